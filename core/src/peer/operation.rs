@@ -1,0 +1,184 @@
+//! One action under way: what it waits for, and what an answer makes of it.
+
+use super::types::{AskError, CommandId, FindReport, Outcome, Target, TraceStep};
+use crate::id::{Contact, PeerId};
+use crate::key::Key;
+use crate::message::{Answer, Page, Request, Timestep};
+use crate::search::{Reply, Search, SearchResult};
+use crate::time::Instant;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// On whose behalf something is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// Somebody at this machine.
+    Command(CommandId),
+    /// The script, in this timestep.
+    Script(Timestep),
+    /// The first registration of a lab run.
+    Joining,
+    /// The upkeep of a live registration.
+    Membership,
+}
+
+#[derive(Debug)]
+pub(super) struct Operation {
+    pub(super) owner: Owner,
+    pub(super) deadline: Instant,
+    pub(super) started: Instant,
+    pub(super) waiting: Waiting,
+}
+
+/// What an operation waits for.
+#[derive(Debug)]
+pub(super) enum Waiting {
+    Registered,
+    Unregistered,
+    List(Vec<Contact>),
+    KnownAddress(PeerId),
+    ContentsAddress(PeerId),
+    Known { id: PeerId, at: SocketAddr, peers: Vec<Contact> },
+    Contents { id: PeerId, at: SocketAddr, keys: Vec<Key> },
+    Search { key: Key, obtain: bool, search: Box<Search>, trace: Option<Vec<TraceStep>> },
+}
+
+/// What an answer leads to.
+#[derive(Debug)]
+pub(super) enum Progress {
+    Ask(Target, Request),
+    /// Ask the search for more.
+    Search,
+    Done(Outcome),
+}
+
+impl Operation {
+    pub(super) fn on_answer(
+        &mut self,
+        now: Instant,
+        question: u64,
+        result: Result<Answer, AskError>,
+        max_list: usize,
+    ) -> Progress {
+        if let Waiting::Search { search, trace, .. } = &mut self.waiting {
+            let result = result.and_then(reply);
+            if let Some(step) = trace.iter_mut().flatten().find(|s| s.question.number == question) {
+                step.answered = Some((now, result.clone()));
+            }
+            match result {
+                Ok(reply) => search.on_answer(question, reply),
+                Err(_) => search.on_failure(question),
+            }
+            return Progress::Search;
+        }
+        match result {
+            Ok(answer) => self.on_plain_answer(answer, max_list),
+            Err(error) => Progress::Done(self.failed(error)),
+        }
+    }
+
+    fn on_plain_answer(&mut self, answer: Answer, max_list: usize) -> Progress {
+        match (&mut self.waiting, answer) {
+            (Waiting::Registered, Answer::Registered { contact, lease_s, .. }) => {
+                let lease = lease_s.map(|seconds| Duration::from_secs(seconds.max(3).into()));
+                Progress::Done(Outcome::Registered { contact, lease })
+            }
+            (Waiting::Unregistered, Answer::Unregistered(id)) => Progress::Done(Outcome::Unregistered(id)),
+            (Waiting::List(peers), Answer::Peers { peers: page, next }) => {
+                peers.extend(page);
+                match next {
+                    Some(_) if peers.len() >= max_list => Progress::Done(self.failed(endless())),
+                    Some(_) => Progress::Ask(Target::Tracker, Request::List(Page::after(next))),
+                    None => Progress::Done(Outcome::Listed(std::mem::take(peers))),
+                }
+            }
+            (Waiting::KnownAddress(id), Answer::Peer(contact)) => {
+                let at = contact.addr();
+                self.waiting = Waiting::Known { id: *id, at, peers: Vec::new() };
+                Progress::Ask(Target::Peer(at), Request::Known(Page::default()))
+            }
+            (Waiting::ContentsAddress(id), Answer::Peer(contact)) => {
+                let at = contact.addr();
+                self.waiting = Waiting::Contents { id: *id, at, keys: Vec::new() };
+                Progress::Ask(Target::Peer(at), Request::Contents(Page::default()))
+            }
+            (Waiting::Known { id, at, peers }, Answer::Peers { peers: page, next }) => {
+                peers.extend(page);
+                match next {
+                    Some(_) if peers.len() >= max_list => Progress::Done(self.failed(endless())),
+                    Some(_) => Progress::Ask(Target::Peer(*at), Request::Known(Page::after(next))),
+                    None => Progress::Done(Outcome::Known { id: *id, peers: std::mem::take(peers) }),
+                }
+            }
+            (Waiting::Contents { id, at, keys }, Answer::Keys { keys: page, next }) => {
+                keys.extend(page);
+                match next {
+                    Some(_) if keys.len() >= max_list => Progress::Done(self.failed(endless())),
+                    Some(_) => Progress::Ask(Target::Peer(*at), Request::Contents(Page::after(next))),
+                    None => Progress::Done(Outcome::Contents { id: *id, keys: std::mem::take(keys) }),
+                }
+            }
+            (_, other) => {
+                let error = AskError::Misbehaved(format!("answered {other:?}"));
+                Progress::Done(self.failed(error))
+            }
+        }
+    }
+
+    /// The outcome when what it waited for did not come.
+    fn failed(&self, why: AskError) -> Outcome {
+        match self.waiting {
+            Waiting::KnownAddress(id)
+            | Waiting::ContentsAddress(id)
+            | Waiting::Known { id, .. }
+            | Waiting::Contents { id, .. } => Outcome::Unreachable { id, why },
+            _ => Outcome::TrackerFailed(why),
+        }
+    }
+
+    /// The outcome when the operation as a whole took too long.
+    pub(super) fn timed_out(self) -> Outcome {
+        match self.waiting {
+            Waiting::Search { .. } => {
+                let now = self.deadline;
+                self.search_ended(now)
+            }
+            _ => self.failed(AskError::TimedOut),
+        }
+    }
+
+    /// The outcome of a search; one that has no result yet was cut short.
+    pub(super) fn search_ended(self, now: Instant) -> Outcome {
+        let Waiting::Search { key, obtain, search, trace } = self.waiting else {
+            unreachable!("only a search ends so");
+        };
+        let (found, route, truncated) = match search.result() {
+            Some(SearchResult::Found(peer, reason)) => (Some(*peer), Some(*reason), false),
+            Some(SearchResult::NotFound { truncated }) => (None, None, *truncated),
+            None => (None, None, true),
+        };
+        let report = FindReport {
+            key,
+            found,
+            route,
+            truncated,
+            questions: search.questions(),
+            took: now.since(self.started),
+            trace: trace.unwrap_or_default(),
+        };
+        Outcome::Found { report: Box::new(report), obtain }
+    }
+}
+
+fn endless() -> AskError {
+    AskError::Misbehaved("a list without end".into())
+}
+
+fn reply(answer: Answer) -> Result<Reply, AskError> {
+    match answer {
+        Answer::Have(have) => Ok(Reply::Have(have)),
+        Answer::Peers { peers, next } => Ok(Reply::Peers { peers, next }),
+        other => Err(AskError::Misbehaved(format!("answered {other:?}"))),
+    }
+}

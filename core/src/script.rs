@@ -1,0 +1,46 @@
+//! [`Script`]: what a peer of a lab run holds at the start and does when.
+
+use crate::id::PeerId;
+use crate::key::Key;
+use crate::message::Timestep;
+
+/// Something a peer can be told to do. The letters are the assignment's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// `R`: register with the tracker.
+    Register,
+    /// `U`: unregister.
+    Unregister,
+    /// `L`: list the registered peers.
+    List,
+    /// `Q`: find a key and obtain it.
+    Obtain(Key),
+    /// `P`: purge a key.
+    Purge(Key),
+    /// `O`: whom does this peer know.
+    Known(PeerId),
+    /// `M`: what does this peer hold.
+    Contents(PeerId),
+    /// Find a key and obtain nothing (live only).
+    Find(Key),
+    /// Hold a key from now on (live only).
+    Hold(Key),
+}
+
+/// The script of one peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Script {
+    /// Whose it is.
+    pub id: PeerId,
+    /// The content list at the start.
+    pub content: Vec<Key>,
+    /// What to do when, by time; actions of one time in their order.
+    pub actions: Vec<(Timestep, Action)>,
+}
+
+impl Script {
+    /// The last timestep in which something is done, or 0.
+    pub fn end(&self) -> Timestep {
+        self.actions.last().map_or(0, |(time, _)| *time)
+    }
+}

@@ -1,0 +1,419 @@
+//! [`Search`]: how a key is found by asking around (PROTOCOL.md §5).
+//!
+//! A search is a machine of its own, without I/O and without time. Take questions from
+//! [`Search::next`] until it gives none, get them answered in any order, hand each answer back
+//! ([`Search::on_answer`], [`Search::on_failure`]), and repeat until [`Search::result`] is there.
+//! With a width of 1 there is never more than one question open, and the order is the
+//! document's; a larger width asks several peers of a list at once.
+
+mod chain;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+
+use crate::id::{Contact, PeerId};
+use crate::message::{HaveAnswer, Page};
+use chain::{Chain, Step};
+
+/// How a search goes about it.
+#[derive(Debug, Clone)]
+pub struct SearchConfig {
+    /// How many questions may be open at once; 1 is the document's serial order.
+    pub width: usize,
+    /// The most peers that are ever put on the lists of one search.
+    pub max_peers: usize,
+    /// The most pages that one peer is asked for.
+    pub max_pages: usize,
+}
+
+impl Default for SearchConfig {
+    fn default() -> Self {
+        Self { width: 1, max_peers: 1_000_000, max_pages: 4096 }
+    }
+}
+
+/// A question of a search, numbered to match its answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// Its number.
+    pub number: u64,
+    /// Who is asked what.
+    pub ask: Ask,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Who is asked what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// The tracker, for a page of the registered peers.
+    Tracker(Page),
+    /// A peer, whether it has the key.
+    Have(Contact),
+    /// A peer, for a page of the peers that it knows.
+    Known(Contact, Page),
+    /// The searcher's own originator list, for the peers in it.
+    OwnKnown,
+}
+
+/// Why somebody is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The searcher once got the key from there.
+    OwnOriginator,
+    /// It stands on the tracker's list, or the list itself is asked for.
+    Listed,
+    /// Level so many of the longer list, from 1 on.
+    LongerList(u32),
+    /// That peer gave a hint; `further` is 0 for the hint of a listed peer, then 1 and 2.
+    Hint {
+        /// Who gave the hint.
+        by: Contact,
+        /// How many hints came before it in this chain.
+        further: u8,
+    },
+}
+
+/// What came back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// To [`Ask::Have`].
+    Have(HaveAnswer),
+    /// To the others: a page of peers.
+    Peers {
+        /// The page.
+        peers: Vec<Contact>,
+        /// Where the next begins.
+        next: Option<u64>,
+    },
+}
+
+/// How a search ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SearchResult {
+    /// This peer has the key, and was asked for this reason.
+    Found(Contact, Reason),
+    /// Nobody has it. `truncated` says that a bound ended the search, not the network.
+    NotFound {
+        /// Whether [`SearchConfig::max_peers`] or `max_pages` was reached.
+        truncated: bool,
+    },
+}
+
+/// One search for one key.
+#[derive(Debug)]
+pub struct Search {
+    config: SearchConfig,
+    me: Contact,
+    stage: Stage,
+    /// What each address said when asked for the key.
+    answers: BTreeMap<SocketAddr, Option<HaveAnswer>>,
+    /// Addresses that stand on any level.
+    seen: BTreeSet<SocketAddr>,
+    level: u32,
+    /// The present level, in order; grows while its pages come.
+    members: Vec<Member>,
+    next_member: usize,
+    chains: Vec<Chain>,
+    open: BTreeMap<u64, Open>,
+    next_number: u64,
+    truncated: bool,
+    result: Option<SearchResult>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Member {
+    Me,
+    Peer(Contact),
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Ask the own originator, if there is one.
+    OwnOriginator(Option<Contact>),
+    /// Ask everybody of the present level. `more` is what to ask the tracker for next.
+    Asking { more: Option<Page>, pages: usize },
+    /// Ask everybody of the present level whom they know, then make the next level.
+    Expanding { queue: VecDeque<(usize, Page, usize)>, known: Vec<Vec<Contact>> },
+}
+
+#[derive(Debug)]
+enum Open {
+    OwnOriginator(Contact),
+    Listing,
+    Chain(SocketAddr),
+    Known { member: usize, pages: usize },
+}
+
+impl Search {
+    /// A search by `me`, who does not hold the key and got it from `own_originator` before.
+    pub fn new(me: Contact, own_originator: Option<Contact>, config: SearchConfig) -> Self {
+        Self {
+            config: SearchConfig { width: config.width.max(1), ..config },
+            me,
+            stage: Stage::OwnOriginator(own_originator.filter(|o| !is_me(&me, o))),
+            answers: BTreeMap::new(),
+            seen: BTreeSet::new(),
+            level: 0,
+            members: Vec::new(),
+            next_member: 0,
+            chains: Vec::new(),
+            open: BTreeMap::new(),
+            next_number: 0,
+            truncated: false,
+            result: None,
+        }
+    }
+
+    /// How it ended, once it has.
+    pub fn result(&self) -> Option<&SearchResult> {
+        self.result.as_ref()
+    }
+
+    /// How many questions were asked so far.
+    pub fn questions(&self) -> u64 {
+        self.next_number
+    }
+
+    /// The next question, if one can be asked now. `None` means: wait for an answer, or look
+    /// at [`Search::result`].
+    // Not an iterator: it may give more after it gave none.
+    #[expect(clippy::should_implement_trait)]
+    pub fn next(&mut self) -> Option<Question> {
+        while self.result.is_none() && self.open.len() < self.config.width {
+            let question = match &mut self.stage {
+                Stage::OwnOriginator(originator) => match originator.take() {
+                    Some(peer) => {
+                        self.answers.insert(peer.addr(), None);
+                        let open = Open::OwnOriginator(peer);
+                        Some(self.question(Ask::Have(peer), Reason::OwnOriginator, open))
+                    }
+                    None if self.open.is_empty() => {
+                        self.stage = Stage::Asking { more: Some(Page::default()), pages: 0 };
+                        continue;
+                    }
+                    None => None,
+                },
+                Stage::Asking { .. } => match self.next_asking() {
+                    Some(question) => Some(question),
+                    None if self.open.is_empty() && self.chains.is_empty() => {
+                        self.begin_expanding();
+                        continue;
+                    }
+                    None => None,
+                },
+                Stage::Expanding { queue, .. } => match queue.pop_front() {
+                    Some((member, page, pages)) => Some(self.ask_known(member, page, pages)),
+                    None if self.open.is_empty() => {
+                        self.next_level();
+                        continue;
+                    }
+                    None => None,
+                },
+            };
+            return question;
+        }
+        None
+    }
+
+    /// An answer came to question `number`. One of the wrong kind counts as a failure.
+    pub fn on_answer(&mut self, number: u64, reply: Reply) {
+        let Some(open) = self.open.remove(&number) else { return };
+        match (open, reply) {
+            (Open::OwnOriginator(peer), Reply::Have(answer)) => {
+                self.answers.insert(peer.addr(), Some(answer));
+                if answer == HaveAnswer::Have {
+                    self.result = Some(SearchResult::Found(peer, Reason::OwnOriginator));
+                }
+            }
+            (Open::Chain(addr), Reply::Have(answer)) => {
+                self.answers.insert(addr, Some(answer));
+                self.advance_chains();
+            }
+            (Open::Listing, Reply::Peers { peers, next }) => self.on_list(peers, next),
+            (Open::Known { member, pages }, Reply::Peers { peers, next }) => {
+                self.on_known(member, pages, peers, next);
+            }
+            (open, _) => self.fail(open),
+        }
+    }
+
+    /// Question `number` could not be asked or was not answered: that counts as *no*.
+    pub fn on_failure(&mut self, number: u64) {
+        if let Some(open) = self.open.remove(&number) {
+            self.fail(open);
+        }
+    }
+
+    fn fail(&mut self, open: Open) {
+        match open {
+            Open::OwnOriginator(peer) => {
+                self.answers.insert(peer.addr(), Some(HaveAnswer::No));
+            }
+            Open::Chain(addr) => {
+                self.answers.insert(addr, Some(HaveAnswer::No));
+                self.advance_chains();
+            }
+            Open::Listing => self.end_list(),
+            Open::Known { .. } => {}
+        }
+    }
+
+    fn question(&mut self, ask: Ask, reason: Reason, open: Open) -> Question {
+        self.next_number += 1;
+        self.open.insert(self.next_number, open);
+        Question { number: self.next_number, ask, reason }
+    }
+
+    /// Why the members of the present level are on it.
+    fn level_reason(&self) -> Reason {
+        if self.level == 0 { Reason::Listed } else { Reason::LongerList(self.level) }
+    }
+
+    /// Step 3: the next question about the present level.
+    fn next_asking(&mut self) -> Option<Question> {
+        if let Some(chain) = self.chains.iter_mut().find(|chain| chain.is_ready()) {
+            let (target, reason) = chain.start();
+            self.answers.insert(target.addr(), None);
+            // Other chains that lead to the same peer wait for the one answer.
+            self.advance_chains();
+            return Some(self.question(Ask::Have(target), reason, Open::Chain(target.addr())));
+        }
+        while self.chains.len() < self.config.width && self.next_member < self.members.len() {
+            let member = self.members[self.next_member];
+            self.next_member += 1;
+            if let Member::Peer(contact) = member {
+                self.chains.push(Chain::new(contact, self.level_reason()));
+                self.advance_chains();
+                if self.result.is_some() {
+                    return None;
+                }
+                if self.chains.iter().any(Chain::is_ready) {
+                    return self.next_asking();
+                }
+            }
+        }
+        let Stage::Asking { more, .. } = &mut self.stage else { return None };
+        let page = more.take().filter(|_| self.next_member == self.members.len())?;
+        Some(self.question(Ask::Tracker(page), Reason::Listed, Open::Listing))
+    }
+
+    /// Lets every chain go on as far as known answers lead.
+    fn advance_chains(&mut self) {
+        let mut i = 0;
+        while i < self.chains.len() && self.result.is_none() {
+            match self.chains[i].advance(&self.me, &self.answers) {
+                Step::Found(peer, reason) => {
+                    self.result = Some(SearchResult::Found(peer, reason));
+                }
+                Step::Ended => {
+                    self.chains.remove(i);
+                }
+                Step::Ask | Step::Wait => i += 1,
+            }
+        }
+    }
+
+    fn on_list(&mut self, peers: Vec<Contact>, next: Option<u64>) {
+        for peer in peers {
+            if is_me(&self.me, &peer) {
+                if !self.members.contains(&Member::Me) {
+                    self.members.push(Member::Me);
+                }
+            } else if self.is_new(&peer) {
+                self.members.push(Member::Peer(peer));
+            }
+        }
+        let full = self.seen.len() >= self.config.max_peers;
+        let Stage::Asking { more, pages } = &mut self.stage else { return };
+        *pages += 1;
+        if next.is_some() && (full || *pages >= self.config.max_pages) {
+            self.truncated = true;
+        } else if next.is_some() {
+            *more = Some(Page::after(next));
+            return;
+        }
+        self.end_list();
+    }
+
+    /// The tracker's list is whole. Whoever is not registered stands last on it.
+    fn end_list(&mut self) {
+        if self.level == 0 && !self.members.contains(&Member::Me) {
+            self.members.push(Member::Me);
+        }
+    }
+
+    /// Notes that this peer stands on a level. False if it did already, or if there is no room.
+    fn is_new(&mut self, peer: &Contact) -> bool {
+        if self.seen.len() >= self.config.max_peers {
+            self.truncated |= !self.seen.contains(&peer.addr());
+            return false;
+        }
+        self.seen.insert(peer.addr())
+    }
+
+    /// Step 4: ask everybody of the present level whom they know.
+    fn begin_expanding(&mut self) {
+        let queue = (0..self.members.len()).map(|member| (member, Page::default(), 0)).collect();
+        let known = vec![Vec::new(); self.members.len()];
+        self.stage = Stage::Expanding { queue, known };
+    }
+
+    fn ask_known(&mut self, member: usize, page: Page, pages: usize) -> Question {
+        let reason = Reason::LongerList(self.level + 1);
+        let ask = match self.members[member] {
+            Member::Me => Ask::OwnKnown,
+            Member::Peer(contact) => Ask::Known(contact, page),
+        };
+        self.question(ask, reason, Open::Known { member, pages: pages + 1 })
+    }
+
+    fn on_known(&mut self, member: usize, pages: usize, peers: Vec<Contact>, next: Option<u64>) {
+        let Stage::Expanding { queue, known } = &mut self.stage else { return };
+        // What is known already need not be kept: that bounds what a peer can make us hold.
+        let new = peers.into_iter().filter(|p| !is_me(&self.me, p) && !self.seen.contains(&p.addr()));
+        known[member].extend(new);
+        let total: usize = known.iter().map(Vec::len).sum();
+        if next.is_some() && (pages >= self.config.max_pages || total >= self.config.max_peers) {
+            self.truncated = true;
+        } else if next.is_some() {
+            queue.push_front((member, Page::after(next), pages));
+        }
+    }
+
+    fn next_level(&mut self) {
+        let Stage::Expanding { known, .. } = &mut self.stage else { return };
+        let known = std::mem::take(known);
+        let mut members = Vec::new();
+        for peer in known.into_iter().flatten() {
+            if self.is_new(&peer) {
+                members.push(Member::Peer(peer));
+            }
+        }
+        if members.is_empty() {
+            self.result = Some(SearchResult::NotFound { truncated: self.truncated });
+            return;
+        }
+        self.members = members;
+        self.next_member = 0;
+        self.level += 1;
+        self.stage = Stage::Asking { more: None, pages: 0 };
+    }
+}
+
+/// A peer is the searcher if it has its id or its address.
+fn is_me(me: &Contact, peer: &Contact) -> bool {
+    peer.id == me.id || peer.addr() == me.addr()
+}
+
+impl Ask {
+    /// Which peer is asked, if one is.
+    pub fn peer(&self) -> Option<(PeerId, SocketAddr)> {
+        match self {
+            Self::Have(peer) | Self::Known(peer, _) => Some((peer.id, peer.addr())),
+            Self::Tracker(_) | Self::OwnKnown => None,
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Searches over small networks, question by question.
+
+use super::*;
+
+fn peer(id: u64) -> Contact {
+    Contact {
+        id: PeerId::new(id).unwrap(),
+        ip: [10, 0, 0, 1].into(),
+        port: 9000 + u16::try_from(id).unwrap(),
+    }
+}
+
+/// What each peer says: the key, a hint, and whom it knows.
+#[derive(Default)]
+struct Net {
+    listed: Vec<u64>,
+    have: Vec<u64>,
+    hints: Vec<(u64, u64)>,
+    known: Vec<(u64, Vec<u64>)>,
+    dead: Vec<u64>,
+}
+
+impl Net {
+    /// Runs a search of peer 1 and writes down each question in short.
+    fn search(&self, originator: Option<u64>, width: usize) -> (SearchResult, Vec<String>) {
+        let config = SearchConfig { width, ..SearchConfig::default() };
+        let mut search = Search::new(peer(1), originator.map(peer), config);
+        let mut asked = Vec::new();
+        loop {
+            let batch: Vec<_> = std::iter::from_fn(|| search.next()).collect();
+            assert!(batch.len() <= width);
+            if let Some(result) = search.result() {
+                return (result.clone(), asked);
+            }
+            assert!(!batch.is_empty(), "a search that neither asks nor ends");
+            for question in batch {
+                asked.push(match &question.ask {
+                    Ask::Tracker(_) => "L".into(),
+                    Ask::Have(p) => format!("Q{}", p.id),
+                    Ask::Known(p, _) => format!("O{}", p.id),
+                    Ask::OwnKnown => "O1".into(),
+                });
+                match self.reply(&question.ask) {
+                    Some(reply) => search.on_answer(question.number, reply),
+                    None => search.on_failure(question.number),
+                }
+            }
+        }
+    }
+
+    fn reply(&self, ask: &Ask) -> Option<Reply> {
+        let peers =
+            |ids: &[u64]| Reply::Peers { peers: ids.iter().map(|id| peer(*id)).collect(), next: None };
+        let known = |id: u64| self.known.iter().find(|k| k.0 == id).map_or(&[][..], |k| &k.1);
+        if ask.peer().is_some_and(|(id, _)| self.dead.contains(&id.as_u64())) {
+            return None;
+        }
+        Some(match ask {
+            Ask::Tracker(_) => peers(&self.listed),
+            Ask::OwnKnown => peers(known(1)),
+            Ask::Known(p, _) => peers(known(p.id.as_u64())),
+            Ask::Have(p) => {
+                let id = p.id.as_u64();
+                let hint = self.hints.iter().find(|h| h.0 == id);
+                Reply::Have(match hint {
+                    _ if self.have.contains(&id) => HaveAnswer::Have,
+                    Some((_, to)) => HaveAnswer::Hint(peer(*to)),
+                    None => HaveAnswer::No,
+                })
+            }
+        })
+    }
+}
+
+fn asked(net: &Net, originator: Option<u64>) -> String {
+    net.search(originator, 1).1.join(" ")
+}
+
+const NOT_FOUND: SearchResult = SearchResult::NotFound { truncated: false };
+
+#[test]
+fn the_list_is_asked_in_order_and_a_hint_before_the_next_of_the_list() {
+    let net = Net { listed: vec![1, 2, 3, 4], hints: vec![(2, 9)], have: vec![4], ..Net::default() };
+    let (result, asked) = net.search(None, 1);
+    assert_eq!(asked.join(" "), "L Q2 Q9 Q3 Q4");
+    assert_eq!(result, SearchResult::Found(peer(4), Reason::Listed));
+}
+
+#[test]
+fn the_own_originator_is_asked_first_and_its_hint_followed_only_at_its_place() {
+    let net = Net { listed: vec![2, 3], hints: vec![(3, 9)], have: vec![9], ..Net::default() };
+    assert_eq!(asked(&net, Some(3)), "Q3 L Q2 Q9");
+}
+
+#[test]
+fn two_further_hints_are_followed_and_no_third() {
+    let hints = vec![(2, 11), (11, 12), (12, 13), (13, 14)];
+    let net = Net { listed: vec![2], hints, have: vec![14], ..Net::default() };
+    assert_eq!(asked(&net, None), "L Q2 Q11 Q12 Q13 O2 O1");
+    let (result, _) = Net { have: vec![13], ..net }.search(None, 1);
+    assert_eq!(result, SearchResult::Found(peer(13), Reason::Hint { by: peer(12), further: 2 }));
+}
+
+#[test]
+fn hints_in_a_loop_and_hints_to_the_searcher_end() {
+    let net = Net { listed: vec![2, 3, 4], hints: vec![(2, 3), (3, 2), (4, 1)], ..Net::default() };
+    let (result, asked) = net.search(None, 1);
+    assert_eq!(asked.join(" "), "L Q2 Q3 Q4 O2 O3 O4 O1");
+    assert_eq!(result, NOT_FOUND);
+}
+
+#[test]
+fn an_answer_known_from_before_is_reused_and_its_hint_followed() {
+    // 14 is first met at the end of a chain, where its hint is not followed; as a listed peer it is.
+    let hints = vec![(2, 11), (11, 12), (12, 14), (14, 9)];
+    let net = Net { listed: vec![2, 14], hints, have: vec![9], ..Net::default() };
+    assert_eq!(asked(&net, None), "L Q2 Q11 Q12 Q14 Q9");
+}
+
+#[test]
+fn the_longer_list_goes_on_level_by_level() {
+    let known = vec![(2, vec![5, 3]), (1, vec![7]), (3, vec![6, 5]), (7, vec![8])];
+    let net = Net { listed: vec![1, 2, 3], known, have: vec![8], ..Net::default() };
+    let (result, asked) = net.search(None, 1);
+    assert_eq!(asked.join(" "), "L Q2 Q3 O1 O2 O3 Q7 Q5 Q6 O7 O5 O6 Q8");
+    assert_eq!(result, SearchResult::Found(peer(8), Reason::LongerList(2)));
+}
+
+#[test]
+fn without_a_tracker_the_peers_known_are_still_asked() {
+    let config = SearchConfig::default();
+    let mut search = Search::new(peer(1), None, config);
+    let question = search.next().unwrap();
+    assert_eq!(question.ask, Ask::Tracker(Page::default()));
+    search.on_failure(question.number);
+    assert_eq!(search.next().unwrap().ask, Ask::OwnKnown);
+}
+
+#[test]
+fn dead_peers_count_as_no_and_every_width_finds_the_same_network() {
+    let hints = vec![(2, 11), (11, 12), (3, 11)];
+    let known = vec![(4, vec![20, 21]), (21, vec![22])];
+    let net = Net { listed: vec![1, 2, 3, 4], hints, known, dead: vec![12, 20], ..Net::default() };
+    let mut serial = net.search(None, 1).1;
+    serial.sort();
+    for width in 2..9 {
+        let (result, mut asked) = net.search(None, width);
+        asked.sort();
+        assert_eq!((result, asked), (NOT_FOUND, serial.clone()), "width {width}");
+    }
+    let net = Net { have: vec![22], ..net };
+    for width in 1..9 {
+        assert_eq!(net.search(None, width).0, SearchResult::Found(peer(22), Reason::LongerList(2)));
+    }
+}
+
+#[test]
+fn a_peer_that_lists_without_end_is_cut_off() {
+    let config = SearchConfig { max_pages: 3, max_peers: 100, ..SearchConfig::default() };
+    let mut search = Search::new(peer(1), None, config);
+    let mut questions = 0;
+    while let Some(question) = search.next() {
+        questions += 1;
+        let reply = match question.ask {
+            Ask::Have(_) => Reply::Have(HaveAnswer::No),
+            _ => {
+                let base = 1000 + questions * 10;
+                Reply::Peers { peers: (base..base + 10).map(peer).collect(), next: Some(questions) }
+            }
+        };
+        search.on_answer(question.number, reply);
+        assert!(questions < 2000);
+    }
+    assert_eq!(search.result(), Some(&SearchResult::NotFound { truncated: true }));
+}

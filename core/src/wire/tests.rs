@@ -1,0 +1,138 @@
+//! The codec against examples of PROTOCOL.md and against whatever a stranger may send.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::message::{ErrorCode, Message};
+
+const EXAMPLES: &[&str] = &[
+    r#"R {"id":3,"ip":"127.0.0.1","port":9243}"#,
+    r#"R {"id":3,"port":9243,"token":"s","list":50,"script_end":6}"#,
+    r#"A {"registered":[3,"127.0.0.1",9243],"lease_s":120}"#,
+    r#"A {"registered":[3,"::1",9243],"peers":[]}"#,
+    r#"U {"id":3}"#,
+    r#"U {"id":3,"token":"s"}"#,
+    r#"A {"unregistered":3}"#,
+    r#"L {}"#,
+    r#"L {"after":2,"limit":2}"#,
+    r#"A {"peers":[[3,"127.0.0.1",9243],[4,"127.0.0.1",9241]],"next":4}"#,
+    r#"W {"id":4}"#,
+    r#"A {"peer":[4,"127.0.0.1",9241]}"#,
+    r#"Q {"key":"2a"}"#,
+    r#"A {"have":true}"#,
+    r#"A {"have":false,"hint":[4,"127.0.0.1",9241]}"#,
+    r#"A {"have":false}"#,
+    r#"O {}"#,
+    r#"M {"limit":3}"#,
+    r#"A {"keys":["3a","\"\\"],"next":7}"#,
+    r#"E {"code":"unknown-peer","text":"no peer 9","definite":true}"#,
+    "S",
+    r#"T {"time":1}"#,
+    r#"C {"time":1}"#,
+    r#"F {}"#,
+];
+
+/// Everything that can be read from `bytes` when they come in pieces of `step`.
+fn read_all(decoder: &mut Decoder, bytes: &[u8], step: usize) -> Result<Vec<Message>, WireError> {
+    let mut messages = Vec::new();
+    for chunk in bytes.chunks(step) {
+        decoder.feed(chunk);
+        while let Some(message) = decoder.next()? {
+            messages.push(message);
+        }
+    }
+    Ok(messages)
+}
+
+#[test]
+fn every_example_is_written_as_it_is_read() {
+    for line in EXAMPLES {
+        let messages = read_all(&mut Decoder::client(), format!("{line}\n").as_bytes(), 999);
+        let mut out = Vec::new();
+        encode(&messages.unwrap_or_else(|e| panic!("{line}: {e}"))[0], &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), format!("{line}\n"));
+    }
+}
+
+#[test]
+fn it_does_not_matter_how_the_network_cuts_the_stream() {
+    let stream = format!("V {{\"version\":1}}\r\n{}\n", EXAMPLES.join("\n"));
+    let whole = read_all(&mut Decoder::server(), stream.as_bytes(), usize::MAX).unwrap();
+    assert_eq!(whole.len(), EXAMPLES.len());
+    for step in 1..50 {
+        let cut = read_all(&mut Decoder::server(), stream.as_bytes(), step).unwrap();
+        assert_eq!(cut, whole, "in pieces of {step}");
+    }
+}
+
+#[test]
+fn unknown_fields_and_null_are_ignored_and_unknown_verbs_leave_the_stream_usable() {
+    let deep = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
+    let stream = format!("Q {{\"key\":\"a\",\"new\":{deep}}}\nNEW {{\"x\":1}}\nL {{\"after\":null}}\n");
+    let mut decoder = Decoder::client();
+    decoder.feed(stream.as_bytes());
+    assert!(matches!(decoder.next(), Ok(Some(Message::Request(_)))));
+    assert_eq!(decoder.next(), Err(WireError::UnknownVerb("NEW".into())));
+    assert!(matches!(decoder.next(), Ok(Some(Message::Request(_)))));
+    assert_eq!(decoder.next(), Ok(None));
+}
+
+#[test]
+fn what_is_not_a_message_gets_its_own_error() {
+    for (bytes, code) in [
+        (&b"\n"[..], ErrorCode::BadMessage),
+        (b"Q\n", ErrorCode::BadMessage),
+        (b"Q {\n", ErrorCode::BadMessage),
+        (b"Q [\"a\"]\n", ErrorCode::BadMessage),
+        (b"Q {\"key\":1}\n", ErrorCode::BadMessage),
+        (b"Q {\"key\":\"a b\"}\n", ErrorCode::BadMessage),
+        (b"Q {\"key\":\"\xff\"}\n", ErrorCode::BadMessage),
+        (b"q {\"key\":\"a\"}\n", ErrorCode::BadMessage),
+        (b"L {\"limit\":0}\n", ErrorCode::BadMessage),
+        (b"T {\"time\":10001}\n", ErrorCode::BadMessage),
+        (b"T {\"time\":1.5}\n", ErrorCode::BadMessage),
+        (b"R {\"id\":0,\"port\":1}\n", ErrorCode::BadMessage),
+        (b"R {\"id\":1,\"port\":0}\n", ErrorCode::BadMessage),
+        (b"A {}\n", ErrorCode::BadMessage),
+        (b"V {\"version\":1}\n", ErrorCode::BadMessage),
+    ] {
+        let error = read_all(&mut Decoder::client(), bytes, 999).unwrap_err();
+        assert_eq!(error.to_answer().code, code, "{}", String::from_utf8_lossy(bytes));
+    }
+    for first in ["L {}\n", "V {\"version\":2}\n", "GET / HTTP/1.1\n"] {
+        let error = read_all(&mut Decoder::server(), first.as_bytes(), 999).unwrap_err();
+        assert_eq!(error.to_answer().code, ErrorCode::Version, "{first}");
+    }
+}
+
+#[test]
+fn a_line_may_be_exactly_as_long_as_the_limit_and_no_longer() {
+    let line = |length: usize| {
+        let pad = length - "L {\"x\":\"\"}\n".len();
+        format!("L {{\"x\":\"{}\"}}\n", "y".repeat(pad))
+    };
+    for step in [1000, usize::MAX] {
+        let longest = line(MAX_LINE);
+        assert_eq!(read_all(&mut Decoder::client(), longest.as_bytes(), step).unwrap().len(), 1);
+        let too_long = line(MAX_LINE + 1);
+        let error = read_all(&mut Decoder::client(), too_long.as_bytes(), step).unwrap_err();
+        assert_eq!(error, WireError::TooLong);
+    }
+}
+
+proptest! {
+    #[test]
+    fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), step in 1usize..40) {
+        let _ = read_all(&mut Decoder::client(), &bytes, step);
+        let _ = read_all(&mut Decoder::server(), &bytes, step);
+    }
+
+    #[test]
+    fn damaged_messages_never_panic(which in 0..EXAMPLES.len(), at in 0usize..60, byte in any::<u8>()) {
+        let mut line = EXAMPLES[which].as_bytes().to_vec();
+        let at = at % line.len();
+        line[at] = byte;
+        line.push(b'\n');
+        let _ = read_all(&mut Decoder::client(), &line, 7);
+    }
+}
