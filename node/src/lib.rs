@@ -1,1 +1,63 @@
 //! Drives the machines of `askaround-core` over TCP.
+//!
+//! | module | what lives there |
+//! | --- | --- |
+//! | [`network`] | where listeners and streams are made: the one place to put TLS |
+//! | `server` | accepts connections and serves them, within bounds |
+//! | `dialer` | asks one request of somebody, over kept connections |
+//! | `link` | a lab peer's clocked connection to its tracker |
+//! | [`tracker`], [`peer`] | the nodes: a machine, its timers, its effects |
+//! | [`log_file`] | logs on disk, whole after every timestep |
+//! | [`store`] | what a live peer keeps over a restart |
+//! | [`api`] | the verbs of a running peer, for programs on the same machine |
+//!
+//! Each machine stands behind a mutex that is held only while it handles one input and its
+//! outputs are taken, never across an `await`. What is served from memory is served right there
+//! by the task of the connection; everything else is done by the one loop that owns the node.
+
+#[cfg(unix)]
+pub mod api;
+mod dialer;
+mod link;
+pub mod log_file;
+pub mod network;
+pub mod peer;
+mod server;
+pub mod store;
+pub mod tracker;
+
+use std::time::Duration;
+
+use askaround_core::Instant;
+
+/// When the machines of this process begin to count.
+#[derive(Debug, Clone, Copy)]
+pub struct Epoch(tokio::time::Instant);
+
+impl Default for Epoch {
+    fn default() -> Self {
+        Self(tokio::time::Instant::now())
+    }
+}
+
+impl Epoch {
+    /// Now, for a machine.
+    pub fn now(&self) -> Instant {
+        let nanos = self.0.elapsed().as_nanos();
+        Instant::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
+    /// Waits until `deadline`, or for ever.
+    pub(crate) async fn sleep_until(&self, deadline: Option<Instant>) {
+        match deadline {
+            Some(at) => tokio::time::sleep_until(self.0 + Duration::from_nanos(at.as_nanos())).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Locks, also when another thread panicked while it held the lock: that panic is reported where
+/// its task is joined.
+pub(crate) fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,0 +1,88 @@
+//! Logs on disk: a JSON array, replaced as a whole, so that a reader never sees half of one.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use askaround_core::log::LogEntry;
+
+/// A log and the file that it is written to.
+#[derive(Debug)]
+pub struct LogFile {
+    path: PathBuf,
+    entries: Vec<LogEntry>,
+    written: Option<usize>,
+}
+
+impl LogFile {
+    /// An empty log for `path`, whose folder must exist.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), entries: Vec::new(), written: None }
+    }
+
+    /// Where it is written to.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Adds an entry, in memory.
+    pub fn push(&mut self, entry: LogEntry) {
+        self.entries.push(entry);
+    }
+
+    /// Brings the file up to date, if it is not.
+    ///
+    /// # Errors
+    /// What the operating system says; then the file is as it was.
+    pub async fn write(&mut self) -> io::Result<()> {
+        if self.written == Some(self.entries.len()) {
+            return Ok(());
+        }
+        let (path, text) = (self.path.clone(), render(&self.entries)?);
+        tokio::task::spawn_blocking(move || replace(&path, &text)).await.map_err(io::Error::other)??;
+        self.written = Some(self.entries.len());
+        Ok(())
+    }
+}
+
+/// The entries as the assignment's own files have them: an array, indented by four.
+fn render(entries: &[LogEntry]) -> io::Result<Vec<u8>> {
+    use serde::Serialize;
+    let mut text = Vec::new();
+    let format = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    entries.serialize(&mut serde_json::Serializer::with_formatter(&mut text, format))?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+/// Writes a file beside `path` and renames it.
+pub fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().prefix(".askaround-").tempfile_in(folder)?;
+    file.write_all(text)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    }
+    file.persist(path)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_file_is_whole_after_every_write_and_nothing_is_left_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("client_1.json");
+        let mut log = LogFile::new(&path);
+        for time in 0..3 {
+            log.push(LogEntry { time, text: "<é>".into() });
+            log.write().await.unwrap();
+            let read: Vec<LogEntry> = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+            assert_eq!(read.len(), time as usize + 1);
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

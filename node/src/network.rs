@@ -1,0 +1,68 @@
+//! Where listeners and streams are made. Whatever wraps a stream (TLS) belongs here, and nothing
+//! else in the crate opens a socket.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+/// The environment variable that gives a run a loopback address of its own (PROTOCOL.md §6).
+pub const LOOPBACK_VARIABLE: &str = "ASKAROUND_LOOPBACK";
+
+const BACKLOG: u32 = 4096;
+
+/// How addresses become sockets.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Network {
+    /// What stands for 127.0.0.1, so that runs on one machine never meet.
+    loopback: Option<IpAddr>,
+}
+
+impl Network {
+    /// A network in which `loopback` stands for 127.0.0.1.
+    pub fn with_loopback(loopback: IpAddr) -> Self {
+        Self { loopback: Some(loopback) }
+    }
+
+    /// As [`LOOPBACK_VARIABLE`] says.
+    ///
+    /// # Errors
+    /// A text for people, if the variable is not a loopback address.
+    pub fn from_environment() -> Result<Self, String> {
+        let Ok(text) = std::env::var(LOOPBACK_VARIABLE) else { return Ok(Self::default()) };
+        match text.parse::<IpAddr>() {
+            Ok(ip) if ip.is_loopback() => Ok(Self::with_loopback(ip)),
+            _ => Err(format!("{LOOPBACK_VARIABLE} is {text:?}, expected an address like 127.83.20.7")),
+        }
+    }
+
+    /// The address to use for `addr`.
+    pub fn resolve(&self, addr: SocketAddr) -> SocketAddr {
+        match self.loopback {
+            Some(ip) if addr.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST) => SocketAddr::new(ip, addr.port()),
+            _ => addr,
+        }
+    }
+
+    /// Listens on `addr`.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn listen(&self, addr: SocketAddr) -> io::Result<TcpListener> {
+        let addr = self.resolve(addr);
+        let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(addr)?;
+        socket.listen(BACKLOG)
+    }
+
+    /// Connects to `addr`.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub async fn connect(&self, addr: SocketAddr) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect(self.resolve(addr)).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+}

@@ -1,0 +1,390 @@
+//! The peer node: the [`Peer`] machine behind a server, with its questions to others, its log
+//! and its store.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use askaround_core::id::Contact;
+use askaround_core::log::LogEntry;
+use askaround_core::message::{Answer, Message};
+use askaround_core::peer::{
+    AskError, AskId, CommandId, FailReason, Outcome, Peer, PeerConfig, PeerInput, PeerOutput, Target,
+};
+use askaround_core::script::{Action, Script};
+use askaround_core::tracker::ConnectionId;
+use askaround_core::wire::encode;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::dialer::Dialer;
+use crate::link::{self, Outgoing};
+use crate::log_file::LogFile;
+use crate::network::Network;
+use crate::server::{Flow, ServerConfig, Service, serve};
+use crate::store::Store;
+use crate::{Epoch, lock};
+
+/// A peer that listens.
+#[derive(Debug)]
+pub struct PeerNode {
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    options: PeerOptions,
+}
+
+/// What a peer node needs besides its machine.
+#[derive(Debug, Default)]
+pub struct PeerOptions {
+    /// How addresses become sockets.
+    pub network: Network,
+    /// Where the tracker is.
+    pub tracker: Option<SocketAddr>,
+    /// Limits of the server.
+    pub server: ServerConfig,
+    /// How many idle connections to keep.
+    pub keep_connections: usize,
+    /// Where a scripted peer writes its log.
+    pub log: Option<PathBuf>,
+    /// How long a scripted peer tries to reach its tracker.
+    pub patience: Duration,
+    /// Where a live peer keeps its state.
+    pub store: Option<Store>,
+}
+
+#[derive(Debug)]
+struct Command {
+    action: Action,
+    trace: bool,
+    done: oneshot::Sender<Outcome>,
+}
+
+/// What happens in a peer that its user may want to hear of.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PeerNews {
+    /// A line of the log.
+    Log(LogEntry),
+    /// The registration was renewed, or could not be.
+    Membership(Outcome),
+}
+
+/// How a peer ended.
+#[derive(Debug)]
+pub enum PeerEnd {
+    /// The run is over.
+    Finished,
+    /// The run is over for this peer, and not as it should be.
+    Failed(FailReason),
+    /// It was told to stop.
+    Stopped,
+}
+
+/// Why a peer node cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum PeerError {
+    /// Nobody answers at the tracker's address.
+    #[error("no tracker at {addr}: {source}")]
+    NoTracker {
+        /// Where it should be.
+        addr: SocketAddr,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// The log cannot be written.
+    #[error("cannot write the log {path}: {source}")]
+    Log {
+        /// Which.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// The state cannot be stored.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+    /// A task of ours panicked.
+    #[error("a bug of ours: {0}")]
+    Bug(#[from] tokio::task::JoinError),
+}
+
+#[derive(Debug)]
+struct Shared {
+    machine: Mutex<Peer>,
+    epoch: Epoch,
+}
+
+const COMMANDS: usize = 64;
+const LINK_QUEUE: usize = 64;
+
+impl PeerNode {
+    /// A peer with a script, on a socket that already listens, known to others as `me`.
+    pub fn scripted(
+        listener: TcpListener,
+        me: Contact,
+        config: PeerConfig,
+        script: Script,
+        options: PeerOptions,
+    ) -> Self {
+        Self::new(listener, Peer::scripted(config, me, script), options)
+    }
+
+    /// A live peer, on a socket that already listens. It begins with what is stored.
+    pub fn live(
+        listener: TcpListener,
+        me: Contact,
+        config: PeerConfig,
+        options: PeerOptions,
+    ) -> Result<Self, PeerError> {
+        let mut machine = Peer::live(config, me);
+        if let Some(store) = &options.store {
+            for change in store.load()? {
+                machine.restore(change);
+            }
+        }
+        Ok(Self::new(listener, machine, options))
+    }
+
+    fn new(listener: TcpListener, machine: Peer, options: PeerOptions) -> Self {
+        let shared = Arc::new(Shared { machine: Mutex::new(machine), epoch: Epoch::default() });
+        Self { listener, shared, options }
+    }
+
+    /// Runs until the script is over or `stop` is cancelled. The log is on disk then.
+    ///
+    /// # Errors
+    /// If the tracker cannot be reached at all, or the log or state cannot be written.
+    pub async fn run(
+        self,
+        stop: CancellationToken,
+        commands: mpsc::Receiver<PeerCommand>,
+        mut news: impl FnMut(PeerNews),
+    ) -> Result<PeerEnd, PeerError> {
+        let Self { listener, shared, options } = self;
+        let serving = CancellationToken::new();
+        let server = serve(listener, shared.clone(), options.server.clone(), serving.clone());
+        let connections = tokio::spawn(server);
+        let result = Driver::run(&shared, options, &stop, commands, &mut news).await;
+        serving.cancel();
+        connections.await?;
+        result
+    }
+}
+
+/// A command on its way to a peer; made by [`command`].
+#[derive(Debug)]
+pub struct PeerCommand(Command);
+
+/// The way to a peer, and its other end, which [`PeerNode::run`] takes.
+pub fn command_channel() -> (mpsc::Sender<PeerCommand>, mpsc::Receiver<PeerCommand>) {
+    mpsc::channel(COMMANDS)
+}
+
+/// Has a running peer do something and waits for the outcome; `None` if the peer has ended.
+/// Dropping the future gives the command up.
+pub async fn command(peer: &mpsc::Sender<PeerCommand>, action: Action, trace: bool) -> Option<Outcome> {
+    let (done, outcome) = oneshot::channel();
+    peer.send(PeerCommand(Command { action, trace, done })).await.ok()?;
+    outcome.await.ok()
+}
+
+/// The loop that owns everything of a peer but what is served from memory.
+struct Driver<'a> {
+    shared: &'a Shared,
+    dialer: Arc<Dialer>,
+    tracker: Option<SocketAddr>,
+    link: Option<mpsc::Sender<Outgoing>>,
+    asks: JoinSet<(AskId, Result<Answer, AskError>)>,
+    asking: BTreeMap<AskId, AbortHandle>,
+    commands: BTreeMap<CommandId, oneshot::Sender<Outcome>>,
+    last_command: CommandId,
+    log: Option<LogFile>,
+    store: Option<Store>,
+}
+
+impl<'a> Driver<'a> {
+    async fn run(
+        shared: &'a Shared,
+        options: PeerOptions,
+        stop: &CancellationToken,
+        mut incoming: mpsc::Receiver<PeerCommand>,
+        news: &mut impl FnMut(PeerNews),
+    ) -> Result<PeerEnd, PeerError> {
+        let mut driver = Self {
+            shared,
+            dialer: Arc::new(Dialer::new(options.network, options.keep_connections)),
+            tracker: options.tracker,
+            link: None,
+            asks: JoinSet::new(),
+            asking: BTreeMap::new(),
+            commands: BTreeMap::new(),
+            last_command: 0,
+            log: options.log.map(LogFile::new),
+            store: options.store,
+        };
+        let (to_driver, mut from_link) = mpsc::channel(LINK_QUEUE);
+        let mut link_task = JoinSet::new();
+        if let (Some(addr), true) = (options.tracker, driver.log.is_some()) {
+            let connecting = link::connect(options.network, addr, options.patience);
+            let stream = tokio::select! {
+                () = stop.cancelled() => return Ok(PeerEnd::Stopped),
+                connected = connecting => connected.map_err(|source| PeerError::NoTracker { addr, source })?,
+            };
+            let (sender, receiver) = mpsc::channel(LINK_QUEUE);
+            driver.link = Some(sender);
+            link_task.spawn(link::run(stream, receiver, to_driver));
+        }
+        let mut input = Some(PeerInput::Begin);
+        let end = loop {
+            let (outputs, deadline) = driver.step(input.take());
+            if let Some(end) = driver.carry_out(outputs, news).await? {
+                break end;
+            }
+            input = tokio::select! {
+                () = stop.cancelled() => break PeerEnd::Stopped,
+                Some(from_link) = from_link.recv() => Some(from_link),
+                Some(asked) = driver.asks.join_next() => driver.answered(asked),
+                Some(PeerCommand(command)) = incoming.recv() => Some(driver.command(command)),
+                () = shared.epoch.sleep_until(deadline) => Some(PeerInput::Timeout),
+            };
+        };
+        driver.asks.shutdown().await;
+        driver.link = None;
+        while link_task.join_next().await.transpose()?.is_some() {}
+        driver.write_log().await?;
+        Ok(end)
+    }
+
+    /// Hands one input to the machine and takes its outputs.
+    fn step(&self, input: Option<PeerInput>) -> (Vec<PeerOutput>, Option<askaround_core::Instant>) {
+        let mut machine = lock(&self.shared.machine);
+        if let Some(input) = input {
+            machine.handle(self.shared.epoch.now(), input);
+        }
+        let outputs = std::iter::from_fn(|| machine.poll_output()).collect();
+        (outputs, machine.poll_timeout())
+    }
+
+    /// Does what the machine wants done, in order. `Some` if that was the end.
+    async fn carry_out(
+        &mut self,
+        outputs: Vec<PeerOutput>,
+        news: &mut impl FnMut(PeerNews),
+    ) -> Result<Option<PeerEnd>, PeerError> {
+        for output in outputs {
+            match output {
+                PeerOutput::Ask { ask, to, request } => self.ask(ask, to, request).await,
+                PeerOutput::Cancel(ask) => {
+                    if let Some(asking) = self.asking.remove(&ask) {
+                        asking.abort();
+                    }
+                }
+                PeerOutput::TellTracker(message) => {
+                    self.write_log().await?;
+                    self.send(Outgoing::Tell(message)).await;
+                }
+                PeerOutput::Done { command, outcome } => {
+                    if let Some(done) = self.commands.remove(&command) {
+                        // Whoever asked may have gone.
+                        let _ = done.send(outcome);
+                    }
+                }
+                PeerOutput::Log(entry) => {
+                    if let Some(log) = &mut self.log {
+                        log.push(entry.clone());
+                    }
+                    if entry.time == 0 {
+                        self.write_log().await?;
+                    }
+                    news(PeerNews::Log(entry));
+                }
+                PeerOutput::Changed(change) => {
+                    if let Some(store) = &self.store {
+                        store.save(change).await?;
+                    }
+                }
+                PeerOutput::Membership(outcome) => news(PeerNews::Membership(outcome)),
+                PeerOutput::Finished => return Ok(Some(PeerEnd::Finished)),
+                PeerOutput::Failed(reason) => return Ok(Some(PeerEnd::Failed(reason))),
+                // Requests are served, and their replies taken, by the connections' tasks.
+                PeerOutput::Reply { .. } => {}
+            }
+        }
+        Ok(None)
+    }
+
+    async fn ask(&mut self, ask: AskId, to: Target, request: askaround_core::message::Request) {
+        let addr = match to {
+            Target::Peer(addr) => Some(addr),
+            Target::Tracker if self.link.is_some() => {
+                return self.send(Outgoing::Ask(ask, request)).await;
+            }
+            Target::Tracker => self.tracker,
+        };
+        let dialer = self.dialer.clone();
+        let asking = self.asks.spawn(async move {
+            match addr {
+                Some(addr) => (ask, dialer.ask(addr, &request).await),
+                None => (ask, Err(AskError::Unreachable("this peer was given no tracker".into()))),
+            }
+        });
+        self.asking.insert(ask, asking);
+    }
+
+    async fn send(&self, what: Outgoing) {
+        if let Some(link) = &self.link {
+            // If the link is gone, its last input, TrackerLost, is on its way.
+            let _ = link.send(what).await;
+        }
+    }
+
+    fn answered(
+        &mut self,
+        asked: Result<(AskId, Result<Answer, AskError>), tokio::task::JoinError>,
+    ) -> Option<PeerInput> {
+        match asked {
+            Ok((ask, result)) => {
+                self.asking.remove(&ask);
+                Some(PeerInput::Answered { ask, result })
+            }
+            Err(error) if error.is_cancelled() => None,
+            // The machine's own deadline ends the ask.
+            Err(error) => {
+                tracing::error!(%error, "a question of ours failed by a bug of ours");
+                None
+            }
+        }
+    }
+
+    fn command(&mut self, command: Command) -> PeerInput {
+        self.commands.retain(|_, done| !done.is_closed());
+        self.last_command += 1;
+        self.commands.insert(self.last_command, command.done);
+        PeerInput::Command { command: self.last_command, action: command.action, trace: command.trace }
+    }
+
+    async fn write_log(&mut self) -> Result<(), PeerError> {
+        let Some(log) = &mut self.log else { return Ok(()) };
+        log.write().await.map_err(|source| PeerError::Log { path: log.path().to_owned(), source })
+    }
+}
+
+impl Service for Shared {
+    fn message(&self, connection: ConnectionId, _from: IpAddr, message: Message, out: &mut Vec<u8>) -> Flow {
+        let mut machine = lock(&self.machine);
+        machine.handle(self.epoch.now(), PeerInput::Request { connection, message });
+        while let Some(output) = machine.poll_output() {
+            match output {
+                PeerOutput::Reply { message, .. } => encode(&message, out),
+                // The driver takes all outputs of its own inputs before it lets go of the lock.
+                other => tracing::error!(?other, "a request led to more than a reply"),
+            }
+        }
+        Flow::Continue
+    }
+
+    fn disconnected(&self, _connection: ConnectionId) {}
+}

@@ -1,0 +1,338 @@
+//! Accepts connections and serves them: reads messages, has them answered, writes the answers.
+//! Everything a stranger can grow is bounded here: connections, time, buffers.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use askaround_core::message::{ErrorAnswer, ErrorCode, Message};
+use askaround_core::tracker::ConnectionId;
+use askaround_core::wire::{Decoder, encode};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::{Epoch, lock};
+
+/// Limits of a server (PROTOCOL.md §1.8).
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// The most connections at once; at the limit the one that has been idle longest goes.
+    pub max_connections: usize,
+    /// How long the first message, or the rest of a line, may take.
+    pub message_timeout: Duration,
+    /// How long a connection may say nothing.
+    pub idle_timeout: Duration,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            max_connections: 8192,
+            message_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(120),
+        }
+    }
+}
+
+/// What answers the messages of connections.
+pub(crate) trait Service: Send + Sync + 'static {
+    /// Takes a message and appends what goes back at once to `out`.
+    fn message(&self, connection: ConnectionId, from: IpAddr, message: Message, out: &mut Vec<u8>) -> Flow;
+    /// A connection is gone.
+    fn disconnected(&self, connection: ConnectionId);
+}
+
+/// How a connection goes on.
+pub(crate) enum Flow {
+    /// As before.
+    Continue,
+    /// From now on it is clocked, and also sends what comes from here.
+    Clocked(mpsc::Receiver<Push>),
+    /// It is closed after what was written.
+    Close,
+}
+
+/// Something that a connection sends without being asked.
+#[derive(Debug)]
+pub(crate) enum Push {
+    Message(Message),
+    Close,
+}
+
+/// Answers larger than this are written before the next message is read: a stranger cannot make
+/// us keep more.
+const FLUSH_AT: usize = 64 * 1024;
+const READ_AT_ONCE: usize = 64 * 1024;
+/// How long to wait when the system has no more file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Accepts until `stop` is cancelled, then waits for the connections to end.
+pub(crate) async fn serve<S: Service>(
+    listener: TcpListener,
+    service: Arc<S>,
+    config: ServerConfig,
+    stop: CancellationToken,
+) {
+    let server = Arc::new(Server {
+        service,
+        config,
+        epoch: Epoch::default(),
+        stop: stop.clone(),
+        connections: Mutex::new(BTreeMap::new()),
+    });
+    let tasks = TaskTracker::new();
+    let mut last = 0;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                last += 1;
+                server.make_room();
+                let meta = Arc::new(Meta::default());
+                meta.active(server.epoch);
+                lock(&server.connections).insert(last, meta.clone());
+                let task = server.clone().connection(last, stream, peer.ip().to_canonical(), meta);
+                tasks.spawn(task);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    tasks.close();
+    tasks.wait().await;
+}
+
+struct Server<S> {
+    service: Arc<S>,
+    config: ServerConfig,
+    epoch: Epoch,
+    stop: CancellationToken,
+    connections: Mutex<BTreeMap<ConnectionId, Arc<Meta>>>,
+}
+
+/// What the server knows of a connection from outside its task.
+#[derive(Default)]
+struct Meta {
+    last_active_ns: AtomicU64,
+    clocked: AtomicBool,
+    evict: CancellationToken,
+}
+
+impl Meta {
+    fn active(&self, epoch: Epoch) {
+        self.last_active_ns.store(epoch.now().as_nanos(), Ordering::Relaxed);
+    }
+}
+
+impl<S: Service> Server<S> {
+    /// At the limit, ends the connection that has been idle longest.
+    fn make_room(&self) {
+        let mut connections = lock(&self.connections);
+        if connections.len() < self.config.max_connections {
+            return;
+        }
+        let idle = connections.iter().filter(|(_, m)| !m.clocked.load(Ordering::Relaxed));
+        let longest = idle.min_by_key(|(_, m)| m.last_active_ns.load(Ordering::Relaxed)).map(|(id, _)| *id);
+        if let Some(meta) = longest.and_then(|id| connections.remove(&id)) {
+            meta.evict.cancel();
+        }
+    }
+
+    async fn connection(self: Arc<Self>, id: ConnectionId, stream: TcpStream, from: IpAddr, meta: Arc<Meta>) {
+        let mut connection = Connection {
+            server: &self,
+            id,
+            from,
+            meta: &meta,
+            stream,
+            decoder: Decoder::server(),
+            out: Vec::new(),
+            pushes: None,
+            greeted: false,
+        };
+        if let Err(error) = connection.run().await {
+            tracing::debug!(%from, connection = id, %error, "a connection broke");
+        }
+        lock(&self.connections).remove(&id);
+        self.service.disconnected(id);
+    }
+}
+
+struct Connection<'a, S> {
+    server: &'a Server<S>,
+    id: ConnectionId,
+    from: IpAddr,
+    meta: &'a Meta,
+    stream: TcpStream,
+    decoder: Decoder,
+    out: Vec<u8>,
+    /// What a clocked connection sends of itself.
+    pushes: Option<mpsc::Receiver<Push>>,
+    greeted: bool,
+}
+
+impl<S: Service> Connection<'_, S> {
+    async fn run(&mut self) -> io::Result<()> {
+        self.stream.set_nodelay(true)?;
+        loop {
+            match self.wait().await? {
+                Event::Readable => match read_into(&self.stream, &mut self.decoder) {
+                    Ok(0) => return Ok(()),
+                    Ok(_) => {
+                        if !self.answer_all().await? {
+                            return self.stream.shutdown().await;
+                        }
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(error),
+                },
+                Event::Push(Push::Message(message)) => {
+                    encode(&message, &mut self.out);
+                    self.flush().await?;
+                }
+                Event::Push(Push::Close) => return self.stream.shutdown().await,
+                Event::Slow => {
+                    let error = ErrorAnswer::new(ErrorCode::Busy, "no whole message came in time");
+                    encode(&Message::Error(error), &mut self.out);
+                    self.flush().await?;
+                    return self.stream.shutdown().await;
+                }
+                Event::Stop => {
+                    self.send_last_pushes().await?;
+                    return self.stream.shutdown().await;
+                }
+            }
+        }
+    }
+
+    async fn wait(&mut self) -> io::Result<Event> {
+        let config = &self.server.config;
+        let (limit, over) = if !self.greeted || self.decoder.has_partial_line() {
+            (config.message_timeout, Event::Slow)
+        } else {
+            (config.idle_timeout, Event::Stop)
+        };
+        let clocked = self.pushes.is_some() && !self.decoder.has_partial_line();
+        let wait = async {
+            tokio::select! {
+                biased;
+                () = self.server.stop.cancelled() => Ok(Event::Stop),
+                () = self.meta.evict.cancelled() => Ok(Event::Stop),
+                push = next_push(&mut self.pushes) => Ok(Event::Push(push)),
+                ready = self.stream.readable() => ready.map(|()| Event::Readable),
+            }
+        };
+        if clocked {
+            return wait.await;
+        }
+        timeout(limit, wait).await.unwrap_or(Ok(over))
+    }
+
+    /// Answers every whole message. False if the connection is to be closed.
+    async fn answer_all(&mut self) -> io::Result<bool> {
+        self.meta.active(self.server.epoch);
+        loop {
+            let flow = match self.decoder.next() {
+                Ok(None) => break,
+                Ok(Some(message)) => {
+                    self.greeted = true;
+                    self.server.service.message(self.id, self.from, message, &mut self.out)
+                }
+                Err(error) => {
+                    let answer = error.to_answer();
+                    let closes = answer.code.closes();
+                    tracing::debug!(from = %self.from, %answer, "a bad message");
+                    encode(&Message::Error(answer), &mut self.out);
+                    if closes { Flow::Close } else { Flow::Continue }
+                }
+            };
+            match flow {
+                Flow::Continue => {}
+                Flow::Clocked(pushes) => {
+                    self.pushes = Some(pushes);
+                    self.meta.clocked.store(true, Ordering::Relaxed);
+                }
+                Flow::Close => {
+                    self.flush().await?;
+                    return Ok(false);
+                }
+            }
+            if self.out.len() > FLUSH_AT {
+                self.flush().await?;
+            }
+        }
+        self.flush().await?;
+        Ok(true)
+    }
+
+    async fn send_last_pushes(&mut self) -> io::Result<()> {
+        while let Some(Push::Message(message)) = self.pushes.as_mut().and_then(|p| p.try_recv().ok()) {
+            encode(&message, &mut self.out);
+        }
+        self.flush().await
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        let written = match self.stream.try_write(&self.out) {
+            Ok(written) => written,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(error) => return Err(error),
+        };
+        if written < self.out.len() {
+            let rest = self.stream.write_all(&self.out[written..]);
+            timeout(self.server.config.message_timeout, rest).await??;
+        }
+        self.out.clear();
+        if self.out.capacity() > FLUSH_AT {
+            self.out = Vec::new();
+        }
+        Ok(())
+    }
+}
+
+enum Event {
+    Readable,
+    Push(Push),
+    /// A message takes too long.
+    Slow,
+    /// The connection was idle too long, or the server ends.
+    Stop,
+}
+
+async fn next_push(pushes: &mut Option<mpsc::Receiver<Push>>) -> Push {
+    match pushes {
+        Some(receiver) => receiver.recv().await.unwrap_or(Push::Close),
+        None => std::future::pending().await,
+    }
+}
+
+/// Reads what is there without a buffer of its own for each connection: ten thousand idle ones
+/// should cost little.
+pub(crate) fn read_into(stream: &TcpStream, decoder: &mut Decoder) -> io::Result<usize> {
+    thread_local! {
+        static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_AT_ONCE]);
+    }
+    SCRATCH.with_borrow_mut(|scratch| {
+        let count = stream.try_read(scratch)?;
+        decoder.feed(&scratch[..count]);
+        Ok(count)
+    })
+}
