@@ -1,2 +1,29 @@
-//! The command line.
-fn main() {}
+//! The program `askaround`.
+
+use std::process::ExitCode;
+
+use askaround::args::{Askaround, Command};
+use askaround::exit::{self, Failure};
+use askaround::{lab, live};
+use clap::{CommandFactory, Parser};
+
+fn main() -> ExitCode {
+    let args = Askaround::parse();
+    exit::show_traces(args.verbose);
+    exit::status("askaround", run(args.command))
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Completions { shell } => {
+            let mut out = Vec::new();
+            clap_complete::generate(shell, &mut Askaround::command(), "askaround", &mut out);
+            live::print(&String::from_utf8_lossy(&out))
+        }
+        Command::Man { folder } => std::fs::create_dir_all(&folder)
+            .and_then(|()| clap_mangen::generate_to(Askaround::command(), &folder))
+            .map_err(|e| Failure::run(format!("cannot write to {}: {e}", folder.display()))),
+        Command::Lab(command) => exit::block_on(lab::run(command)),
+        command => exit::block_on(live::run(command)),
+    }
+}

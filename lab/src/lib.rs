@@ -1,4 +1,18 @@
 //! The lab: scenarios run in lock-step, their logs, and what is wrong with them.
+//!
+//! | module | what lives there |
+//! | --- | --- |
+//! | [`script_file`], [`scenario`] | scripts and scenario folders, read and checked |
+//! | [`ports`] | the port that the assignment gives each peer |
+//! | [`loopback`] | an address of its own for each run |
+//! | [`run`] | a scenario over real sockets, in this process or in one a node |
+//! | [`world`] | a scenario in virtual time, without sockets |
+//! | [`grade`] | logs compared and explained, and the assignment's rubric |
 
 pub mod grade;
+pub mod loopback;
+pub mod ports;
+pub mod run;
+pub mod scenario;
+pub mod script_file;
 pub mod world;

@@ -3,7 +3,7 @@
 //! | module | what lives there |
 //! | --- | --- |
 //! | [`network`] | where listeners and streams are made: the one place to put TLS |
-//! | `server` | accepts connections and serves them, within bounds |
+//! | [`server`] | accepts connections and serves them, within bounds |
 //! | `dialer` | asks one request of somebody, over kept connections |
 //! | `link` | a lab peer's clocked connection to its tracker |
 //! | [`tracker`], [`peer`] | the nodes: a machine, its timers, its effects |
@@ -22,7 +22,7 @@ mod link;
 pub mod log_file;
 pub mod network;
 pub mod peer;
-mod server;
+pub mod server;
 pub mod store;
 pub mod tracker;
 

@@ -1,0 +1,83 @@
+//! All nodes in this process, over real sockets.
+
+use askaround_core::clock::LeftOutReason;
+use askaround_core::id::Contact;
+use askaround_core::peer::PeerConfig;
+use askaround_core::tracker::TrackerConfig;
+use askaround_node::peer::{PeerEnd, PeerNode, PeerOptions, command_channel};
+use askaround_node::tracker::{TrackerEnd, TrackerNews, TrackerNode};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{RunError, RunNews, RunOptions, RunReport, TRACKER, TRACKER_LOG, lab_config, log_name};
+use crate::loopback::Loopback;
+use crate::ports;
+use crate::scenario::Scenario;
+
+/// All peers together keep about so many idle connections, well below what a process may open.
+const KEPT_CONNECTIONS: usize = 2000;
+
+pub(super) async fn run(
+    scenario: &Scenario,
+    options: &RunOptions,
+    loopback: &Loopback,
+    stop: &CancellationToken,
+    news: &mut (dyn FnMut(RunNews) + Send),
+) -> Result<RunReport, RunError> {
+    let network = loopback.network();
+    let config = TrackerConfig { lab: Some(lab_config(scenario, options)), ..TrackerConfig::default() };
+    let log = Some(options.out.join(TRACKER_LOG));
+    let tracker = TrackerNode::bind(network, TRACKER, config, Default::default(), log)
+        .map_err(RunError::system("listen as the tracker"))?;
+    let peers_stop = stop.child_token();
+    let mut peers = JoinSet::new();
+    for (_, script) in &scenario.scripts {
+        let id = script.id;
+        let (listener, addr) = ports::listen(network, id).map_err(RunError::system(format!(
+            "listen as client {id} (is the limit on open files too low?)"
+        )))?;
+        let node_options = PeerOptions {
+            network,
+            tracker: Some(TRACKER),
+            keep_connections: (KEPT_CONNECTIONS / scenario.scripts.len()).min(16),
+            log: Some(options.out.join(log_name(id))),
+            patience: options.gather,
+            ..PeerOptions::default()
+        };
+        let config = PeerConfig { advertised_ip: Some(TRACKER.ip()), ..PeerConfig::default() };
+        let node = PeerNode::scripted(listener, Contact::new(id, addr), config, script.clone(), node_options);
+        let stop = peers_stop.clone();
+        peers.spawn(async move { (id, node.run(stop, command_channel().1, |_| {}).await) });
+    }
+    let mut troubles = Vec::new();
+    let expected = scenario.scripts.len();
+    let mut on_news = |tracker_news| match tracker_news {
+        TrackerNews::Log(entry) => news(RunNews::TimestepOver(entry.time)),
+        TrackerNews::LeftOut { id, time, why } => {
+            let why = match why {
+                LeftOutReason::ConnectionBroke => "its connection broke",
+                LeftOutReason::TimedOut => "it took too long",
+            };
+            let trouble = format!("client {id} was left out in timestep {time}: {why}");
+            news(RunNews::Trouble(trouble.clone()));
+            troubles.push(trouble);
+        }
+    };
+    let end =
+        tracker.run(stop.clone(), &mut on_news).await.map_err(RunError::system("write the tracker's log"))?;
+    if let TrackerEnd::Finished { clocked, .. } = end
+        && clocked < expected
+    {
+        troubles.push(format!("only {clocked} of {expected} clients registered"));
+        peers_stop.cancel();
+    }
+    while let Some(joined) = peers.join_next().await {
+        match joined {
+            Ok((_, Ok(PeerEnd::Finished | PeerEnd::Stopped))) => {}
+            Ok((id, Ok(PeerEnd::Failed(reason)))) => troubles.push(format!("client {id}: {reason}")),
+            Ok((id, Err(error))) => troubles.push(format!("client {id}: {error}")),
+            Err(bug) => troubles.push(format!("a bug of ours: {bug}")),
+        }
+    }
+    Ok(RunReport { troubles, stopped: end == TrackerEnd::Stopped })
+}

@@ -1,0 +1,77 @@
+//! A scenario: a folder of scripts `<n>.json`, with the expected logs where there are any.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use askaround_core::script::Script;
+
+use crate::script_file::{ScriptError, read_json};
+
+/// The folder of the expected logs inside a scenario's folder.
+pub const EXPECTED: &str = "expected_outcomes";
+
+/// A scenario, read and checked.
+#[derive(Debug)]
+pub struct Scenario {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Its name: that of the folder.
+    pub name: String,
+    /// What it shows, in one line, if it says.
+    pub about: Option<String>,
+    /// The scripts and their files, by increasing id.
+    pub scripts: Vec<(PathBuf, Script)>,
+    /// The folder of expected logs, if there is one.
+    pub expected: Option<PathBuf>,
+    /// What is odd about the files.
+    pub warnings: Vec<String>,
+}
+
+impl Scenario {
+    /// Reads the scenario in `folder`.
+    ///
+    /// # Errors
+    /// If the folder cannot be read, has no script, or has one that cannot be used.
+    pub fn read(folder: &Path) -> Result<Self, ScriptError> {
+        let wrong = |problem: String| ScriptError { path: folder.to_owned(), problem };
+        let entries = fs::read_dir(folder).map_err(|e| wrong(format!("cannot be read: {e}")))?;
+        let mut scripts = Vec::new();
+        let mut warnings = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(|e| wrong(format!("cannot be read: {e}")))?.path();
+            if is_script(&path) {
+                let file = read_json(&path)?;
+                warnings.extend(file.warnings);
+                scripts.push((path, file.script));
+            }
+        }
+        scripts.sort_by_key(|(_, script)| script.id);
+        if let Some([one, other]) = scripts.array_windows().find(|[a, b]| a.1.id == b.1.id) {
+            let name = one.0.file_name().unwrap_or_default().to_string_lossy();
+            return Err(ScriptError {
+                path: other.0.clone(),
+                problem: format!("client {} has a second script in {name}", one.1.id),
+            });
+        }
+        if scripts.is_empty() {
+            return Err(wrong("no script here: expected files named 1.json, 2.json, …".into()));
+        }
+        let expected = folder.join(EXPECTED);
+        let name = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+        let about = fs::read_to_string(folder.join("about.txt")).ok();
+        Ok(Self {
+            name: name.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            folder: folder.to_owned(),
+            about: about.map(|text| text.trim().to_owned()),
+            scripts,
+            expected: expected.is_dir().then_some(expected),
+            warnings,
+        })
+    }
+}
+
+fn is_script(path: &Path) -> bool {
+    let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let numbered = !stem.is_empty() && stem.bytes().all(|b| b.is_ascii_digit());
+    numbered && path.extension().is_some_and(|extension| extension == "json")
+}

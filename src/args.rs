@@ -1,0 +1,331 @@
+//! The options of `askaround`, `bootstrapper` and `client`, and what `--help` teaches.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use askaround_core::clock::Turns;
+use askaround_core::{Key, PeerId};
+use askaround_lab::run::OtherClient;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const EXIT_CODES: &str = "Exit status: 0 done; 1 it failed, or what was asked for is not so (a log differs, a key \
+is not found); 2 wrong use or an unusable file; 130 or 143 ended by Ctrl-C or SIGTERM.";
+
+/// A peer-to-peer content network: content is found by asking around.
+///
+/// The tracker knows who is online and never who has what. A peer keeps what it holds and whom it
+/// got each thing from; a key is found by asking peers and following their hints.
+///
+/// Live: `askaround tracker` on one machine, `askaround peer` on each, then verbs such as
+/// `askaround find KEY`. Lab: `askaround lab run DIR` plays a scenario in lock-step.
+#[derive(Debug, Parser)]
+#[command(name = "askaround", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+pub struct Askaround {
+    /// Say more on stderr; twice for more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands of `askaround`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run, compare and grade scripted scenarios
+    #[command(subcommand)]
+    Lab(LabCommand),
+    /// Run a tracker, which knows who is online
+    Tracker(TrackerArgs),
+    /// Run a peer, until Ctrl-C
+    Peer(PeerArgs),
+    /// List the peers that are registered with the tracker
+    Peers(VerbArgs),
+    /// Ask a peer whom it knows: everybody it ever got something from
+    Known(IdArgs),
+    /// Ask a peer what it holds
+    Contents(IdArgs),
+    /// Find who has a key, without obtaining it
+    Find(FindArgs),
+    /// Register the running peer with its tracker
+    Register(VerbArgs),
+    /// Unregister the running peer; it goes on serving
+    Unregister(VerbArgs),
+    /// Have the running peer hold a key no longer
+    Purge(KeyArgs),
+    /// Have the running peer hold a key
+    Hold(KeyArgs),
+    /// Print a completion script for a shell
+    ///
+    /// For example: askaround completions bash > /etc/bash_completion.d/askaround
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages into a folder
+    Man {
+        /// The folder, for example /usr/local/share/man/man1
+        folder: PathBuf,
+    },
+}
+
+/// The commands of `askaround lab`.
+#[derive(Debug, Subcommand)]
+pub enum LabCommand {
+    /// Play the scenario in a folder of scripts <n>.json over real sockets on loopback
+    ///
+    /// Prints a table of what happened and writes client_<n>.json and bootstrapper.json. Where the
+    /// folder has expected_outcomes/, compares, and exits 1 on a difference.
+    Run(RunArgs),
+    /// Compare two folders of logs, explain the differences, and grade by the assignment's rubric
+    Grade(GradeArgs),
+}
+
+/// `askaround lab run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The scenario's folder
+    pub dir: PathBuf,
+    /// The folder for the logs [default: logs/<name of the scenario>]
+    #[arg(long, env = "ASKAROUND_OUT")]
+    pub out: Option<PathBuf>,
+    /// Start a process a node, as the course does, instead of one for all
+    #[arg(long)]
+    pub processes: bool,
+    /// Who may act when within a timestep
+    #[arg(long, value_enum, default_value_t, env = "ASKAROUND_TURNS")]
+    pub turns: TurnsArg,
+    /// Run so many times, and compare the logs of each with the first
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub repeat: u32,
+    /// Use another program as a peer, with --processes: IDS=COMMAND, IDS being 2,4 or all
+    ///
+    /// Placeholders: {file} {id} {tracker} {port} {out}. The program is told its loopback address
+    /// in ASKAROUND_LOOPBACK (PROTOCOL.md, section 6).
+    #[arg(long, value_name = "IDS=COMMAND", requires = "processes")]
+    pub client: Vec<OtherClient>,
+    /// Seconds that a peer may take for its turn
+    #[arg(long, default_value = "60", value_parser = seconds, env = "ASKAROUND_STEP_TIMEOUT")]
+    pub step_timeout: Duration,
+    /// Print the logs and the comparison as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Print no table
+    #[arg(short, long, conflicts_with = "json")]
+    pub quiet: bool,
+}
+
+/// `askaround lab grade`.
+#[derive(Debug, Args)]
+pub struct GradeArgs {
+    /// The folder of the logs as they should be
+    pub expected: PathBuf,
+    /// The folder of the logs as they are
+    pub got: PathBuf,
+    /// The scenario's folder, if it is not the one that EXPECTED lies in
+    #[arg(long)]
+    pub scenario: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Who may act when.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub enum TurnsArg {
+    /// One after the other, by client id: the same logs every time
+    #[default]
+    ById,
+    /// All at once
+    Concurrent,
+}
+
+impl From<TurnsArg> for Turns {
+    fn from(turns: TurnsArg) -> Self {
+        match turns {
+            TurnsArg::ById => Self::ById,
+            TurnsArg::Concurrent => Self::Concurrent,
+        }
+    }
+}
+
+/// `askaround tracker`.
+#[derive(Debug, Args)]
+pub struct TrackerArgs {
+    /// Where to listen
+    #[arg(long, default_value = "0.0.0.0:8888", value_name = "IP:PORT", env = "ASKAROUND_LISTEN")]
+    pub listen: SocketAddr,
+    /// Seconds that a registration lasts unless renewed
+    #[arg(long, default_value = "120", value_parser = clap::value_parser!(u32).range(3..=86_400), env = "ASKAROUND_LEASE")]
+    pub lease: u32,
+    /// The most entries that are kept
+    #[arg(long, default_value_t = 2_000_000, env = "ASKAROUND_MAX_PEERS")]
+    pub max_peers: usize,
+    /// The most connections at once; beyond it the one that has been idle longest is closed
+    #[arg(long, default_value_t = 8192, value_parser = connections, env = "ASKAROUND_MAX_CONNECTIONS")]
+    pub max_connections: usize,
+    /// Let peers register addresses that their requests do not come from
+    #[arg(long, env = "ASKAROUND_TRUST_ADDRESSES")]
+    pub trust_addresses: bool,
+}
+
+/// `askaround peer`.
+#[derive(Debug, Args)]
+pub struct PeerArgs {
+    /// Where to listen; port 0 lets the system pick
+    #[arg(long, default_value = "0.0.0.0:0", value_name = "IP:PORT", env = "ASKAROUND_LISTEN")]
+    pub listen: SocketAddr,
+    /// The tracker
+    #[arg(long, default_value = "127.0.0.1:8888", value_name = "IP:PORT", env = "ASKAROUND_TRACKER")]
+    pub tracker: SocketAddr,
+    /// The address to register, if it is not the one that the tracker sees
+    #[arg(long, value_name = "IP", env = "ASKAROUND_ADVERTISE")]
+    pub advertise: Option<std::net::IpAddr>,
+    /// This peer's id [default: kept in its folder, made up the first time]
+    #[arg(long, env = "ASKAROUND_ID")]
+    pub id: Option<PeerId>,
+    /// How many peers a search asks at once
+    #[arg(long, default_value_t = 16, value_parser = width, env = "ASKAROUND_WIDTH")]
+    pub width: usize,
+    /// The most connections at once; beyond it the one that has been idle longest is closed
+    #[arg(long, default_value_t = 8192, value_parser = connections, env = "ASKAROUND_MAX_CONNECTIONS")]
+    pub max_connections: usize,
+    /// Where its state is
+    #[command(flatten)]
+    pub state: StateArgs,
+}
+
+/// Which running peer is meant.
+#[derive(Debug, Args)]
+pub struct StateArgs {
+    /// The peer's folder [default: askaround in the user's data folder]
+    #[arg(long, value_name = "STATE", env = "ASKAROUND_DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+/// A verb without a parameter.
+#[derive(Debug, Args)]
+pub struct VerbArgs {
+    /// Which peer
+    #[command(flatten)]
+    pub state: StateArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A verb about a peer.
+#[derive(Debug, Args)]
+pub struct IdArgs {
+    /// The other peer's id
+    pub id: PeerId,
+    /// The rest
+    #[command(flatten)]
+    pub verb: VerbArgs,
+}
+
+/// A verb about a key.
+#[derive(Debug, Args)]
+pub struct KeyArgs {
+    /// The key
+    pub key: Key,
+    /// The rest
+    #[command(flatten)]
+    pub verb: VerbArgs,
+}
+
+/// `askaround find`.
+#[derive(Debug, Args)]
+pub struct FindArgs {
+    /// The key
+    pub key: Key,
+    /// Show who was asked, why, what they said, and how long it took
+    #[arg(long)]
+    pub trace: bool,
+    /// The rest
+    #[command(flatten)]
+    pub verb: VerbArgs,
+}
+
+/// The tracker of a lab run, as the course starts it.
+///
+/// Waits for registrations, then lets the clients run their scripts in lock-step, and writes
+/// bootstrapper.json.
+#[derive(Debug, Parser)]
+#[command(name = "bootstrapper", version, after_help = EXIT_CODES)]
+pub struct Bootstrapper {
+    /// Where to listen
+    #[arg(long, default_value = "127.0.0.1:8888", value_name = "IP:PORT", env = "ASKAROUND_LISTEN")]
+    pub listen: SocketAddr,
+    /// Seconds to wait for registrations
+    #[arg(long, default_value = "10", value_parser = seconds, env = "ASKAROUND_WAIT")]
+    pub wait: Duration,
+    /// Start as soon as so many clients have registered
+    #[arg(long, value_name = "N", env = "ASKAROUND_EXPECT")]
+    pub expect: Option<usize>,
+    /// Who may act when within a timestep
+    #[arg(long, value_enum, default_value_t, env = "ASKAROUND_TURNS")]
+    pub turns: TurnsArg,
+    /// Seconds that a client may take for its turn; then it is left out
+    #[arg(long, default_value = "60", value_parser = seconds, env = "ASKAROUND_STEP_TIMEOUT")]
+    pub step_timeout: Duration,
+    /// The folder for bootstrapper.json
+    #[arg(long, default_value = ".", env = "ASKAROUND_OUT")]
+    pub out: PathBuf,
+    /// Say more on stderr; twice for more
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// One peer of a lab run, as the course starts it: client --file 3.json
+///
+/// Or as the assignment's text has it: client ID TRACKER_IP TRACKER_PORT CONTENT_FILE SCRIPT_FILE
+#[derive(Debug, Parser)]
+#[command(name = "client", version, after_help = EXIT_CODES)]
+pub struct Client {
+    /// The script, in JSON; also spelt -file
+    #[arg(long, required_unless_present = "id", conflicts_with = "id")]
+    pub file: Option<PathBuf>,
+    /// The client's id
+    #[arg(requires_all = ["tracker_ip", "tracker_port", "content_file", "script_file"])]
+    pub id: Option<PeerId>,
+    /// The tracker's address
+    pub tracker_ip: Option<std::net::IpAddr>,
+    /// The tracker's port
+    pub tracker_port: Option<u16>,
+    /// The keys it holds at the start: a JSON array, or one a line
+    pub content_file: Option<PathBuf>,
+    /// Its script: lines of <time>,<label>,<parameters>
+    pub script_file: Option<PathBuf>,
+    /// The tracker
+    #[arg(long, default_value = "127.0.0.1:8888", value_name = "IP:PORT", env = "ASKAROUND_TRACKER")]
+    pub tracker: SocketAddr,
+    /// The port to listen on [default: the one that the assignment gives this client]
+    #[arg(long, env = "ASKAROUND_PORT")]
+    pub port: Option<u16>,
+    /// Seconds to try to reach the tracker
+    #[arg(long, default_value = "30", value_parser = seconds, env = "ASKAROUND_WAIT")]
+    pub wait: Duration,
+    /// The folder for the log
+    #[arg(long, default_value = ".", env = "ASKAROUND_OUT")]
+    pub out: PathBuf,
+    /// Say more on stderr; twice for more
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().filter(|s| (0.0..=1e6).contains(s));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "expected a number of seconds, at most 1000000".into())
+}
+
+fn width(text: &str) -> Result<usize, String> {
+    let width = text.parse().ok().filter(|n| (1..=256).contains(n));
+    width.ok_or_else(|| "expected a whole number from 1 to 256".into())
+}
+
+fn connections(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|n| (1..=1_000_000).contains(n));
+    count.ok_or_else(|| "expected a whole number from 1 to 1000000".into())
+}

@@ -1,0 +1,122 @@
+//! `bootstrapper` and `client`: the course's own way of starting a lab run.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use askaround_core::clock::LeftOutReason;
+use askaround_core::id::Contact;
+use askaround_core::peer::PeerConfig;
+use askaround_core::tracker::{LabConfig, TrackerConfig};
+use askaround_lab::run::{TRACKER_LOG, log_name};
+use askaround_lab::{ports, script_file};
+use askaround_node::network::Network;
+use askaround_node::peer::{PeerEnd, PeerError, PeerNode, PeerOptions, command_channel};
+use askaround_node::tracker::{TrackerEnd, TrackerNews, TrackerNode};
+
+use crate::args::{Bootstrapper, Client};
+use crate::exit::{Failure, Stop};
+
+/// Runs the tracker of a lab run.
+///
+/// # Errors
+/// If it could not run, or not everybody came to the end.
+pub async fn bootstrapper(args: Bootstrapper) -> Result<(), Failure> {
+    let stop = Stop::on_signals()?;
+    let network = Network::from_environment().map_err(Failure::usage)?;
+    if !args.out.is_dir() {
+        return Err(Failure::usage(format!("{} is not a folder", args.out.display())));
+    }
+    let lab = LabConfig {
+        gather: args.wait,
+        expect: args.expect,
+        turns: args.turns.into(),
+        step_timeout: args.step_timeout,
+    };
+    let config = TrackerConfig { lab: Some(lab), ..TrackerConfig::default() };
+    let log = Some(args.out.join(TRACKER_LOG));
+    let node = TrackerNode::bind(network, args.listen, config, Default::default(), log).map_err(|e| {
+        Failure::run(format!(
+            "cannot listen on {}: {e}; is another tracker running? see --listen",
+            args.listen
+        ))
+    })?;
+    let end = node.run(stop.token().clone(), |news| match news {
+        TrackerNews::Log(entry) => tracing::info!("timestep {} is over", entry.time),
+        TrackerNews::LeftOut { id, time, why } => {
+            let why = match why {
+                LeftOutReason::ConnectionBroke => "its connection broke",
+                LeftOutReason::TimedOut => "it took too long",
+            };
+            eprintln!("client {id} was left out in timestep {time}: {why}");
+        }
+    });
+    match end.await.map_err(|e| Failure::run(format!("cannot write {TRACKER_LOG}: {e}")))? {
+        TrackerEnd::Stopped => Err(stop.failure()),
+        TrackerEnd::Finished { clocked: 0, .. } => Err(Failure::run("no client registered")),
+        TrackerEnd::Finished { clocked, .. } if args.expect.is_some_and(|n| clocked < n) => {
+            Err(Failure::run(format!("only {clocked} clients registered in time")))
+        }
+        TrackerEnd::Finished { left_out: 0, .. } => Ok(()),
+        TrackerEnd::Finished { .. } => Err(Failure::Shown),
+    }
+}
+
+/// Runs one scripted peer.
+///
+/// # Errors
+/// If its script is unusable, or it did not come to the end.
+pub async fn client(args: Client) -> Result<(), Failure> {
+    let stop = Stop::on_signals()?;
+    let network = Network::from_environment().map_err(Failure::usage)?;
+    let (file, tracker) = read(&args)?;
+    for warning in &file.warnings {
+        eprintln!("client: {warning}");
+    }
+    let script = file.script;
+    let id = script.id;
+    if !args.out.is_dir() {
+        return Err(Failure::usage(format!("{} is not a folder", args.out.display())));
+    }
+    let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let (listener, addr) = match args.port {
+        None => ports::listen(network, id),
+        Some(port) => network.listen(SocketAddr::new(ip, port)).and_then(|listener| {
+            let port = listener.local_addr()?.port();
+            Ok((listener, SocketAddr::new(ip, port)))
+        }),
+    }
+    .map_err(|e| Failure::run(format!("cannot listen as client {id}: {e}")))?;
+    let options = PeerOptions {
+        network,
+        tracker: Some(tracker),
+        keep_connections: 16,
+        log: Some(args.out.join(log_name(id))),
+        patience: args.wait,
+        ..PeerOptions::default()
+    };
+    let config = PeerConfig { advertised_ip: Some(ip), ..PeerConfig::default() };
+    let node = PeerNode::scripted(listener, Contact::new(id, addr), config, script, options);
+    match node.run(stop.token().clone(), command_channel().1, |_| {}).await {
+        Ok(PeerEnd::Finished) => Ok(()),
+        Ok(PeerEnd::Stopped) => Err(stop.failure()),
+        Ok(PeerEnd::Failed(reason)) => Err(Failure::run(format!("client {id}: {reason}"))),
+        Err(error @ PeerError::NoTracker { .. }) => {
+            Err(Failure::run(format!("client {id}: {error}; start the bootstrapper first")))
+        }
+        Err(error) => Err(Failure::run(format!("client {id}: {error}"))),
+    }
+}
+
+fn read(args: &Client) -> Result<(script_file::ScriptFile, SocketAddr), Failure> {
+    if let Some(file) = &args.file {
+        return Ok((script_file::read_json(file).map_err(Failure::usage)?, args.tracker));
+    }
+    let (Some(id), Some(ip), Some(port), Some(content), Some(script)) =
+        (args.id, args.tracker_ip, args.tracker_port, &args.content_file, &args.script_file)
+    else {
+        return Err(Failure::usage(
+            "expected --file, or ID TRACKER_IP TRACKER_PORT CONTENT_FILE SCRIPT_FILE",
+        ));
+    };
+    let file = script_file::read_lines(id, content, script).map_err(Failure::usage)?;
+    Ok((file, SocketAddr::new(ip, port)))
+}

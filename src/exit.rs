@@ -1,0 +1,123 @@
+//! How a program ends: its exit status, one readable report, and signals.
+
+use std::fmt;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use tokio_util::sync::CancellationToken;
+
+/// Why a program did not do what it was asked to.
+#[derive(Debug)]
+pub enum Failure {
+    /// Wrong use or unusable input: exit status 2.
+    Usage(String),
+    /// It was tried and failed, or what was asked for is not so: exit status 1.
+    Run(String),
+    /// The failure has been explained already: exit status 1.
+    Shown,
+    /// A signal ended it: 128 and its number.
+    Signal(u8),
+}
+
+impl Failure {
+    /// Bad usage or input.
+    pub fn usage(error: impl fmt::Display) -> Self {
+        Self::Usage(error.to_string())
+    }
+
+    /// Something that failed.
+    pub fn run(error: impl fmt::Display) -> Self {
+        Self::Run(error.to_string())
+    }
+}
+
+/// Prints the report, if there is one, and gives the exit status.
+pub fn status(program: &str, result: Result<(), Failure>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Usage(text)) => {
+            eprintln!("{program}: {text}");
+            ExitCode::from(2)
+        }
+        Err(Failure::Run(text)) => {
+            eprintln!("{program}: {text}");
+            ExitCode::from(1)
+        }
+        Err(Failure::Shown) => ExitCode::from(1),
+        Err(Failure::Signal(number)) => ExitCode::from(128 + number),
+    }
+}
+
+/// Tells a program to end when it is sent SIGINT or SIGTERM.
+#[derive(Debug, Clone)]
+pub struct Stop {
+    token: CancellationToken,
+    signal: Arc<AtomicU8>,
+}
+
+impl Stop {
+    /// Begins to listen for signals. A second one ends the program at once.
+    ///
+    /// # Errors
+    /// If the system does not let us.
+    pub fn on_signals() -> Result<Self, Failure> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let stop = Self { token: CancellationToken::new(), signal: Arc::default() };
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::run)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(Failure::run)?;
+        let told = stop.clone();
+        // Owned by the runtime, whose end is the program's.
+        tokio::spawn(async move {
+            for round in 0.. {
+                let number = tokio::select! {
+                    _ = interrupt.recv() => 2,
+                    _ = terminate.recv() => 15,
+                };
+                if round > 0 {
+                    std::process::exit(128 + i32::from(number));
+                }
+                told.signal.store(number, Ordering::Relaxed);
+                told.token.cancel();
+            }
+        });
+        Ok(stop)
+    }
+
+    /// Cancelled when it is time to end.
+    pub fn token(&self) -> &CancellationToken {
+        &self.token
+    }
+
+    /// The failure that stands for the signal that came.
+    pub fn failure(&self) -> Failure {
+        Failure::Signal(self.signal.load(Ordering::Relaxed))
+    }
+}
+
+/// Sets up what `-v` shows, on stderr. `RUST_LOG` overrides it.
+pub fn show_traces(verbose: u8) {
+    use std::io::IsTerminal;
+    let level = match verbose {
+        0 => "warn",
+        1 => "info",
+        2 => "debug",
+        _ => "trace",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| level.into());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}
+
+/// Runs a program's future on one thread: a node's work is small, and one thread needs no
+/// hand-over between them.
+pub fn block_on(future: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    // Many nodes in one process need many sockets; where the limit stays low, listening says so.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::run)?;
+    runtime.block_on(future)
+}

@@ -1,0 +1,8 @@
+//! The command line of askaround: what its three programs share.
+
+pub mod args;
+pub mod course;
+pub mod exit;
+pub mod lab;
+pub mod live;
+mod table;
