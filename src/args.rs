@@ -1,5 +1,7 @@
 //! The options of `askaround`, `bootstrapper` and `client`, and what `--help` teaches.
 
+#![allow(rustdoc::invalid_html_tags, reason = "these comments are help texts, where <n> is a placeholder")]
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;

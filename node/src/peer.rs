@@ -119,6 +119,8 @@ struct Shared {
 
 const COMMANDS: usize = 64;
 const LINK_QUEUE: usize = 64;
+/// How long the end of a live peer may wait for its tracker.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 impl PeerNode {
     /// A peer with a script, on a socket that already listens, known to others as `me`.
@@ -252,6 +254,7 @@ impl<'a> Driver<'a> {
             };
         };
         driver.asks.shutdown().await;
+        driver.say_goodbye().await;
         driver.link = None;
         while link_task.join_next().await.transpose()?.is_some() {}
         driver.write_log().await?;
@@ -314,6 +317,20 @@ impl<'a> Driver<'a> {
             }
         }
         Ok(None)
+    }
+
+    /// A live peer that ends takes itself off the tracker's list; if that fails, its lease runs
+    /// out.
+    async fn say_goodbye(&mut self) {
+        let Some(tracker) = self.tracker.filter(|_| self.link.is_none()) else { return };
+        let action = Action::Unregister;
+        let goodbye = PeerInput::Command { command: self.last_command + 1, action, trace: false };
+        for output in self.step(Some(goodbye)).0 {
+            if let PeerOutput::Ask { to: Target::Tracker, request, .. } = output {
+                let asked = tokio::time::timeout(GOODBYE, self.dialer.ask(tracker, &request)).await;
+                tracing::debug!(?asked, "unregistered");
+            }
+        }
     }
 
     async fn ask(&mut self, ask: AskId, to: Target, request: askaround_core::message::Request) {

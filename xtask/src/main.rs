@@ -1,2 +1,29 @@
-//! The chores of the project.
-fn main() {}
+//! The project's own chores: `cargo xtask test` and `cargo xtask bench`.
+
+mod bench;
+mod test;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+usage: cargo xtask test           all checks: format, clippy, docs, structure, wasm32, tests
+       cargo xtask bench [NAME…]  all benchmarks, or those whose name contains NAME";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let result = match words.split_first() {
+        Some((chore, [])) if chore == "test" => test::run(),
+        Some((chore, rest)) if chore == "bench" => bench::run(rest),
+        _ => {
+            eprintln!("{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("xtask: {problem}");
+            ExitCode::from(1)
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! Messages as bytes (PROTOCOL.md §1): [`encode`] writes one, [`Decoder`] reads them from
+//! Messages as bytes (PROTOCOL.md §1): [`encode()`] writes one, [`Decoder`] reads them from
 //! whatever pieces the network delivers.
 
 mod decode;
