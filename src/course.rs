@@ -14,6 +14,7 @@ use askaround_node::tracker::{TrackerEnd, TrackerNews, TrackerNode};
 
 use crate::args::{Bootstrapper, Client};
 use crate::exit::{Failure, Stop};
+use crate::live::print;
 
 /// Runs the tracker of a lab run.
 ///
@@ -39,6 +40,8 @@ pub async fn bootstrapper(args: Bootstrapper) -> Result<(), Failure> {
             args.listen
         ))
     })?;
+    let expected = args.expect.map_or(String::new(), |n| format!(", or until {n} have come"));
+    print(&format!("waiting {} s for clients on {}{expected}\n", args.wait.as_secs_f64(), args.listen))?;
     let end = node.run(stop.token().clone(), |news| match news {
         TrackerNews::Log(entry) => tracing::info!("timestep {} is over", entry.time),
         TrackerNews::LeftOut { id, time, why } => {

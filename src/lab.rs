@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use askaround_core::log::LogEntry;
+use askaround_core::script::Script;
+use askaround_lab::grade::Logs;
 use askaround_lab::run::{Programs, RunNews, RunOptions, TRACKER_LOG, log_name};
 use askaround_lab::scenario::Scenario;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -43,7 +45,7 @@ async fn run_scenario(args: RunArgs) -> Result<(), Failure> {
         gather: GATHER,
         processes: args.processes.then(|| programs(&args)).transpose()?,
     };
-    let mut first: Option<Logs> = None;
+    let mut first: Option<ByName> = None;
     let mut differing = 0;
     for round in 1..=args.repeat {
         let report = one_run(&scenario, &options, &stop, round, args.repeat).await?;
@@ -81,7 +83,7 @@ async fn run_scenario(args: RunArgs) -> Result<(), Failure> {
     if differing > 0 { compared.and(Err(Failure::Shown)) } else { compared }
 }
 
-type Logs = BTreeMap<String, Vec<LogEntry>>;
+type ByName = BTreeMap<String, Vec<LogEntry>>;
 
 async fn one_run(
     scenario: &Scenario,
@@ -126,9 +128,9 @@ fn programs(args: &RunArgs) -> Result<Programs, Failure> {
     })
 }
 
-fn read_logs(scenario: &Scenario, folder: &Path) -> Result<Logs, Failure> {
+fn read_logs(scenario: &Scenario, folder: &Path) -> Result<ByName, Failure> {
     let clients = scenario.scripts.iter().map(|(_, script)| log_name(script.id));
-    let mut logs = Logs::new();
+    let mut logs = ByName::new();
     for name in clients.chain([TRACKER_LOG.to_owned()]) {
         let path = folder.join(&name);
         if let Ok(bytes) = std::fs::read(&path) {
@@ -140,7 +142,7 @@ fn read_logs(scenario: &Scenario, folder: &Path) -> Result<Logs, Failure> {
     Ok(logs)
 }
 
-fn finish(args: &RunArgs, scenario: &Scenario, out: &Path, logs: &Logs) -> Result<(), Failure> {
+fn finish(args: &RunArgs, scenario: &Scenario, out: &Path, logs: &ByName) -> Result<(), Failure> {
     if !args.quiet && !args.json {
         print(&happened(scenario, logs))?;
     }
@@ -179,7 +181,7 @@ fn finish(args: &RunArgs, scenario: &Scenario, out: &Path, logs: &Logs) -> Resul
 }
 
 /// What happened, by timestep and peer.
-fn happened(scenario: &Scenario, logs: &Logs) -> String {
+fn happened(scenario: &Scenario, logs: &ByName) -> String {
     let mut text = scenario.name.clone();
     if let Some(about) = &scenario.about {
         text = format!("{text}: {about}");
@@ -204,6 +206,30 @@ fn happened(scenario: &Scenario, logs: &Logs) -> String {
     text + &table::render(&["TIME", "PEER", "WHAT HAPPENED"], &rows) + "\n"
 }
 
-fn grade(_args: &GradeArgs) -> Result<(), Failure> {
-    Err(Failure::run("grading"))
+fn grade(args: &GradeArgs) -> Result<(), Failure> {
+    let expected = Logs::read(&args.expected).map_err(Failure::usage)?;
+    if let Some((name, problem)) = expected.unusable.first_key_value() {
+        return Err(Failure::usage(format!("{}: {problem}", args.expected.join(name).display())));
+    }
+    let got = Logs::read(&args.got).map_err(Failure::usage)?;
+    let scripts = scripts_for(args)?;
+    let grade = askaround_lab::grade::grade(&expected, &got, &scripts);
+    if args.json {
+        let text = serde_json::to_string_pretty(&grade).map_err(Failure::run)?;
+        print(&format!("{text}\n"))?;
+    } else {
+        print(&grade.render())?;
+    }
+    if grade.equal { Ok(()) } else { Err(Failure::Shown) }
+}
+
+/// The scenario's scripts: with them, what each client held at the start is known.
+fn scripts_for(args: &GradeArgs) -> Result<Vec<Script>, Failure> {
+    let scripts = |scenario: Scenario| scenario.scripts.into_iter().map(|(_, script)| script).collect();
+    if let Some(folder) = &args.scenario {
+        return Ok(scripts(Scenario::read(folder).map_err(Failure::usage)?));
+    }
+    // The folder around the expected logs is the scenario, if it has scripts.
+    let around = args.expected.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned));
+    Ok(around.and_then(|folder| Scenario::read(&folder).ok()).map(scripts).unwrap_or_default())
 }

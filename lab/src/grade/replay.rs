@@ -1,0 +1,159 @@
+//! The expected logs played over time: who held what, who got it from whom, who was registered.
+//! From that it follows which way each key must have been found.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use askaround_core::id::PeerId;
+use askaround_core::log::LogEntry;
+use askaround_core::message::Timestep;
+use askaround_core::script::Script;
+
+use super::Logs;
+
+/// How a key was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Route {
+    pub(super) way: Way,
+    /// The source was not registered then.
+    pub(super) from_unregistered: bool,
+    /// Without hints, somebody else on the list would have been named.
+    pub(super) hint_decides: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    Own,
+    OwnOriginator,
+    Listed,
+    Hint,
+    LongerList,
+}
+
+/// What is known of the expected run.
+#[derive(Debug, Default)]
+pub(super) struct Replay {
+    /// By client and number of the entry.
+    routes: BTreeMap<(PeerId, usize), Route>,
+    by_address: BTreeMap<String, PeerId>,
+    /// Keys that a client ever removed.
+    removed: BTreeMap<PeerId, BTreeSet<String>>,
+}
+
+#[derive(Default)]
+struct State {
+    holds: BTreeMap<PeerId, BTreeSet<String>>,
+    originators: BTreeMap<(PeerId, String), PeerId>,
+    registered: BTreeSet<PeerId>,
+}
+
+impl Replay {
+    pub(super) fn new(logs: &Logs, scripts: &[Script]) -> Self {
+        let mut replay = Self { by_address: addresses(logs), ..Self::default() };
+        let mut state = State::default();
+        for script in scripts {
+            let keys = script.content.iter().map(ToString::to_string);
+            state.holds.entry(script.id).or_default().extend(keys);
+        }
+        let mut order: Vec<(Timestep, PeerId, usize, &LogEntry)> = Vec::new();
+        for (id, log) in &logs.clients {
+            order.extend(log.iter().enumerate().map(|(i, entry)| (entry.time, *id, i, entry)));
+        }
+        order.sort_by_key(|(time, id, index, _)| (*time, *id, *index));
+        for (_, id, index, entry) in order {
+            replay.play(&mut state, id, index, &entry.text);
+        }
+        replay
+    }
+
+    fn play(&mut self, state: &mut State, id: PeerId, index: usize, text: &str) {
+        if let Some((key, address)) = obtained(text) {
+            let Some(source) = self.by_address.get(address).copied() else { return };
+            self.routes.insert((id, index), state.route(id, source, key));
+            if source != id {
+                state.originators.insert((id, key.to_owned()), source);
+            }
+            state.holds.entry(id).or_default().insert(key.to_owned());
+            state.holds.entry(source).or_default().insert(key.to_owned());
+        } else if let Some(key) = text.strip_prefix("Removed ") {
+            state.holds.entry(id).or_default().remove(key);
+            self.removed.entry(id).or_default().insert(key.to_owned());
+        } else if text == "Unregistered" {
+            state.registered.remove(&id);
+        } else if text.ends_with(" registered") {
+            state.registered.insert(id);
+        }
+    }
+
+    pub(super) fn route(&self, client: PeerId, index: usize) -> Option<Route> {
+        self.routes.get(&(client, index)).copied()
+    }
+
+    pub(super) fn peer_at(&self, address: &str) -> Option<PeerId> {
+        self.by_address.get(address).copied()
+    }
+
+    pub(super) fn ever_removed(&self, client: PeerId, key: &str) -> bool {
+        self.removed.get(&client).is_some_and(|keys| keys.contains(key))
+    }
+}
+
+impl State {
+    fn route(&self, client: PeerId, source: PeerId, key: &str) -> Route {
+        let originator = |peer: PeerId| self.originators.get(&(peer, key.to_owned())).copied();
+        let holds = |peer: PeerId| self.holds.get(&peer).is_some_and(|keys| keys.contains(key));
+        let listed = self.registered.iter().copied().filter(|peer| *peer != client);
+        let mut route = Route {
+            way: Way::LongerList,
+            from_unregistered: source != client && !self.registered.contains(&source),
+            hint_decides: false,
+        };
+        if source == client {
+            route.way = Way::Own;
+            return route;
+        }
+        if originator(client) == Some(source) {
+            route.way = Way::OwnOriginator;
+            return route;
+        }
+        let first_holder = listed.clone().find(|peer| holds(*peer));
+        for peer in listed {
+            if peer == source {
+                route.way = Way::Listed;
+                return route;
+            }
+            let mut at = peer;
+            for _ in 0..3 {
+                // Who holds the key says so, and hints at nobody.
+                let Some(hinted) = originator(at).filter(|_| !holds(at)) else { break };
+                if hinted == source {
+                    route.way = Way::Hint;
+                    route.hint_decides = first_holder.is_none_or(|first| first != source);
+                    return route;
+                }
+                at = hinted;
+            }
+        }
+        route
+    }
+}
+
+/// `Obtained K from A`: the key and the address.
+pub(super) fn obtained(text: &str) -> Option<(&str, &str)> {
+    text.strip_prefix("Obtained ")?.split_once(" from ")
+}
+
+/// Who listens where, from every `<id, ip, port>` in the tracker's log.
+fn addresses(logs: &Logs) -> BTreeMap<String, PeerId> {
+    let mut addresses = BTreeMap::new();
+    for entry in logs.tracker.iter().flatten() {
+        for peer in entry.text.split('<').skip(1) {
+            let mut parts = peer.split(['>', ',']).map(str::trim);
+            if let (Some(id), Some(ip), Some(port)) = (parts.next(), parts.next(), parts.next())
+                && let Ok(id) = id.parse()
+            {
+                addresses.insert(format!("{ip}#{port}"), id);
+            }
+        }
+    }
+    addresses
+}

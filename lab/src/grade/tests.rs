@@ -1,0 +1,99 @@
+//! Small runs with one mistake each.
+
+use super::*;
+use askaround_core::Key;
+
+fn entry(time: u32, text: &str) -> LogEntry {
+    LogEntry { time, text: text.into() }
+}
+
+/// Peers 1 to 4 on ports 10 to 40. 4 holds k, 2 gets it from 4 and purges it; 1 finds it by the
+/// hint of 2, though 3, which comes before 4, got it too.
+fn expected() -> Logs {
+    let registered = "Clients registered: <1, h, 10>, <2, h, 20>, <3, h, 30>, <4, h, 40>";
+    let mut clients = BTreeMap::new();
+    let id = |n| PeerId::new(n).unwrap();
+    let joined = |n: u64| entry(0, &format!("Client ID {n} registered"));
+    clients.insert(
+        id(1),
+        vec![joined(1), entry(4, "Obtained k from h#40"), entry(5, "Client 2: x, y"), entry(6, "Client 3: ")],
+    );
+    clients.insert(id(2), vec![joined(2), entry(1, "Obtained k from h#40"), entry(2, "Removed k")]);
+    clients.insert(
+        id(3),
+        vec![joined(3), entry(3, "Obtained k from h#40"), entry(5, "Bootstrapper: <1, h, 10>, <2, h, 20>")],
+    );
+    clients.insert(id(4), vec![joined(4)]);
+    let tracker = (0..=6).map(|t| entry(t, registered)).collect();
+    Logs { clients, tracker: Some(tracker), ..Logs::default() }
+}
+
+fn scripts() -> Vec<Script> {
+    let id = PeerId::new(4).unwrap();
+    vec![Script { id, content: vec![Key::new("k").unwrap()], actions: Vec::new() }]
+}
+
+fn cause(client: u64, change: impl FnOnce(&mut Vec<LogEntry>)) -> Cause {
+    let mut got = expected();
+    change(got.clients.get_mut(&PeerId::new(client).unwrap()).unwrap());
+    let grade = grade(&expected(), &got, &scripts());
+    assert!(!grade.equal);
+    let mut causes = grade.logs.iter().filter_map(|log| log.divergence.as_ref());
+    causes.next().unwrap().cause
+}
+
+#[test]
+fn equal_logs_earn_everything_that_is_exercised() {
+    let grade = grade(&expected(), &expected(), &scripts());
+    assert!(grade.equal);
+    let exercised: Vec<_> = grade.rubric.iter().filter(|l| l.earned.is_some()).map(|l| l.item).collect();
+    assert_eq!(exercised, [1, 2, 3, 4, 5, 6, 7, 9]);
+    assert_eq!((grade.earned, grade.possible), (65, 65));
+}
+
+#[test]
+fn mistakes_are_told_apart() {
+    let text =
+        |index: usize, text: &'static str| move |log: &mut Vec<LogEntry>| log[index].text = text.into();
+    assert_eq!(cause(1, text(1, "Obtained k from h#30")), Cause::HintTooLate);
+    assert_eq!(cause(1, text(1, "Content k is unavailable")), Cause::PurgeForgotOriginator);
+    assert_eq!(cause(1, text(1, "Obtained k from h#99")), Cause::AnotherAddress);
+    assert_eq!(cause(1, text(2, "Client 2: y, x")), Cause::ListOrder);
+    assert_eq!(cause(1, text(2, "Client 2: x, y, k")), Cause::PurgeNotDone);
+    assert_eq!(cause(1, text(2, "client 2:x,y")), Cause::Spelling);
+    assert_eq!(cause(1, text(3, "Client 3: <>")), Cause::AngleBracketsForEmpty);
+    assert_eq!(cause(2, text(1, "Content k is unavailable")), Cause::ListNotAsked);
+    assert_eq!(cause(3, text(2, "Bootstrapper: <2, h, 20>, <1, h, 10>")), Cause::ListOrder);
+    assert_eq!(cause(3, text(2, "Bootstrapper: <1, h, 10>")), Cause::NotListed);
+    assert_eq!(cause(3, text(2, "Bootstrapper: <1, h, 10>, <2, h, 20>, <9, h, 90>")), Cause::StillListed);
+    assert_eq!(cause(2, |log| log[1].time = 3), Cause::AnotherTime);
+    assert_eq!(cause(2, |log| drop(log.remove(1))), Cause::EntryMissing);
+    assert_eq!(cause(2, |log| drop(log.pop())), Cause::EntryMissing);
+    assert_eq!(cause(2, |log| log.push(entry(7, "Unregistered"))), Cause::ExtraEntry);
+    assert_eq!(cause(2, |log| log.swap(1, 2)), Cause::AnotherOrder);
+}
+
+#[test]
+fn a_missing_entry_costs_itself_and_not_what_follows() {
+    let mut got = expected();
+    got.clients.get_mut(&PeerId::new(2).unwrap()).unwrap().remove(1);
+    let grade = grade(&expected(), &got, &scripts());
+    let log = grade.logs.iter().find(|log| log.name == "client_2.json").unwrap();
+    assert_eq!((log.matching, log.expected), (2, 3));
+    assert_eq!(grade.rubric[2].earned, Some(0), "the only key from a listed peer");
+    assert_eq!(grade.rubric[3].earned, Some(10), "hints are right");
+    assert_eq!(grade.rubric[5].earned, Some(5), "the purge is there");
+}
+
+#[test]
+fn folders_and_files_that_are_no_logs_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(Logs::read(folder.path()).unwrap_err().to_string().contains("no log here"));
+    fs::write(folder.path().join("client_1.json"), "[{\"time\": -1}]").unwrap();
+    let got = Logs::read(folder.path()).unwrap();
+    let grade = grade(&expected(), &got, &scripts());
+    assert_eq!(grade.logs[0].divergence.as_ref().unwrap().cause, Cause::NotALog);
+    assert_eq!(grade.logs[1].divergence.as_ref().unwrap().cause, Cause::LogMissing);
+    assert_eq!(grade.earned, 0);
+    assert!(grade.render().contains("client_1.json: 0 of 4 entries are right"));
+}
