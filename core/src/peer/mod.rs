@@ -303,9 +303,7 @@ impl Peer {
         let deadline = now + self.config.operation_timeout;
         let waiting = match action {
             Action::Register => {
-                if owner == Owner::Joining || !matches!(owner, Owner::Script(_)) {
-                    self.membership.wanted = true;
-                }
+                self.membership.wanted = true;
                 self.ask(now, number, Target::Tracker, self.register_request(owner));
                 Waiting::Registered
             }
@@ -522,7 +520,8 @@ impl Peer {
 
     fn note_membership(&mut self, now: Instant, owner: Owner, outcome: &Outcome) {
         match outcome {
-            Outcome::Registered { contact, lease } => {
+            // A renewal that was under way when the peer was told to unregister is not kept up.
+            Outcome::Registered { contact, lease } if self.membership.wanted => {
                 self.me = *contact;
                 self.membership.failures = 0;
                 self.membership.renew_at = lease.map(|lease| now + lease / 3);
