@@ -36,12 +36,46 @@ fn action(peers: u64) -> impl Strategy<Value = Action> {
     ]
 }
 
+/// What a random peer holds at the start and does.
+type Part = (Vec<usize>, Vec<(u32, Action)>);
+
 fn scripts() -> impl Strategy<Value = Vec<Script>> {
+    prop_oneof![anything(), relay()]
+}
+
+/// The key wanders from the last peer down to the second; then some purge it and some unregister.
+/// That makes long chains of hints, which random actions hardly ever do.
+fn relay() -> impl Strategy<Value = Vec<Script>> {
+    let masks = (any::<u16>(), any::<u16>(), any::<u16>());
+    (5u64..10, masks).prop_map(|(peers, (purge, unregister, obtain))| {
+        let bit = |mask: u16, n: u64| mask >> n & 1 == 1;
+        let end = u32::try_from(peers).unwrap();
+        let script = |n: u64| {
+            let mut actions = Vec::new();
+            if 1 < n && n < peers {
+                actions.push((u32::try_from(peers - n).unwrap(), Action::Obtain(key(0))));
+            }
+            let last = [
+                (bit(purge, n) && n < peers, end, Action::Purge(key(0))),
+                (bit(unregister, n), end + 1, Action::Unregister),
+                (bit(obtain, n) || n == 1, end + 2, Action::Obtain(key(0))),
+            ];
+            actions.extend(
+                last.into_iter().filter(|(wanted, ..)| *wanted).map(|(_, time, action)| (time, action)),
+            );
+            let content = if n == peers { vec![key(0)] } else { Vec::new() };
+            Script { id: id(n), content, actions }
+        };
+        (1..=peers).map(script).collect()
+    })
+}
+
+fn anything() -> impl Strategy<Value = Vec<Script>> {
     (2u64..9).prop_flat_map(|peers| {
         let content = proptest::sample::subsequence((0..KEYS.len()).collect::<Vec<_>>(), 0..=1);
         let actions = proptest::collection::vec((1u32..8, action(peers)), 0..12);
         proptest::collection::vec((content, actions), peers as usize).prop_map(|peers| {
-            let script = |(i, (content, mut actions)): (usize, (Vec<usize>, Vec<(u32, Action)>))| {
+            let script = |(i, (content, mut actions)): (usize, Part)| {
                 actions.sort_by_key(|(time, _)| *time);
                 Script { id: id(i as u64 + 1), content: content.into_iter().map(key).collect(), actions }
             };
