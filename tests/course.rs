@@ -1,0 +1,163 @@
+//! `bootstrapper` and `client`, as the course starts them.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use common::{BOOTSTRAPPER, CLIENT, Running, loopback, scenario, wait_for};
+
+/// A folder to run in and an address of its own.
+struct Place {
+    folder: tempfile::TempDir,
+    loopback: String,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), loopback: loopback() }
+    }
+
+    fn start(&self, program: &str, words: &[&str]) -> Running {
+        let mut command = Command::new(program);
+        command.args(words).current_dir(self.folder.path()).env("ASKAROUND_LOOPBACK", &self.loopback);
+        Running::start(&mut command)
+    }
+
+    fn client(&self, file: &Path) -> Running {
+        self.start(CLIENT, &["-file", file.to_str().unwrap()])
+    }
+
+    fn script(&self, id: u64, actions: &str) -> std::path::PathBuf {
+        let path = self.folder.path().join(format!("{id}.json"));
+        fs::write(&path, format!(r#"{{"client_id": "{id}", "actions": [{actions}]}}"#)).unwrap();
+        path
+    }
+
+    fn log(&self, name: &str) -> Option<serde_json::Value> {
+        let text = fs::read(self.folder.path().join(name)).ok()?;
+        Some(serde_json::from_slice(&text).expect("a log on disk is whole"))
+    }
+}
+
+#[test]
+fn the_courses_way_works_and_clients_may_come_before_the_tracker() {
+    let place = Place::new();
+    let dir = scenario("corner-hint-loop");
+    let clients: Vec<_> = (1..=5).map(|n| place.client(&dir.join(format!("{n}.json")))).collect();
+    let tracker = place.start(BOOTSTRAPPER, &["--expect", "5"]);
+    assert_eq!(tracker.end().0, Some(0));
+    for client in clients {
+        assert_eq!(client.end(), (Some(0), String::new()));
+    }
+    for name in ["client_1.json", "client_3.json", "bootstrapper.json"] {
+        let expected = fs::read(dir.join("expected_outcomes").join(name)).unwrap();
+        assert_eq!(place.log(name).unwrap(), serde_json::from_slice::<serde_json::Value>(&expected).unwrap());
+    }
+}
+
+#[test]
+fn the_paragraphs_form_works() {
+    let place = Place::new();
+    fs::write(place.folder.path().join("content"), "aa\nbb\n").unwrap();
+    fs::write(place.folder.path().join("script"), "1,P,aa\n2,M,7\n").unwrap();
+    let client = place.start(CLIENT, &["7", "127.0.0.1", "8888", "content", "script"]);
+    let tracker = place.start(BOOTSTRAPPER, &["--expect", "1"]);
+    assert_eq!((tracker.end().0, client.end().0), (Some(0), Some(0)));
+    let log = place.log("client_7.json").unwrap();
+    assert_eq!((&log[1]["text"], &log[2]["text"]), (&"Removed aa".into(), &"Client 7: bb".into()));
+}
+
+#[test]
+fn a_second_client_of_one_id_is_refused() {
+    let place = Place::new();
+    let file = place.script(1, "");
+    let tracker = place.start(BOOTSTRAPPER, &["--expect", "2", "--wait", "60"]);
+    let first = place.client(&file);
+    wait_for("the first to register", || place.log("client_1.json"));
+    let (status, said) = place.start(CLIENT, &["--file", file.to_str().unwrap(), "--out", "/tmp"]).end();
+    assert_eq!(status, Some(1));
+    assert!(said.contains("another peer is registered as client 1"), "{said}");
+    drop((tracker, first));
+}
+
+#[test]
+fn without_a_tracker_a_client_gives_up_and_says_so() {
+    let place = Place::new();
+    let file = place.script(1, "");
+    let (status, said) = place.start(CLIENT, &["--file", file.to_str().unwrap(), "--wait", "0.1"]).end();
+    assert_eq!(status, Some(1));
+    assert!(said.contains("no tracker at 127.0.0.1:8888"), "{said}");
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let place = Place::new();
+    let _taken = std::net::TcpListener::bind((place.loopback.as_str(), 8888)).unwrap();
+    let (status, said) = place.start(BOOTSTRAPPER, &[]).end();
+    assert_eq!(status, Some(1));
+    assert!(said.contains("cannot listen on 127.0.0.1:8888"), "{said}");
+}
+
+#[test]
+fn who_vanishes_is_named_and_the_others_go_on() {
+    let place = Place::new();
+    // A peer that never says that it has completed: the clock waits for it in timestep 1.
+    let tracker = place.start(BOOTSTRAPPER, &["--expect", "2", "--wait", "60"]);
+    let good = place.client(&place.script(2, r#"{"time": 2, "code": "L"}"#));
+    let mut stalling =
+        wait_for("the tracker", || std::net::TcpStream::connect((place.loopback.as_str(), 8888)).ok());
+    let hello = "V {\"version\":1}\nR {\"id\":1,\"ip\":\"127.0.0.1\",\"port\":9137,\"script_end\":2}\n";
+    std::io::Write::write_all(&mut stalling, hello.as_bytes()).unwrap();
+    wait_for("the run to start", || place.log("bootstrapper.json"));
+    drop(stalling);
+    assert_eq!(good.end().0, Some(0));
+    let (status, said) = tracker.end();
+    assert_eq!(status, Some(1));
+    assert!(said.contains("client 1 was left out in timestep 1: its connection broke"), "{said}");
+    assert_eq!(place.log("client_2.json").unwrap().as_array().unwrap().len(), 2);
+    assert_eq!(place.log("bootstrapper.json").unwrap().as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn who_stalls_is_left_out_after_the_step_timeout() {
+    let place = Place::new();
+    let tracker = place.start(BOOTSTRAPPER, &["--expect", "1", "--wait", "60", "--step-timeout", "0.2"]);
+    let mut stalling =
+        wait_for("the tracker", || std::net::TcpStream::connect((place.loopback.as_str(), 8888)).ok());
+    let hello = "V {\"version\":1}\nR {\"id\":1,\"ip\":\"127.0.0.1\",\"port\":9137,\"script_end\":1}\n";
+    std::io::Write::write_all(&mut stalling, hello.as_bytes()).unwrap();
+    let (status, said) = tracker.end();
+    assert_eq!(status, Some(1));
+    assert!(said.contains("client 1 was left out in timestep 1: it took too long"), "{said}");
+    let mut heard = String::new();
+    std::io::Read::read_to_string(&mut stalling, &mut heard).unwrap();
+    assert!(heard.contains("E {\"code\":\"left-out\""), "{heard}");
+}
+
+#[test]
+fn sigterm_ends_nodes_cleanly_with_their_logs_written() {
+    let place = Place::new();
+    let tracker = place.start(BOOTSTRAPPER, &["--expect", "2", "--wait", "60"]);
+    let client = place.client(&place.script(1, ""));
+    wait_for("the registration", || place.log("client_1.json"));
+    client.signal("-TERM");
+    assert_eq!(client.end().0, Some(143));
+    assert_eq!(place.log("client_1.json").unwrap()[0]["text"], "Client ID 1 registered");
+    tracker.signal("-INT");
+    assert_eq!(tracker.end().0, Some(130));
+}
+
+#[test]
+fn a_tracker_that_vanishes_ends_its_clients_with_their_logs_written() {
+    let place = Place::new();
+    let tracker = place.start(BOOTSTRAPPER, &["--expect", "2", "--wait", "60"]);
+    let client = place.client(&place.script(1, ""));
+    wait_for("the registration", || place.log("client_1.json"));
+    tracker.signal("-KILL");
+    let (status, said) = client.end();
+    assert_eq!(status, Some(1));
+    assert!(said.contains("lost the tracker"), "{said}");
+    assert_eq!(place.log("client_1.json").unwrap().as_array().unwrap().len(), 1);
+}

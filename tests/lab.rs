@@ -1,0 +1,160 @@
+//! `askaround lab` as a user runs it.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::{ASKAROUND, run, scenario, stderr, stdout};
+
+fn lab_run(dir: &Path, more: &[&str]) -> std::process::Output {
+    let out = tempfile::tempdir().unwrap();
+    let mut words = vec!["lab", "run", dir.to_str().unwrap(), "--out", out.path().to_str().unwrap()];
+    words.extend(more);
+    run(ASKAROUND, &words)
+}
+
+fn assert_as_expected(dir: &Path, more: &[&str]) {
+    let output = lab_run(dir, more);
+    let name = dir.display();
+    assert_eq!(output.status.code(), Some(0), "{name} {more:?}: {}", stderr(&output));
+    assert!(stdout(&output).contains("all logs are as expected"), "{name}");
+}
+
+#[test]
+fn every_scenario_gives_its_expected_logs() {
+    let folders = fs::read_dir(scenario("")).unwrap().map(|entry| entry.unwrap().path());
+    let folders: Vec<_> = folders.filter(|path| path.is_dir()).collect();
+    assert!(folders.len() > 30);
+    for folder in folders {
+        assert_as_expected(&folder, &["--quiet"]);
+    }
+}
+
+#[test]
+fn a_process_a_node_gives_the_same_logs() {
+    for name in ["campus-20", "corner-port-taken", "corner-longer-list-second-level"] {
+        assert_as_expected(&scenario(name), &["--processes", "--quiet"]);
+    }
+}
+
+#[test]
+fn peers_in_python_and_in_rust_play_together() {
+    let peer = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/peer.py");
+    let command =
+        format!("python3 '{}' {{file}} --tracker {{tracker}} --port {{port}} --out {{out}}", peer.display());
+    for (name, ids) in
+        [("campus-20", "2,3,5,8,13"), ("corner-answers-reused", "1,2"), ("corner-three-hints-deep", "all")]
+    {
+        assert_as_expected(
+            &scenario(name),
+            &["--quiet", "--processes", "--client", &format!("{ids}={command}")],
+        );
+    }
+}
+
+#[test]
+fn runs_can_be_repeated_and_do_not_disturb_each_other() {
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let output = lab_run(&scenario("campus-20"), &["--repeat", "3", "--quiet"]);
+                assert!(
+                    stdout(&output).contains("3 of 3 runs gave the logs of the first"),
+                    "{}",
+                    stderr(&output)
+                );
+            });
+        }
+    });
+}
+
+#[test]
+fn the_table_shows_what_happened_and_json_is_json() {
+    let output = lab_run(&scenario("corner-own-key"), &[]);
+    assert!(stdout(&output).contains("TIME  PEER  WHAT HAPPENED"));
+    let output = lab_run(&scenario("corner-own-key"), &["--json"]);
+    let value: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(value["as_expected"], true);
+}
+
+/// A scenario of one's own.
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn a_difference_is_an_exit_status_of_1_and_can_be_graded() {
+    let wrong = r#"[{"time": 0, "text": "Client ID 2 registered"}]"#;
+    let folder = folder(&[("1.json", r#"{"client_id": 1}"#), ("expected_outcomes/client_1.json", wrong)]);
+    let out = tempfile::tempdir().unwrap();
+    let (dir, out) = (folder.path().to_str().unwrap(), out.path().to_str().unwrap());
+    let output = run(ASKAROUND, &["lab", "run", dir, "--out", out]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("not as expected: client_1.json"), "{}", stderr(&output));
+
+    let expected = folder.path().join("expected_outcomes");
+    let graded = run(ASKAROUND, &["lab", "grade", expected.to_str().unwrap(), out]);
+    assert_eq!(graded.status.code(), Some(1));
+    assert!(stdout(&graded).contains("expected  time 0: Client ID 2 registered"), "{}", stdout(&graded));
+    let graded = run(ASKAROUND, &["lab", "grade", "--json", out, out]);
+    assert_eq!(graded.status.code(), Some(0));
+    let value: serde_json::Value = serde_json::from_str(&stdout(&graded)).unwrap();
+    assert_eq!(value["equal"], true);
+}
+
+#[test]
+fn bad_input_is_named_and_exits_2() {
+    let cases: &[(&[(&str, &str)], &str)] = &[
+        (&[], "no script here"),
+        (&[("1.json", "{")], "1.json: not JSON"),
+        (&[("1.json", r#"{"client_id": 2}"#)], "1.json: client_id is 2, but the file's name says 1"),
+        (
+            &[("3.json", r#"{"client_id": 3}"#), ("03.json", r#"{"client_id": 3}"#)],
+            "client 3 has a second script",
+        ),
+        (
+            &[("1.json", r#"{"client_id": 1, "actions": [{"time": -2, "code": "L"}]}"#)],
+            "1.json: actions[0]: time: expected a whole number from 1 to 10000, found -2",
+        ),
+        (
+            &[("1.json", r#"{"client_id": 1, "actions": [{"time": 1, "code": "K"}]}"#)],
+            "expected one of R U L Q P O M",
+        ),
+    ];
+    for (files, expected) in cases {
+        let output = lab_run(folder(files).path(), &[]);
+        assert_eq!(output.status.code(), Some(2), "{expected}");
+        assert!(stderr(&output).contains(expected), "{}", stderr(&output));
+    }
+    assert_eq!(lab_run(Path::new("/nowhere"), &[]).status.code(), Some(2));
+    assert_eq!(lab_run(&scenario("campus-20"), &["--repeat", "0"]).status.code(), Some(2));
+    assert_eq!(
+        lab_run(&scenario("campus-20"), &["--client", "1=x"]).status.code(),
+        Some(2),
+        "needs --processes"
+    );
+}
+
+#[test]
+fn logs_never_replace_the_scenario() {
+    let folder = folder(&[("1.json", r#"{"client_id": 1}"#), ("expected_outcomes/client_1.json", "[]")]);
+    for out in [folder.path().to_owned(), folder.path().join("expected_outcomes")] {
+        let words = ["lab", "run", folder.path().to_str().unwrap(), "--out", out.to_str().unwrap()];
+        assert_eq!(run(ASKAROUND, &words).status.code(), Some(2));
+    }
+    assert_eq!(fs::read_to_string(folder.path().join("expected_outcomes/client_1.json")).unwrap(), "[]");
+}
+
+#[test]
+fn a_client_that_cannot_be_started_fails_the_run() {
+    let output = lab_run(&scenario("corner-own-key"), &["--processes", "--client", "1=/no/such/program"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("cannot start /no/such/program as client 1"), "{}", stderr(&output));
+}
