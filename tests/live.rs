@@ -1,0 +1,134 @@
+//! A live tracker and its peers, and the verbs against them.
+
+mod common;
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Output};
+
+use common::{ASKAROUND, Running, run, stderr, stdout, wait_for};
+
+/// A node, and the address that it printed.
+fn start(words: &[&str]) -> (Running, String) {
+    let mut running = Running::start(Command::new(ASKAROUND).args(words));
+    let mut line = String::new();
+    BufReader::new(running.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.split("listens on ").nth(1).unwrap_or_else(|| panic!("{line}"));
+    let address = address.split([',', '\n']).next().unwrap().to_owned();
+    (running, address)
+}
+
+struct Net {
+    folders: Vec<tempfile::TempDir>,
+    _tracker: Running,
+    tracker: String,
+    peers: Vec<Option<Running>>,
+}
+
+impl Net {
+    fn new(peers: usize) -> Self {
+        let (running, tracker) = start(&["tracker", "--listen", "127.0.0.1:0"]);
+        let folders = (0..peers).map(|_| tempfile::tempdir().unwrap()).collect();
+        let mut net = Self { folders, _tracker: running, tracker, peers: Vec::new() };
+        for n in 0..peers {
+            let peer = net.start_peer(n);
+            net.peers.push(Some(peer));
+        }
+        wait_for("all peers to register", || {
+            let listed = stdout(&net.verb(0, &["peers"])).lines().count();
+            (listed == peers + 1).then_some(())
+        });
+        net
+    }
+
+    fn dir(&self, n: usize) -> &Path {
+        self.folders[n].path()
+    }
+
+    fn start_peer(&self, n: usize) -> Running {
+        let id = (n + 1).to_string();
+        let dir = self.dir(n).to_str().unwrap();
+        start(&["peer", "--listen", "127.0.0.1:0", "--tracker", &self.tracker, "--dir", dir, "--id", &id]).0
+    }
+
+    fn verb(&self, n: usize, words: &[&str]) -> Output {
+        run(ASKAROUND, &[words, &["--dir", self.dir(n).to_str().unwrap()]].concat())
+    }
+
+    fn assert_says(&self, n: usize, words: &[&str], status: i32, expected: &str) {
+        let output = self.verb(n, words);
+        let said = stdout(&output) + &stderr(&output);
+        assert!(said.contains(expected), "{words:?}: {said}");
+        assert_eq!(output.status.code(), Some(status), "{words:?}: {said}");
+    }
+}
+
+#[test]
+fn the_verbs_do_what_they_say() {
+    let net = Net::new(3);
+    net.assert_says(2, &["hold", "k"], 0, "holds k");
+    net.assert_says(2, &["hold", "k"], 0, "held k already");
+    net.assert_says(0, &["find", "k"], 0, "found k at <3, 127.0.0.1,");
+    net.assert_says(0, &["find", "k", "--trace"], 0, "has it");
+    net.assert_says(0, &["find", "other"], 1, "nobody has other");
+    net.assert_says(0, &["contents", "3"], 0, "k\n");
+    net.assert_says(0, &["contents", "9"], 1, "no peer 9 was ever registered");
+    net.assert_says(0, &["known", "3"], 0, "nobody");
+    net.assert_says(1, &["unregister"], 0, "unregistered 2");
+    assert_eq!(stdout(&net.verb(0, &["peers"])).lines().count(), 3);
+    net.assert_says(1, &["register"], 0, "registered as <2,");
+    net.assert_says(2, &["purge", "k"], 0, "purged k");
+    net.assert_says(2, &["purge", "k"], 1, "k is not held");
+    net.assert_says(0, &["find", "a b"], 2, "a key has no white space");
+
+    let json: serde_json::Value = serde_json::from_str(&stdout(&net.verb(0, &["peers", "--json"]))).unwrap();
+    assert_eq!(json["peers"].as_array().unwrap().len(), 3);
+    let found = net.verb(0, &["find", "other", "--trace", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&stdout(&found)).unwrap();
+    assert_eq!(json["search"]["found"], serde_json::Value::Null);
+    assert!(!json["search"]["trace"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn a_peer_that_was_killed_comes_back_with_what_it_held() {
+    let mut net = Net::new(1);
+    for key in ["b", "a", "c"] {
+        net.assert_says(0, &["hold", key], 0, "holds");
+    }
+    net.assert_says(0, &["purge", "a"], 0, "purged");
+    let peer = net.peers[0].take().unwrap();
+    peer.signal("-KILL");
+    peer.end();
+    net.assert_says(0, &["peers"], 1, "no peer is running");
+    net.peers[0] = Some(net.start_peer(0));
+    wait_for("the peer to be back", || (stdout(&net.verb(0, &["peers"])).lines().count() == 2).then_some(()));
+    assert_eq!(stdout(&net.verb(0, &["contents", "1"])), "b\nc\n");
+}
+
+#[test]
+fn a_peer_that_is_stopped_unregisters() {
+    let mut net = Net::new(2);
+    let peer = net.peers[1].take().unwrap();
+    peer.signal("-INT");
+    assert_eq!(peer.end().0, Some(130));
+    assert_eq!(stdout(&net.verb(0, &["peers"])).lines().count(), 2, "heading and one peer");
+}
+
+#[test]
+fn two_peers_cannot_share_a_folder() {
+    let net = Net::new(1);
+    let output = net.verb(0, &["peer", "--listen", "127.0.0.1:0", "--tracker", &net.tracker]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("another peer is running on"), "{}", stderr(&output));
+}
+
+#[test]
+fn help_version_completions_and_manual_pages() {
+    let out = tempfile::tempdir().unwrap();
+    assert_eq!(run(ASKAROUND, &["man", out.path().to_str().unwrap()]).status.code(), Some(0));
+    assert!(out.path().join("askaround-find.1").is_file());
+    assert!(stdout(&run(ASKAROUND, &["completions", "bash"])).contains("_askaround"));
+    assert!(stdout(&run(ASKAROUND, &["--version"])).starts_with("askaround 0."));
+    assert!(stdout(&run(ASKAROUND, &["lab", "run", "--help"])).contains("expected_outcomes"));
+    assert_eq!(run(ASKAROUND, &["nonsense"]).status.code(), Some(2));
+}
