@@ -1,12 +1,12 @@
 //! A live tracker and its peers, and the verbs against them.
 
-mod common;
+mod support;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Output};
 
-use common::{ASKAROUND, Running, run, stderr, stdout, wait_for};
+use support::{ASKAROUND, Running, run, stderr, stdout, wait_for};
 
 /// A node, and the address that it printed.
 fn start(words: &[&str]) -> (Running, String) {

@@ -1,14 +1,14 @@
 //! `askaround lab run` as a person runs it: every scenario, each way to run one, and what it says
 //! of input that it cannot use.
 
-mod common;
+mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{Running, command, copy, log, repository, run, scenario, until};
+use support::{Running, command, copy, log, repository, run, scenario, until};
 
 const AS_EXPECTED: &str = "all logs are as expected\n";
 

@@ -1,12 +1,12 @@
 //! `bootstrapper` and `client`, as the course starts them.
 
-mod common;
+mod support;
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use common::{BOOTSTRAPPER, CLIENT, Running, loopback, scenario, wait_for};
+use support::{BOOTSTRAPPER, CLIENT, Running, loopback, scenario, wait_for};
 
 /// A folder to run in and an address of its own.
 struct Place {
