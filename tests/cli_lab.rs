@@ -1,269 +1,160 @@
-//! `askaround lab run` as a person runs it: every scenario, each way to run one, and what it says
-//! of input that it cannot use.
+//! `askaround lab` as a user runs it.
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
-use support::{Running, command, copy, log, repository, run, scenario, until};
+use support::{ASKAROUND, run, scenario, stderr, stdout};
 
-const AS_EXPECTED: &str = "all logs are as expected\n";
-
-fn lab_run(folder: &Path, out: &Path) -> Command {
-    let mut command = command("askaround");
-    command.args(["lab", "run"]).arg(folder).arg("--out").arg(out);
-    command
-}
-
-/// Every file below a folder.
-fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else {
-            found.insert(path.clone(), fs::read(&path).unwrap());
-        }
-    }
-    found
-}
-
-#[test]
-fn every_scenario_gives_its_logs() {
+fn lab_run(dir: &Path, more: &[&str]) -> std::process::Output {
     let out = tempfile::tempdir().unwrap();
-    let mut count = 0;
-    for entry in fs::read_dir(repository().join("scenarios")).unwrap() {
-        let folder = entry.unwrap().path();
-        if !folder.is_dir() {
-            continue;
-        }
-        count += 1;
-        let ended = run(lab_run(&folder, out.path())).with(0);
-        assert!(ended.stdout.ends_with(AS_EXPECTED), "{}: {ended:#?}", folder.display());
-        let expected = files(&folder.join("expected_outcomes"));
-        assert_eq!(files(out.path()).len(), expected.len(), "{}", folder.display());
-        for path in expected.keys() {
-            assert_eq!(
-                log(&out.path().join(path.file_name().unwrap())),
-                log(path),
-                "{} does not say so itself",
-                path.display()
-            );
-        }
-    }
-    assert!(count >= 38, "only {count} scenarios");
+    let mut words = vec!["lab", "run", dir.to_str().unwrap(), "--out", out.path().to_str().unwrap()];
+    words.extend(more);
+    run(ASKAROUND, &words)
+}
+
+fn assert_as_expected(dir: &Path, more: &[&str]) {
+    let output = lab_run(dir, more);
+    let name = dir.display();
+    assert_eq!(output.status.code(), Some(0), "{name} {more:?}: {}", stderr(&output));
+    assert!(stdout(&output).contains("all logs are as expected"), "{name}");
 }
 
 #[test]
-fn processes_give_the_same_logs() {
-    for name in ["campus-20", "corner-port-taken", "rubric-12-unregistered-still-serves"] {
-        let out = tempfile::tempdir().unwrap();
-        let mut command = lab_run(&scenario(name), out.path());
-        command.arg("--processes");
-        let ended = run(command).with(0);
-        assert!(ended.stdout.ends_with(AS_EXPECTED), "{name}: {ended:#?}");
+fn every_scenario_gives_its_expected_logs() {
+    let folders = fs::read_dir(scenario("")).unwrap().map(|entry| entry.unwrap().path());
+    let folders: Vec<_> = folders.filter(|path| path.is_dir()).collect();
+    assert!(folders.len() > 30);
+    for folder in folders {
+        assert_as_expected(&folder, &["--quiet"]);
     }
 }
 
 #[test]
-fn repeated_concurrent_runs_are_counted() {
-    let out = tempfile::tempdir().unwrap();
-    let mut command = lab_run(&scenario("campus-20"), out.path());
-    command.args(["--repeat", "3", "--turns", "concurrent", "--quiet"]);
-    let ended = run(command).with(0);
-    let expected = format!(
-        "3 of 3 runs gave the logs of the first\nlogs are in {}\n{AS_EXPECTED}",
-        out.path().display()
-    );
-    assert_eq!(ended.stdout, expected);
-}
-
-#[test]
-fn runs_at_the_same_time_do_not_meet() {
-    let outs: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
-    let start = |(n, out): (usize, &tempfile::TempDir)| {
-        let mut command = lab_run(&scenario("campus-20"), out.path());
-        command.args(["--repeat", "2", "--quiet"]);
-        if n == 2 {
-            command.arg("--processes");
-        }
-        Running::start(command)
-    };
-    let runs: Vec<_> = outs.iter().enumerate().map(start).collect();
-    for run in runs {
-        let ended = run.ended().with(0);
-        assert!(ended.stdout.ends_with(AS_EXPECTED), "{ended:#?}");
-    }
-}
-
-/// The Python peer, which leaves a mark that it was started.
-fn python(ids: &str) -> String {
-    let peer = repository().join("examples/peer.py");
-    format!(
-        "{ids}=sh -c 'echo > {{out}}/python-{{id}}; exec python3 \"$0\" \"$@\"' '{}' {{file}} --tracker {{tracker}} \
-         --port {{port}} --out {{out}}",
-        peer.display()
-    )
-}
-
-#[test]
-fn peers_of_another_make_play_along() {
-    for (name, ids, marks) in [
-        ("campus-20", "2,4", vec!["python-2", "python-4"]),
-        ("rubric-08-longer-list", "all", vec!["python-1", "python-2", "python-3", "python-4", "python-5"]),
-    ] {
-        let out = tempfile::tempdir().unwrap();
-        let mut command = lab_run(&scenario(name), out.path());
-        command.args(["--processes", "--client", &python(ids)]);
-        let ended = run(command).with(0);
-        assert!(ended.stdout.ends_with(AS_EXPECTED), "{name}: {ended:#?}");
-        let scripts = fs::read_dir(scenario(name)).unwrap().flatten();
-        let peers = scripts.filter(|e| e.path().extension().is_some_and(|e| e == "json")).count();
-        let mut found: Vec<_> = fs::read_dir(out.path())
-            .unwrap()
-            .map(|e| e.unwrap().file_name().into_string().unwrap())
-            .filter(|name| name.starts_with("python-"))
-            .collect();
-        found.sort();
-        if ids == "all" {
-            assert_eq!(found.len(), peers, "{found:?}");
-        }
-        assert!(marks.iter().all(|mark| found.iter().any(|f| f == mark)), "{found:?}");
-        assert!(ids == "all" || found.len() == marks.len(), "{found:?}");
+fn a_process_a_node_gives_the_same_logs() {
+    for name in ["campus-20", "corner-port-taken", "corner-longer-list-second-level"] {
+        assert_as_expected(&scenario(name), &["--processes", "--quiet"]);
     }
 }
 
 #[test]
-fn a_peer_that_cannot_be_started_is_named() {
-    let out = tempfile::tempdir().unwrap();
-    let mut command = lab_run(&scenario("rubric-04-hints"), out.path());
-    command.args(["--processes", "--client", "2=/nowhere/peer {file}"]);
-    run(command).with(1).complains(&["cannot start /nowhere/peer as client 2"]);
-    let mut command = lab_run(&scenario("rubric-04-hints"), out.path());
-    command.args(["--client", "2=true"]);
-    run(command).with(2).complains(&["--processes"]);
+fn peers_in_python_and_in_rust_play_together() {
+    let peer = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/peer.py");
+    let command =
+        format!("python3 '{}' {{file}} --tracker {{tracker}} --port {{port}} --out {{out}}", peer.display());
+    for (name, ids) in
+        [("campus-20", "2,3,5,8,13"), ("corner-answers-reused", "1,2"), ("corner-three-hints-deep", "all")]
+    {
+        assert_as_expected(
+            &scenario(name),
+            &["--quiet", "--processes", "--client", &format!("{ids}={command}")],
+        );
+    }
 }
 
 #[test]
-fn a_signal_ends_a_run_and_all_its_processes() {
-    let out = tempfile::tempdir().unwrap();
-    let mut command = lab_run(&scenario("rubric-04-hints"), out.path());
-    let stuck = "3=sh -c 'echo $$ > {out}/new; mv {out}/new {out}/pid; exec sleep 600'";
-    command.args(["--processes", "--client", stuck]);
-    let run = Running::start(command);
-    let pid = until("client 3 runs", || fs::read_to_string(out.path().join("pid")).ok());
-    run.signal("TERM");
-    run.ended().with(143).complains(&["stopped"]);
-    until("client 3 is gone", || {
-        let status = fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
-        status.map_or(true, |stat| stat.contains(") Z ")).then_some(())
+fn runs_can_be_repeated_and_do_not_disturb_each_other() {
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let output = lab_run(&scenario("campus-20"), &["--repeat", "3", "--quiet"]);
+                assert!(
+                    stdout(&output).contains("3 of 3 runs gave the logs of the first"),
+                    "{}",
+                    stderr(&output)
+                );
+            });
+        }
     });
 }
 
 #[test]
-fn a_difference_is_named() {
-    for file in ["client_3.json", "bootstrapper.json"] {
-        let folder = copy("rubric-04-hints");
-        let path = folder.path().join("expected_outcomes").join(file);
-        let mut entries: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-        let last = entries.as_array().unwrap().len() - 1;
-        entries[last]["text"] = "Something else".into();
-        fs::write(&path, entries.to_string()).unwrap();
-        let out = tempfile::tempdir().unwrap();
-        let ended = run(lab_run(folder.path(), out.path())).with(1);
-        assert!(!ended.stdout.contains(AS_EXPECTED), "{ended:#?}");
-        ended.complains(&[&format!("not as expected: {file}\n"), "askaround lab grade"]);
-    }
-}
-
-#[test]
-fn a_missing_entry_and_a_missing_log_are_differences() {
-    let folder = copy("rubric-04-hints");
-    let expected = folder.path().join("expected_outcomes");
-    fs::write(expected.join("client_2.json"), "[]").unwrap();
-    fs::remove_file(folder.path().join("1.json")).unwrap();
-    let out = tempfile::tempdir().unwrap();
-    // Client 1 leaves no log, yet one is expected of it.
-    run(lab_run(folder.path(), out.path())).with(1).complains(&["client_2.json"]);
-}
-
-#[test]
-fn a_run_leaves_no_log_of_the_run_before() {
-    let out = tempfile::tempdir().unwrap();
-    for name in ["client_77.json", "bootstrapper.json", "client_notes.json", "notes.txt"] {
-        fs::write(out.path().join(name), "old").unwrap();
-    }
-    run(lab_run(&scenario("rubric-04-hints"), out.path())).with(0);
-    assert!(!out.path().join("client_77.json").exists());
-    assert_eq!(fs::read_to_string(out.path().join("client_notes.json")).unwrap(), "old");
-    assert_eq!(fs::read_to_string(out.path().join("notes.txt")).unwrap(), "old");
-}
-
-#[test]
-fn bad_input_is_named_by_file_and_field() {
-    let out = tempfile::tempdir().unwrap();
-    let action = |action: &str| format!(r#"{{"client_id": 3, "content": [], "actions": [{action}]}}"#);
-    for (files, parts) in [
-        (vec![], vec!["no script here"]),
-        (vec![("3.json", "not JSON".to_owned())], vec!["3.json", "not JSON"]),
-        (vec![("3.json", action(r#"{"time": -1, "code": "L"}"#))], vec!["3.json", "actions[0]: time"]),
-        (
-            vec![("3.json", action(r#"{"time": 1, "code": "L"}, {"time": 1, "code": "X"}"#))],
-            vec!["3.json", "actions[1]: code", "R U L Q P O M"],
-        ),
-        (vec![("4.json", action(""))], vec!["4.json", "client_id is 3"]),
-        (
-            vec![("3.json", action("")), ("03.json", action(""))],
-            vec!["3.json", "client 3 has a second script"],
-        ),
-    ] {
-        let folder = tempfile::tempdir().unwrap();
-        for (name, text) in &files {
-            fs::write(folder.path().join(name), text).unwrap();
-        }
-        let ended = run(lab_run(folder.path(), out.path())).with(2);
-        ended.complains(&parts);
-        ended.complains(&[&folder.path().display().to_string()]);
-        assert_eq!(ended.stdout, "");
-    }
-    run(lab_run(Path::new("/nowhere/at-all"), out.path())).with(2).complains(&["/nowhere/at-all"]);
-    assert_eq!(fs::read_dir(out.path()).unwrap().count(), 0, "something was written");
-}
-
-#[test]
-fn a_scenario_is_never_overwritten() {
-    let folder = copy("rubric-04-hints");
-    for name in ["client_1.json", "bootstrapper.json"] {
-        fs::write(folder.path().join(name), "mine").unwrap();
-    }
-    let links = tempfile::tempdir().unwrap();
-    let link = links.path().join("link");
-    let expected = folder.path().join("expected_outcomes");
-    std::os::unix::fs::symlink(&expected, &link).unwrap();
-    let before = files(folder.path());
-    for out in [folder.path().to_owned(), folder.path().join("."), expected, link] {
-        run(lab_run(folder.path(), &out)).with(2).complains(&["part of the scenario"]);
-        assert!(files(folder.path()) == before, "--out {} changed the scenario", out.display());
-    }
-}
-
-#[test]
-fn json_has_the_logs() {
-    let out = tempfile::tempdir().unwrap();
-    let mut command = lab_run(&scenario("rubric-04-hints"), out.path());
-    command.arg("--json");
-    let ended = run(command).with(0);
-    let value: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
-    assert_eq!(value["scenario"], "rubric-04-hints");
+fn the_table_shows_what_happened_and_json_is_json() {
+    let output = lab_run(&scenario("corner-own-key"), &[]);
+    assert!(stdout(&output).contains("TIME  PEER  WHAT HAPPENED"));
+    let output = lab_run(&scenario("corner-own-key"), &["--json"]);
+    let value: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert_eq!(value["as_expected"], true);
-    for (name, log) in value["logs"].as_object().unwrap() {
-        let path = scenario("rubric-04-hints").join("expected_outcomes").join(name);
-        let expected: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
-        assert_eq!(*log, expected, "{name}");
+}
+
+/// A scenario of one's own.
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
     }
-    assert_eq!(value["logs"].as_object().unwrap().len(), 6);
+    folder
+}
+
+#[test]
+fn a_difference_is_an_exit_status_of_1_and_can_be_graded() {
+    let wrong = r#"[{"time": 0, "text": "Client ID 2 registered"}]"#;
+    let folder = folder(&[("1.json", r#"{"client_id": 1}"#), ("expected_outcomes/client_1.json", wrong)]);
+    let out = tempfile::tempdir().unwrap();
+    let (dir, out) = (folder.path().to_str().unwrap(), out.path().to_str().unwrap());
+    let output = run(ASKAROUND, &["lab", "run", dir, "--out", out]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("not as expected: client_1.json"), "{}", stderr(&output));
+
+    let expected = folder.path().join("expected_outcomes");
+    let graded = run(ASKAROUND, &["lab", "grade", expected.to_str().unwrap(), out]);
+    assert_eq!(graded.status.code(), Some(1));
+    assert!(stdout(&graded).contains("expected  time 0: Client ID 2 registered"), "{}", stdout(&graded));
+    let graded = run(ASKAROUND, &["lab", "grade", "--json", out, out]);
+    assert_eq!(graded.status.code(), Some(0));
+    let value: serde_json::Value = serde_json::from_str(&stdout(&graded)).unwrap();
+    assert_eq!(value["equal"], true);
+}
+
+#[test]
+fn bad_input_is_named_and_exits_2() {
+    let cases: &[(&[(&str, &str)], &str)] = &[
+        (&[], "no script here"),
+        (&[("1.json", "{")], "1.json: not JSON"),
+        (&[("1.json", r#"{"client_id": 2}"#)], "1.json: client_id is 2, but the file's name says 1"),
+        (
+            &[("3.json", r#"{"client_id": 3}"#), ("03.json", r#"{"client_id": 3}"#)],
+            "client 3 has a second script",
+        ),
+        (
+            &[("1.json", r#"{"client_id": 1, "actions": [{"time": -2, "code": "L"}]}"#)],
+            "1.json: actions[0]: time: expected a whole number from 1 to 10000, found -2",
+        ),
+        (
+            &[("1.json", r#"{"client_id": 1, "actions": [{"time": 1, "code": "K"}]}"#)],
+            "expected one of R U L Q P O M",
+        ),
+    ];
+    for (files, expected) in cases {
+        let output = lab_run(folder(files).path(), &[]);
+        assert_eq!(output.status.code(), Some(2), "{expected}");
+        assert!(stderr(&output).contains(expected), "{}", stderr(&output));
+    }
+    assert_eq!(lab_run(Path::new("/nowhere"), &[]).status.code(), Some(2));
+    assert_eq!(lab_run(&scenario("campus-20"), &["--repeat", "0"]).status.code(), Some(2));
+    assert_eq!(
+        lab_run(&scenario("campus-20"), &["--client", "1=x"]).status.code(),
+        Some(2),
+        "needs --processes"
+    );
+}
+
+#[test]
+fn logs_never_replace_the_scenario() {
+    let folder = folder(&[("1.json", r#"{"client_id": 1}"#), ("expected_outcomes/client_1.json", "[]")]);
+    for out in [folder.path().to_owned(), folder.path().join("expected_outcomes")] {
+        let words = ["lab", "run", folder.path().to_str().unwrap(), "--out", out.to_str().unwrap()];
+        assert_eq!(run(ASKAROUND, &words).status.code(), Some(2));
+    }
+    assert_eq!(fs::read_to_string(folder.path().join("expected_outcomes/client_1.json")).unwrap(), "[]");
+}
+
+#[test]
+fn a_client_that_cannot_be_started_fails_the_run() {
+    let output = lab_run(&scenario("corner-own-key"), &["--processes", "--client", "1=/no/such/program"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("cannot start /no/such/program as client 1"), "{}", stderr(&output));
 }
