@@ -1,0 +1,278 @@
+//! The tracker under load over loopback, a connection a request and pipelined over kept ones,
+//! against an echo server that sends as many bytes back and does nothing else.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{RUNS, Row, askaround, median};
+
+/// The name under which this program is its own echo server.
+pub(super) const ECHO: &str = "echo-server";
+const HELLO: &str = "V {\"version\":1}\n";
+const THREADS: usize = 2;
+const CONNECTIONS_EACH: usize = 8000;
+const KEPT: usize = 16;
+const BATCH: usize = 100;
+const BATCHES: usize = 150;
+
+/// A server that ends with this value.
+struct Server {
+    child: Child,
+    addr: SocketAddr,
+}
+
+impl Server {
+    fn start(command: &mut Command) -> Result<Self, String> {
+        let mut child =
+            command.stdout(Stdio::piped()).spawn().map_err(|e| format!("cannot start a server: {e}"))?;
+        let mut line = String::new();
+        let stdout = child.stdout.take().ok_or("no output")?;
+        BufReader::new(stdout).read_line(&mut line).map_err(|e| e.to_string())?;
+        let addr = line.trim().rsplit(' ').next().and_then(|addr| addr.parse().ok());
+        match addr {
+            Some(addr) => Ok(Self { child, addr }),
+            None => Err(format!("a server says {line:?}")),
+        }
+    }
+
+    fn tracker() -> Result<Self, String> {
+        Self::start(Command::new(askaround()).args(["tracker", "--listen", "127.0.0.1:0"]))
+    }
+
+    fn echo() -> Result<Self, String> {
+        let me = std::env::current_exe().map_err(|e| e.to_string())?;
+        Self::start(Command::new(me).args(["bench", ECHO]))
+    }
+
+    /// CPU seconds that the server has used, in ticks of 10 ms.
+    fn cpu_s(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks = |at: usize| fields.get(at).and_then(|f| f.parse::<f64>().ok()).unwrap_or(0.0);
+        (ticks(11) + ticks(12)) / 100.0
+    }
+
+    fn rss_bytes(&self) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok());
+        kib.unwrap_or(0.0) * 1024.0
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub(super) fn tracker(rows: &mut Vec<Row>) -> Result<(), String> {
+    let echo = Server::echo()?;
+    for peers in [1_000u64, 1_000_000] {
+        let tracker = Server::tracker()?;
+        let before = tracker.rss_bytes();
+        fill(tracker.addr, peers)?;
+        rows.push(Row {
+            name: format!("tracker, {peers} peers, memory"),
+            figure: (tracker.rss_bytes() - before) / peers as f64,
+            unit: "bytes a peer",
+            against: "-".into(),
+            note: "growth of the resident set".into(),
+        });
+        let register = |id: u64, list: &str| format!("R {{\"id\":{id},\"port\":7000{list}}}\n");
+        for (what, list, answer) in [("register", "", 60), ("register and list 50", ",\"list\":50", 1400)] {
+            let request = |n: u64| register(n * 7919 % peers + 1, list);
+            let name = format!("tracker, {peers} peers, {what}");
+            let each = measure(&tracker, |addr| connection_each(addr, &request))?;
+            let yard = measure(&echo, |addr| connection_each(addr, &|_| echo_request(answer)))?;
+            push(rows, format!("{name}, a connection each"), each, yard, 30_000.0);
+            let kept = measure(&tracker, |addr| pipelined(addr, &request))?;
+            let yard = measure(&echo, |addr| pipelined(addr, &|_| echo_request(answer)))?;
+            push(rows, format!("{name}, pipelined"), kept, yard, 150_000.0);
+        }
+    }
+    Ok(())
+}
+
+fn push(rows: &mut Vec<Row>, name: String, ours: Rate, echo: Rate, target: f64) {
+    rows.push(Row {
+        name,
+        figure: ours.a_cpu_second,
+        unit: "a CPU-second",
+        against: format!("target {target}: x{:.2}", ours.a_cpu_second / target),
+        note: format!(
+            "{:.0} a second; x{:.2} of the echo server's rate a CPU-second",
+            ours.a_second,
+            ours.a_cpu_second / echo.a_cpu_second
+        ),
+    });
+}
+
+#[derive(Clone, Copy)]
+struct Rate {
+    a_second: f64,
+    a_cpu_second: f64,
+}
+
+fn measure(server: &Server, load: impl Fn(SocketAddr) -> Result<usize, String>) -> Result<Rate, String> {
+    let (mut seconds, mut cpu_seconds) = (Vec::new(), Vec::new());
+    for _ in 0..RUNS {
+        let (begin, cpu) = (Instant::now(), server.cpu_s());
+        let requests = load(server.addr)? as f64;
+        seconds.push(requests / begin.elapsed().as_secs_f64());
+        cpu_seconds.push(requests / (server.cpu_s() - cpu).max(0.01));
+    }
+    Ok(Rate { a_second: median(seconds), a_cpu_second: median(cpu_seconds) })
+}
+
+/// Runs `work` on each of the load threads and adds up what they did.
+fn threads(work: impl Fn(u64) -> std::io::Result<usize> + Sync) -> Result<usize, String> {
+    std::thread::scope(|scope| {
+        let running: Vec<_> = (0..THREADS as u64)
+            .map(|n| {
+                scope.spawn({
+                    let work = &work;
+                    move || work(n)
+                })
+            })
+            .collect();
+        let mut total = 0;
+        for thread in running {
+            total +=
+                thread.join().map_err(|_| "a load thread panicked")?.map_err(|e| format!("load: {e}"))?;
+        }
+        Ok(total)
+    })
+}
+
+fn connect(addr: SocketAddr) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect(addr)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    Ok(stream)
+}
+
+fn connection_each(addr: SocketAddr, request: &(impl Fn(u64) -> String + Sync)) -> Result<usize, String> {
+    threads(|thread| {
+        let mut buffer = [0; 8192];
+        for n in 0..CONNECTIONS_EACH as u64 {
+            let mut stream = connect(addr)?;
+            stream.write_all(format!("{HELLO}{}", request(n * THREADS as u64 + thread)).as_bytes())?;
+            let mut got = 0;
+            while got == 0 || buffer[got - 1] != b'\n' {
+                let count = stream.read(&mut buffer[got..])?;
+                if count == 0 {
+                    return Err(std::io::ErrorKind::UnexpectedEof.into());
+                }
+                got += count;
+            }
+            assert_ne!(buffer[0], b'E', "{}", String::from_utf8_lossy(&buffer[..got]));
+        }
+        Ok(CONNECTIONS_EACH)
+    })
+}
+
+fn pipelined(addr: SocketAddr, request: &(impl Fn(u64) -> String + Sync)) -> Result<usize, String> {
+    threads(|thread| {
+        let mut kept = Vec::new();
+        for _ in 0..KEPT / THREADS {
+            let mut stream = connect(addr)?;
+            stream.write_all(HELLO.as_bytes())?;
+            kept.push(stream);
+        }
+        let mut buffer = vec![0; 256 * 1024];
+        let mut n = thread;
+        for _ in 0..BATCHES {
+            for stream in &mut kept {
+                let mut batch = String::new();
+                for _ in 0..BATCH {
+                    batch += &request(n);
+                    n += THREADS as u64;
+                }
+                stream.write_all(batch.as_bytes())?;
+            }
+            for stream in &mut kept {
+                let mut lines = 0;
+                while lines < BATCH {
+                    let count = stream.read(&mut buffer)?;
+                    if count == 0 {
+                        return Err(std::io::ErrorKind::UnexpectedEof.into());
+                    }
+                    lines += memchr::memchr_iter(b'\n', &buffer[..count]).count();
+                }
+            }
+        }
+        Ok(BATCHES * kept.len() * BATCH)
+    })
+}
+
+/// Registers ids 1 to `peers`.
+fn fill(addr: SocketAddr, peers: u64) -> Result<(), String> {
+    let mut stream = connect(addr).map_err(|e| e.to_string())?;
+    stream.write_all(HELLO.as_bytes()).map_err(|e| e.to_string())?;
+    let mut buffer = vec![0; 256 * 1024];
+    let mut next = 1;
+    while next <= peers {
+        let end = peers.min(next + 499);
+        let batch: String = (next..=end).map(|id| format!("R {{\"id\":{id},\"port\":7000}}\n")).collect();
+        stream.write_all(batch.as_bytes()).map_err(|e| e.to_string())?;
+        let mut lines = 0;
+        while lines < end - next + 1 {
+            let count = stream.read(&mut buffer).map_err(|e| e.to_string())?;
+            lines += memchr::memchr_iter(b'\n', &buffer[..count]).count() as u64;
+            if count == 0 {
+                return Err("the tracker closed the connection".into());
+            }
+        }
+        next = end + 1;
+    }
+    Ok(())
+}
+
+/// Asks the echo server for a line of `answer` bytes.
+fn echo_request(answer: usize) -> String {
+    format!("{answer}\n")
+}
+
+/// Answers each line that is a number with a line of so many bytes. On one thread, like the
+/// tracker.
+pub(super) fn echo_server() -> Result<(), String> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.map_err(|e| e.to_string())?;
+        println!("echo listens on {}", listener.local_addr().map_err(|e| e.to_string())?);
+        loop {
+            let Ok((mut stream, _)) = listener.accept().await else { continue };
+            tokio::spawn(async move {
+                let _ = stream.set_nodelay(true);
+                let (mut buffer, mut out, mut line) = (vec![0; 64 * 1024], Vec::new(), Vec::new());
+                while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+                    for byte in &buffer[..count] {
+                        if *byte != b'\n' {
+                            line.push(*byte);
+                            continue;
+                        }
+                        if let Some(length) =
+                            std::str::from_utf8(&line).ok().and_then(|l| l.parse::<usize>().ok())
+                        {
+                            out.resize(out.len() + length.saturating_sub(1), b'x');
+                            out.push(b'\n');
+                        }
+                        line.clear();
+                    }
+                    if stream.write_all(&out).await.is_err() {
+                        return;
+                    }
+                    out.clear();
+                }
+            });
+        }
+    })
+}

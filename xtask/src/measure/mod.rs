@@ -1,0 +1,67 @@
+//! `cargo xtask bench`: whole commands, the tracker under load, and searches, each as the median
+//! of several runs, against a target or a yardstick of the same run.
+
+mod load;
+mod process;
+mod search;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+/// How often each figure is measured; the median counts.
+const RUNS: usize = 3;
+
+/// One line of the table.
+struct Row {
+    name: String,
+    figure: f64,
+    unit: &'static str,
+    /// What it is compared with, and the ratio.
+    against: String,
+    note: String,
+}
+
+/// Runs the benchmarks whose names contain one of `names`, or all, and prints one table.
+///
+/// # Errors
+/// If one could not be run.
+pub(crate) fn run(names: &[String]) -> Result<(), String> {
+    if names.first().is_some_and(|name| name == load::ECHO) {
+        return load::echo_server();
+    }
+    let wanted = |name: &str| names.is_empty() || names.iter().any(|n| name.contains(n.as_str()));
+    eprintln!("xtask: building the release programs");
+    let status = Command::new("cargo").args(["build", "--release", "--locked", "--bins"]).status();
+    if !status.is_ok_and(|status| status.success()) {
+        return Err("cannot build the release programs".into());
+    }
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    println!("{cores} cores, Linux {}; medians of {RUNS} runs\n", kernel.trim());
+    let mut rows = Vec::new();
+    if wanted("lab") {
+        process::lab(&mut rows)?;
+    }
+    if wanted("tracker") {
+        load::tracker(&mut rows)?;
+    }
+    if wanted("search") {
+        search::search(&mut rows)?;
+    }
+    println!("{:<44} {:>10} {:<18} {:<26} NOTE", "WHAT", "FIGURE", "UNIT", "AGAINST");
+    for row in rows {
+        let figure =
+            if row.figure < 10.0 { format!("{:.3}", row.figure) } else { format!("{:.0}", row.figure) };
+        println!("{:<44} {figure:>10} {:<18} {:<26} {}", row.name, row.unit, row.against, row.note);
+    }
+    Ok(())
+}
+
+fn askaround() -> PathBuf {
+    PathBuf::from("target/release/askaround")
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
