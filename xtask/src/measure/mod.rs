@@ -57,8 +57,10 @@ pub(crate) fn run(names: &[String]) -> Result<(), String> {
     Ok(())
 }
 
+/// The release program, beside the folder that this one was built into.
 fn askaround() -> PathBuf {
-    PathBuf::from("target/release/askaround")
+    let me = std::env::current_exe().unwrap_or_default();
+    me.ancestors().nth(2).unwrap_or(std::path::Path::new("target")).join("release/askaround")
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
