@@ -37,6 +37,7 @@ async fn run_scenario(args: RunArgs) -> Result<(), Failure> {
     for warning in &scenario.warnings {
         eprintln!("askaround: {warning}");
     }
+    let expected = scenario.expected.as_deref().map(read_expected).transpose()?;
     let out = args.out.clone().unwrap_or_else(|| Path::new("logs").join(&scenario.name));
     let options = RunOptions {
         out: out.clone(),
@@ -79,7 +80,7 @@ async fn run_scenario(args: RunArgs) -> Result<(), Failure> {
         let same = args.repeat - differing;
         print(&format!("{same} of {} runs gave the logs of the first\n", args.repeat))?;
     }
-    let compared = finish(&args, &scenario, &out, &logs);
+    let compared = finish(&args, &scenario, &out, &logs, expected.as_ref());
     if differing > 0 { compared.and(Err(Failure::Shown)) } else { compared }
 }
 
@@ -142,22 +143,21 @@ fn read_logs(scenario: &Scenario, folder: &Path) -> Result<ByName, Failure> {
     Ok(logs)
 }
 
-fn finish(args: &RunArgs, scenario: &Scenario, out: &Path, logs: &ByName) -> Result<(), Failure> {
+fn finish(
+    args: &RunArgs,
+    scenario: &Scenario,
+    out: &Path,
+    logs: &ByName,
+    expected: Option<&Logs>,
+) -> Result<(), Failure> {
     if !args.quiet && !args.json {
         print(&happened(scenario, logs))?;
     }
-    let mut equal = None;
-    let mut explained = String::new();
-    if let Some(expected) = &scenario.expected {
-        let expected = read_logs(scenario, expected)?;
-        let differing: Vec<_> = expected
-            .iter()
-            .filter(|(name, log)| logs.get(*name) != Some(*log))
-            .map(|(name, _)| name.clone())
-            .collect();
-        equal = Some(differing.is_empty());
-        explained = differing.join(", ");
-    }
+    let differing = expected.map(|expected| {
+        let differing = expected.by_name().filter(|(name, log)| logs.get(name) != Some(*log));
+        differing.map(|(name, _)| name).collect::<Vec<_>>().join(", ")
+    });
+    let equal = differing.as_ref().map(String::is_empty);
     if args.json {
         let value = serde_json::json!({ "scenario": scenario.name, "logs": logs, "as_expected": equal });
         print(&format!("{value}\n"))?;
@@ -167,11 +167,11 @@ fn finish(args: &RunArgs, scenario: &Scenario, out: &Path, logs: &ByName) -> Res
             print("all logs are as expected\n")?;
         }
     }
-    match equal {
-        Some(false) => {
+    match differing {
+        Some(differing) if !differing.is_empty() => {
             let expected = scenario.folder.join(askaround_lab::scenario::EXPECTED);
             Err(Failure::run(format!(
-                "not as expected: {explained}\nto see why: askaround lab grade {} {}",
+                "not as expected: {differing}\nto see why: askaround lab grade {} {}",
                 expected.display(),
                 out.display()
             )))
@@ -207,10 +207,7 @@ fn happened(scenario: &Scenario, logs: &ByName) -> String {
 }
 
 fn grade(args: &GradeArgs) -> Result<(), Failure> {
-    let expected = Logs::read(&args.expected).map_err(Failure::usage)?;
-    if let Some((name, problem)) = expected.unusable.first_key_value() {
-        return Err(Failure::usage(format!("{}: {problem}", args.expected.join(name).display())));
-    }
+    let expected = read_expected(&args.expected)?;
     let got = Logs::read(&args.got).map_err(Failure::usage)?;
     let scripts = scripts_for(args)?;
     let grade = askaround_lab::grade::grade(&expected, &got, &scripts);
@@ -221,6 +218,15 @@ fn grade(args: &GradeArgs) -> Result<(), Failure> {
         print(&grade.render())?;
     }
     if grade.equal { Ok(()) } else { Err(Failure::Shown) }
+}
+
+/// Logs to compare with: every one of them must be usable.
+fn read_expected(folder: &Path) -> Result<Logs, Failure> {
+    let logs = Logs::read(folder).map_err(Failure::usage)?;
+    match logs.unusable.first_key_value() {
+        Some((name, problem)) => Err(Failure::usage(format!("{}: {problem}", folder.join(name).display()))),
+        None => Ok(logs),
+    }
 }
 
 /// The scenario's scripts: with them, what each client held at the start is known.

@@ -143,6 +143,20 @@ fn bad_input_is_named_and_exits_2() {
 }
 
 #[test]
+fn expected_logs_count_all_and_must_be_usable() {
+    let script = ("1.json", r#"{"client_id": 1}"#);
+    let surplus = lab_run(folder(&[script, ("expected_outcomes/client_9.json", "[]")]).path(), &[]);
+    assert_eq!(surplus.status.code(), Some(1));
+    assert!(stderr(&surplus).contains("not as expected: client_9.json"), "{}", stderr(&surplus));
+    let broken = lab_run(folder(&[script, ("expected_outcomes/client_1.json", "{")]).path(), &[]);
+    assert_eq!(broken.status.code(), Some(2));
+    assert!(stderr(&broken).contains("client_1.json: expected an array"), "{}", stderr(&broken));
+    let empty = lab_run(folder(&[script, ("expected_outcomes/README", "none yet")]).path(), &[]);
+    assert_eq!(empty.status.code(), Some(2));
+    assert!(stderr(&empty).contains("no log here"), "{}", stderr(&empty));
+}
+
+#[test]
 fn logs_never_replace_the_scenario() {
     let folder = folder(&[("1.json", r#"{"client_id": 1}"#), ("expected_outcomes/client_1.json", "[]")]);
     for out in [folder.path().to_owned(), folder.path().join("expected_outcomes")] {

@@ -232,6 +232,11 @@ async fn peers_that_stall_lie_or_never_end_cost_a_bounded_time() {
 
     let unreachable = command(&commands, Action::Contents(PeerId::new(3).unwrap()), false).await;
     assert!(matches!(unreachable, Some(Outcome::Unreachable { .. })), "{unreachable:?}");
+    let endless = command(&commands, Action::Known(PeerId::new(5).unwrap()), false).await;
+    let Some(Outcome::Unreachable { why: AskError::Misbehaved(why), .. }) = endless else {
+        panic!("{endless:?}")
+    };
+    assert_eq!(why, "a list without end");
     stop.cancel();
     assert!(matches!(task.await.unwrap(), PeerEnd::Stopped));
     tracker.assert_well().await;

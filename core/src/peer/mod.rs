@@ -365,7 +365,7 @@ impl Peer {
             }
         };
         let searching = matches!(waiting, Waiting::Search { .. });
-        self.operations.insert(number, Operation { owner, deadline, started: now, waiting });
+        self.operations.insert(number, Operation { owner, deadline, started: now, waiting, pages: 0 });
         if searching {
             self.pump_search(now, number);
         }

@@ -29,7 +29,13 @@ pub(super) struct Operation {
     pub(super) deadline: Instant,
     pub(super) started: Instant,
     pub(super) waiting: Waiting,
+    /// How many pages of a list have come.
+    pub(super) pages: usize,
 }
+
+/// A list of more pages than this has no end: it is [`MAX_PAGE`](crate::message::MAX_PAGE) times as
+/// many entries.
+const MAX_PAGES: usize = 4096;
 
 /// What an operation waits for.
 #[derive(Debug)]
@@ -79,6 +85,8 @@ impl Operation {
     }
 
     fn on_plain_answer(&mut self, answer: Answer, max_list: usize) -> Progress {
+        self.pages += 1;
+        let too_many = |entries: usize| entries >= max_list || self.pages >= MAX_PAGES;
         match (&mut self.waiting, answer) {
             (Waiting::Registered, Answer::Registered { contact, lease_s, .. }) => {
                 let lease = lease_s.map(|seconds| Duration::from_secs(seconds.max(3).into()));
@@ -88,7 +96,7 @@ impl Operation {
             (Waiting::List(peers), Answer::Peers { peers: page, next }) => {
                 peers.extend(page);
                 match next {
-                    Some(_) if peers.len() >= max_list => Progress::Done(self.failed(endless())),
+                    Some(_) if too_many(peers.len()) => Progress::Done(self.failed(endless())),
                     Some(_) => Progress::Ask(Target::Tracker, Request::List(Page::after(next))),
                     None => Progress::Done(Outcome::Listed(std::mem::take(peers))),
                 }
@@ -106,7 +114,7 @@ impl Operation {
             (Waiting::Known { id, at, peers }, Answer::Peers { peers: page, next }) => {
                 peers.extend(page);
                 match next {
-                    Some(_) if peers.len() >= max_list => Progress::Done(self.failed(endless())),
+                    Some(_) if too_many(peers.len()) => Progress::Done(self.failed(endless())),
                     Some(_) => Progress::Ask(Target::Peer(*at), Request::Known(Page::after(next))),
                     None => Progress::Done(Outcome::Known { id: *id, peers: std::mem::take(peers) }),
                 }
@@ -114,7 +122,7 @@ impl Operation {
             (Waiting::Contents { id, at, keys }, Answer::Keys { keys: page, next }) => {
                 keys.extend(page);
                 match next {
-                    Some(_) if keys.len() >= max_list => Progress::Done(self.failed(endless())),
+                    Some(_) if too_many(keys.len()) => Progress::Done(self.failed(endless())),
                     Some(_) => Progress::Ask(Target::Peer(*at), Request::Contents(Page::after(next))),
                     None => Progress::Done(Outcome::Contents { id: *id, keys: std::mem::take(keys) }),
                 }

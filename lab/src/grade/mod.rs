@@ -79,7 +79,7 @@ impl Logs {
     }
 
     /// Each log with its file's name, the clients' by id, the tracker's last.
-    fn by_name(&self) -> impl Iterator<Item = (String, &Vec<LogEntry>)> {
+    pub fn by_name(&self) -> impl Iterator<Item = (String, &Vec<LogEntry>)> {
         let clients = self.clients.iter().map(|(id, log)| (log_name(*id), log));
         clients.chain(self.tracker.iter().map(|log| (TRACKER_LOG.to_owned(), log)))
     }
