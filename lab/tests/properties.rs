@@ -2,13 +2,20 @@
 
 mod model;
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
 use askaround_core::Key;
 use askaround_core::clock::Turns;
-use askaround_core::id::PeerId;
-use askaround_core::message::{Message, Request};
+use askaround_core::id::{Contact, PeerId};
+use askaround_core::log;
+use askaround_core::message::{Answer, HaveAnswer, Message, Request};
+use askaround_core::peer::Target;
 use askaround_core::script::{Action, Script};
+use askaround_core::search::Reason;
 use askaround_lab::ports;
-use askaround_lab::world::{WorldConfig, WorldRun, run};
+use askaround_lab::world::{Exchange, Find, WorldConfig, WorldRun, run};
 use model::Model;
 use proptest::prelude::*;
 
@@ -39,8 +46,21 @@ fn action(peers: u64) -> impl Strategy<Value = Action> {
 /// What a random peer holds at the start and does.
 type Part = (Vec<usize>, Vec<(u32, Action)>);
 
+/// The ids are not the numbers from 1 on, and may be as large as any.
 fn scripts() -> impl Strategy<Value = Vec<Script>> {
-    prop_oneof![anything(), relay()]
+    let gaps = proptest::collection::vec(prop_oneof![1u64..4, 1u64..1 << 49], 10);
+    (prop_oneof![anything(), relay()], gaps).prop_map(|(mut scripts, gaps)| {
+        let renamed = |old: PeerId| id(gaps.iter().take(usize::try_from(old.as_u64()).unwrap()).sum());
+        for script in &mut scripts {
+            script.id = renamed(script.id);
+            for (_, action) in &mut script.actions {
+                if let Action::Known(id) | Action::Contents(id) = action {
+                    *id = renamed(*id);
+                }
+            }
+        }
+        scripts
+    })
 }
 
 /// The key wanders from the last peer down to the second; then some purge it and some unregister.
@@ -72,7 +92,7 @@ fn relay() -> impl Strategy<Value = Vec<Script>> {
 
 fn anything() -> impl Strategy<Value = Vec<Script>> {
     (2u64..9).prop_flat_map(|peers| {
-        let content = proptest::sample::subsequence((0..KEYS.len()).collect::<Vec<_>>(), 0..=1);
+        let content = proptest::sample::subsequence((0..KEYS.len()).collect::<Vec<_>>(), 0..=2);
         let actions = proptest::collection::vec((1u32..8, action(peers)), 0..12);
         proptest::collection::vec((content, actions), peers as usize).prop_map(|peers| {
             let script = |(i, (content, mut actions)): (usize, Part)| {
@@ -110,8 +130,16 @@ fn questions(run: &WorldRun, peers: usize) -> Vec<String> {
     named.skip(peers).collect()
 }
 
+/// Every find of a run in turns, in the order in which they took place, and whose it is.
+fn all_finds(run: &WorldRun) -> Vec<(PeerId, &Find)> {
+    let mut all: Vec<(PeerId, &Find)> =
+        run.finds.iter().flat_map(|(id, finds)| finds.iter().map(|find| (*id, find))).collect();
+    all.sort_by_key(|(id, find)| (find.time, *id));
+    all
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     /// Logs and questions, one by one and in order, are what the rules say: serial order, nobody
     /// asked twice in a search, at most two further hints, originators that survive a purge. The
@@ -121,9 +149,111 @@ proptest! {
         let addresses = ports::assign(scripts.iter().map(|script| script.id));
         let model = Model::run(&scripts, &addresses);
         let run = world(&scripts, &WorldConfig::default());
-        prop_assert!(run.finished);
+        prop_assert!(run.finished && run.troubles.is_empty());
         prop_assert_eq!(&run.logs, &model.logs);
+        prop_assert_eq!(&run.tracker_log, &model.tracker_log);
         prop_assert_eq!(questions(&run, scripts.len()), model.questions);
+    }
+
+    /// What is found is logged, and whoever had it said so.
+    #[test]
+    fn what_is_found_is_logged(scripts in scripts()) {
+        let run = world(&scripts, &WorldConfig::default());
+        for script in &scripts {
+            let texts = run.logs[&script.id][1..].iter().zip(&script.actions);
+            let texts = texts.filter(|(_, (_, action))| matches!(action, Action::Obtain(_)));
+            let finds = &run.finds[&script.id];
+            prop_assert_eq!(texts.clone().count(), finds.len());
+            for (find, (entry, _)) in finds.iter().zip(texts) {
+                let text = match &find.found {
+                    Some(from) => log::obtained_text(&find.key, from),
+                    None => log::unavailable_text(&find.key),
+                };
+                prop_assert_eq!((find.time, &text), (entry.time, &entry.text));
+                let had = find.exchanges.last().filter(|e| e.answer == Some(Answer::Have(HaveAnswer::Have)));
+                let asked = find.found.filter(|from| from.id != script.id);
+                prop_assert_eq!(had.map(|e| e.to), asked.map(|from| Target::Peer(from.addr())));
+                prop_assert_eq!(find.route.is_some(), asked.is_some());
+            }
+        }
+    }
+
+    /// Nobody is asked the same thing twice in a search, and no more is open than the width
+    /// allows: with a width of 1, each question waits for the answer before it.
+    #[test]
+    fn nobody_is_asked_twice_and_the_width_is_kept(scripts in scripts(), width in 1usize..4) {
+        let run = world(&scripts, &WorldConfig { width, ..WorldConfig::default() });
+        for find in run.finds.values().flatten() {
+            for (i, exchange) in find.exchanges.iter().enumerate() {
+                let same = |e: &&Exchange| (e.to, &e.request) == (exchange.to, &exchange.request);
+                prop_assert!(!find.exchanges[..i].iter().any(|e| same(&e)), "twice: {:?}", exchange);
+                let open = |e: &&Exchange| {
+                    e.asked_at <= exchange.asked_at && exchange.asked_at < e.answered_at
+                };
+                prop_assert!(find.exchanges.iter().filter(open).count() <= width);
+            }
+        }
+    }
+
+    /// Between the tracker's list and the longer list, whoever is asked is registered, or at most
+    /// three hints (two further ones) lead there from somebody who is.
+    #[test]
+    fn at_most_two_further_hints_are_followed(scripts in scripts()) {
+        let run = world(&scripts, &WorldConfig::default());
+        for (id, find) in all_finds(&run) {
+            let (mut listed, mut hints) = (Vec::new(), BTreeMap::new());
+            for exchange in &find.exchanges {
+                match (exchange.to, &exchange.request, &exchange.answer) {
+                    (Target::Tracker, _, Some(Answer::Peers { peers, .. })) => {
+                        listed.extend(peers.iter().filter(|p| p.id != id).map(Contact::addr));
+                        // Alone, it goes on with the longer list at once.
+                        if listed.is_empty() {
+                            break;
+                        }
+                    }
+                    (Target::Peer(addr), Request::Have(_), answer) => {
+                        let lead_here = |from: &SocketAddr| {
+                            let chain = std::iter::successors(Some(*from), |by| hints.get(by).copied());
+                            chain.take(4).any(|peer| peer == addr)
+                        };
+                        let own_originator = listed.is_empty();
+                        prop_assert!(own_originator || listed.iter().any(lead_here), "{id}: {find:?}");
+                        if let Some(Answer::Have(HaveAnswer::Hint(to))) = answer {
+                            hints.insert(addr, to.addr());
+                        }
+                    }
+                    _ => break,
+                }
+            }
+        }
+    }
+
+    /// Whom a peer got a key from last is what it hints at and lists for ever, purged or not.
+    #[test]
+    fn originators_survive_a_purge(scripts in scripts()) {
+        let run = world(&scripts, &WorldConfig::default());
+        let ids = scripts.iter().map(|script| script.id);
+        let by_addr: BTreeMap<SocketAddr, PeerId> = ports::assign(ids.clone()).into_iter().zip(ids).collect();
+        let mut originators: BTreeMap<PeerId, BTreeMap<Key, Contact>> = BTreeMap::new();
+        for (id, find) in all_finds(&run) {
+            for exchange in &find.exchanges {
+                let (Target::Peer(addr), Some(answer)) = (exchange.to, &exchange.answer) else { continue };
+                let of = originators.get(&by_addr[&addr]).cloned().unwrap_or_default();
+                match answer {
+                    Answer::Have(HaveAnswer::Hint(to)) => prop_assert_eq!(of.get(&find.key), Some(to)),
+                    Answer::Have(HaveAnswer::No) => prop_assert_eq!(of.get(&find.key), None),
+                    Answer::Peers { peers, .. } => {
+                        let unique: BTreeSet<Contact> = of.into_values().collect();
+                        let expected: Vec<Contact> = unique.into_iter().rev().collect();
+                        prop_assert_eq!(peers, &expected);
+                    }
+                    _ => {}
+                }
+            }
+            if let Some(from) = find.found.filter(|from| from.id != id) {
+                originators.entry(id).or_default().insert(find.key.clone(), from);
+            }
+        }
     }
 
     /// The same scenario gives the same run, message by message.
@@ -162,4 +292,70 @@ proptest! {
             prop_assert_eq!(run.logs[&script.id].len(), script.actions.len() + 1);
         }
     }
+}
+
+/// Every route once: the way a key is found is told along with whose it was.
+#[test]
+fn finds_tell_their_routes() {
+    let act = |time, action| (time, action);
+    let obtain = |time| act(time, Action::Obtain(key(0)));
+    let purge = |time| act(time, Action::Purge(key(0)));
+    let scripts = [
+        // From 4, which is listed; then from 4 again, as its own originator.
+        (1, vec![], vec![obtain(1), obtain(2), purge(3), obtain(4), purge(5)]),
+        // 1 hints at 4, which is no longer listed.
+        (2, vec![], vec![obtain(7), purge(8)]),
+        // 1 and 2 have unregistered: 5 knows 4.
+        (3, vec![], vec![obtain(11)]),
+        (4, vec![0], vec![act(6, Action::Unregister)]),
+        (5, vec![], vec![act(5, Action::Obtain(key(1))), act(12, Action::List)]),
+    ];
+    let mut scripts = scripts.map(|(n, content, actions)| Script {
+        id: id(n),
+        content: content.into_iter().map(key).collect(),
+        actions,
+    });
+    scripts[3].content.push(key(1));
+    scripts[0].actions.push(act(9, Action::Unregister));
+    scripts[1].actions.push(act(9, Action::Unregister));
+    let run = world(&scripts, &WorldConfig::default());
+    let routes = |n| run.finds[&id(n)].iter().map(|f| (f.found.unwrap().id, f.route)).collect::<Vec<_>>();
+    let (one, four) = (Contact::new(id(1), ports::assign([id(1)])[0]), id(4));
+    let by_hint = Reason::Hint { by: one, further: 0 };
+    assert_eq!(routes(1), [(four, Some(Reason::Listed)), (id(1), None), (four, Some(Reason::OwnOriginator))]);
+    assert_eq!(routes(2), [(four, Some(by_hint))]);
+    assert_eq!(routes(3), [(four, Some(Reason::LongerList(1)))]);
+}
+
+/// Lists that are longer than a page: 300 peers, one of which has been to each.
+#[test]
+fn long_lists_come_in_pages() {
+    let peers = 300;
+    let name = |n: u64| Key::new(&format!("k{n}")).unwrap();
+    let script = |n: u64| {
+        let actions = match n {
+            1 => (2..=peers).map(|other| (1, Action::Obtain(name(other)))).collect(),
+            2 => vec![(2, Action::Known(id(1))), (2, Action::Contents(id(1))), (2, Action::List)],
+            _ => Vec::new(),
+        };
+        Script { id: id(n), content: vec![name(n)], actions }
+    };
+    let scripts: Vec<_> = (1..=peers).map(script).collect();
+    let run = world(&scripts, &WorldConfig::default());
+    let model = Model::run(&scripts, &ports::assign(scripts.iter().map(|script| script.id)));
+    assert!(run.finished);
+    assert_eq!(run.logs, model.logs);
+}
+
+/// Messages that take longer than anybody waits: timers go off in between, and the run ends.
+#[test]
+fn a_world_too_slow_for_its_timers_ends() {
+    let scripts = [1, 2].map(|n| Script { id: id(n), content: Vec::new(), actions: vec![(1, Action::List)] });
+    let slow = |seconds| WorldConfig { latency: Duration::from_secs(seconds), ..WorldConfig::default() };
+    let run = world(&scripts, &slow(6));
+    assert!(!run.finished, "nobody could register");
+    for n in [1, 2] {
+        assert!(run.troubles.iter().any(|t| t.contains(&format!("client {n}: could not register"))));
+    }
+    assert!(world(&scripts, &slow(4)).finished);
 }

@@ -15,6 +15,7 @@ pub(crate) struct Model {
     originators: BTreeMap<PeerId, BTreeMap<Key, PeerId>>,
     registered: BTreeSet<PeerId>,
     pub(crate) logs: BTreeMap<PeerId, Vec<LogEntry>>,
+    pub(crate) tracker_log: Vec<LogEntry>,
     pub(crate) questions: Vec<String>,
 }
 
@@ -37,9 +38,11 @@ impl Model {
             originators: ids.iter().map(|id| (*id, BTreeMap::new())).collect(),
             registered: ids.iter().copied().collect(),
             logs: ids.iter().map(|id| (*id, registration(id))).collect(),
+            tracker_log: Vec::new(),
             questions: Vec::new(),
         };
         let end = scripts.iter().map(Script::end).max().unwrap_or(0);
+        model.end_timestep(0);
         for time in 1..=end {
             for script in scripts {
                 for (_, action) in script.actions.iter().filter(|(at, _)| *at == time) {
@@ -47,8 +50,14 @@ impl Model {
                     model.logs.entry(script.id).or_default().push(LogEntry { time, text });
                 }
             }
+            model.end_timestep(time);
         }
         model
+    }
+
+    fn end_timestep(&mut self, time: u32) {
+        let peers: Vec<_> = self.registered.iter().map(|id| self.contact(*id)).collect();
+        self.tracker_log.push(LogEntry { time, text: log::registered_text(&peers) });
     }
 
     fn contact(&self, id: PeerId) -> Contact {
