@@ -1,0 +1,126 @@
+//! What a played scenario left: its logs, as a table, as JSON, and against the expected ones.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use askaround_core::log::LogEntry;
+use askaround_lab::grade::Logs;
+use askaround_lab::run::{TRACKER_LOG, log_name};
+use askaround_lab::scenario::Scenario;
+
+use crate::exit::Failure;
+use crate::live::print;
+use crate::table;
+
+/// Logs by the names of their files.
+pub(super) type ByName = BTreeMap<String, Vec<LogEntry>>;
+
+/// The logs that a run of `scenario` left in `folder`.
+pub(super) fn read_logs(scenario: &Scenario, folder: &Path) -> Result<ByName, Failure> {
+    let clients = scenario.scripts.iter().map(|(_, script)| log_name(script.id));
+    let mut logs = ByName::new();
+    for name in clients.chain([TRACKER_LOG.to_owned()]) {
+        let path = folder.join(&name);
+        if let Ok(bytes) = std::fs::read(&path) {
+            let log = serde_json::from_slice(&bytes)
+                .map_err(|e| Failure::run(format!("{} is not a log: {e}", path.display())))?;
+            logs.insert(name, log);
+        }
+    }
+    Ok(logs)
+}
+
+/// What is printed of a played scenario.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// A table of what happened, and the comparison.
+    Table,
+    /// The comparison.
+    Quiet,
+    /// Logs and comparison as JSON.
+    Json,
+}
+
+impl Shown {
+    /// From the options `--json` and `--quiet`.
+    pub(super) fn new(json: bool, quiet: bool) -> Self {
+        match (json, quiet) {
+            (true, _) => Self::Json,
+            (false, true) => Self::Quiet,
+            (false, false) => Self::Table,
+        }
+    }
+}
+
+/// Prints what happened, and compares with what was expected.
+pub(super) fn finish(
+    shown: Shown,
+    scenario: &Scenario,
+    out: &Path,
+    logs: &ByName,
+    expected: Option<&Logs>,
+) -> Result<(), Failure> {
+    if shown == Shown::Table {
+        print(&happened(scenario, logs))?;
+    }
+    let differing = expected.map(|expected| {
+        let differing = expected.by_name().filter(|(name, log)| logs.get(name) != Some(*log));
+        differing.map(|(name, _)| name).collect::<Vec<_>>().join(", ")
+    });
+    let equal = differing.as_ref().map(String::is_empty);
+    if shown == Shown::Json {
+        let value = serde_json::json!({ "scenario": scenario.name, "logs": logs, "as_expected": equal });
+        print(&format!("{value}\n"))?;
+    } else {
+        print(&format!("logs are in {}\n", out.display()))?;
+        if equal == Some(true) {
+            print("all logs are as expected\n")?;
+        }
+    }
+    match differing {
+        Some(differing) if !differing.is_empty() => {
+            let expected = scenario.folder.join(askaround_lab::scenario::EXPECTED);
+            Err(Failure::run(format!(
+                "not as expected: {differing}\nto see why: askaround lab grade {} {}",
+                expected.display(),
+                out.display()
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What happened, by timestep and peer.
+fn happened(scenario: &Scenario, logs: &ByName) -> String {
+    let mut text = scenario.name.clone();
+    if let Some(about) = &scenario.about {
+        text = format!("{text}: {about}");
+    }
+    text.push_str("\n\n");
+    let mut rows = Vec::new();
+    let mut entries = Vec::new();
+    for (_, script) in &scenario.scripts {
+        for entry in logs.get(&log_name(script.id)).into_iter().flatten().filter(|entry| entry.time > 0) {
+            entries.push((entry.time, script.id, &entry.text));
+        }
+    }
+    // Stable: entries of one peer and timestep keep their order.
+    entries.sort_by_key(|(time, id, _)| (*time, *id));
+    rows.push(vec!["0".into(), "all".into(), format!("{} clients registered", scenario.scripts.len())]);
+    let mut last = 0;
+    for (time, id, what) in entries {
+        let shown = if time == last { String::new() } else { time.to_string() };
+        last = time;
+        rows.push(vec![shown, id.to_string(), what.clone()]);
+    }
+    text + &table::render(&["TIME", "PEER", "WHAT HAPPENED"], &rows) + "\n"
+}
+
+/// Logs to compare with: every one of them must be usable.
+pub(super) fn read_expected(folder: &Path) -> Result<Logs, Failure> {
+    let logs = Logs::read(folder).map_err(Failure::usage)?;
+    match logs.unusable.first_key_value() {
+        Some((name, problem)) => Err(Failure::usage(format!("{}: {problem}", folder.join(name).display()))),
+        None => Ok(logs),
+    }
+}

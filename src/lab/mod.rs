@@ -1,0 +1,19 @@
+//! The lab's commands, one a file.
+
+mod grade;
+mod logs;
+mod run;
+
+use crate::args::LabCommand;
+use crate::exit::Failure;
+
+/// Runs a lab command.
+///
+/// # Errors
+/// As the command fails.
+pub async fn run(command: LabCommand) -> Result<(), Failure> {
+    match command {
+        LabCommand::Run(args) => run::run(args).await,
+        LabCommand::Grade(args) => grade::grade(&args),
+    }
+}

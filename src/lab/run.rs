@@ -1,0 +1,114 @@
+//! `askaround lab run`.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use askaround_lab::run::{Programs, RunNews, RunOptions};
+use askaround_lab::scenario::Scenario;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::logs::{self, ByName, Shown};
+use crate::args::RunArgs;
+use crate::exit::{Failure, Stop};
+use crate::live::print;
+
+/// How long everybody may take to register.
+const GATHER: Duration = Duration::from_secs(30);
+
+/// Plays a scenario over real sockets.
+pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
+    let stop = Stop::on_signals()?;
+    let scenario = Scenario::read(&args.dir).map_err(Failure::usage)?;
+    for warning in &scenario.warnings {
+        eprintln!("askaround: {warning}");
+    }
+    let expected = scenario.expected.as_deref().map(logs::read_expected).transpose()?;
+    let out = args.out.clone().unwrap_or_else(|| Path::new("logs").join(&scenario.name));
+    let options = RunOptions {
+        out: out.clone(),
+        turns: args.turns.into(),
+        step_timeout: args.step_timeout,
+        gather: GATHER,
+        processes: args.processes.then(|| programs(&args)).transpose()?,
+    };
+    let mut first: Option<ByName> = None;
+    let mut differing = 0;
+    for round in 1..=args.repeat {
+        let report = one_run(&scenario, &options, &stop, round, args.repeat).await?;
+        if report.stopped {
+            eprintln!("askaround: stopped; the logs so far are in {}", out.display());
+            return Err(stop.failure());
+        }
+        let logs = logs::read_logs(&scenario, &out)?;
+        if !report.troubles.is_empty() {
+            return Err(Failure::run(format!(
+                "the run did not go well, see above; its logs are in {}",
+                out.display()
+            )));
+        }
+        match &first {
+            None => first = Some(logs),
+            Some(first) if *first == logs => {}
+            Some(first) => {
+                differing += 1;
+                let names: Vec<_> = logs
+                    .iter()
+                    .filter(|(n, log)| first.get(*n) != Some(log))
+                    .map(|(n, _)| n.as_str())
+                    .collect();
+                eprintln!("askaround: run {round} differs from run 1 in {}", names.join(", "));
+            }
+        }
+    }
+    let logs = first.unwrap_or_default();
+    if args.repeat > 1 && !args.json {
+        let same = args.repeat - differing;
+        print(&format!("{same} of {} runs gave the logs of the first\n", args.repeat))?;
+    }
+    let compared = logs::finish(Shown::new(args.json, args.quiet), &scenario, &out, &logs, expected.as_ref());
+    if differing > 0 { compared.and(Err(Failure::Shown)) } else { compared }
+}
+
+async fn one_run(
+    scenario: &Scenario,
+    options: &RunOptions,
+    stop: &Stop,
+    round: u32,
+    rounds: u32,
+) -> Result<askaround_lab::run::RunReport, Failure> {
+    let last = scenario.scripts.iter().map(|(_, script)| script.end()).max().unwrap_or(0);
+    let bar =
+        if std::io::stderr().is_terminal() { ProgressBar::new(last.into()) } else { ProgressBar::hidden() };
+    let style = ProgressStyle::with_template("{msg} [{bar:30}] timestep {pos} of {len}");
+    if let Ok(style) = style {
+        bar.set_style(style);
+    }
+    let run = if rounds > 1 { format!(", run {round} of {rounds}") } else { String::new() };
+    bar.set_message(format!("{} peers{run}", scenario.scripts.len()));
+    let mut news = |news| match news {
+        RunNews::TimestepOver(time) => bar.set_position(time.into()),
+        RunNews::Trouble(text) => bar.suspend(|| eprintln!("askaround: {text}")),
+    };
+    let report = askaround_lab::run::run(scenario, options, stop.token(), &mut news).await;
+    bar.finish_and_clear();
+    report.map_err(|e| match e {
+        askaround_lab::run::RunError::OutIsScenario(_) => Failure::usage(e),
+        e => Failure::run(e),
+    })
+}
+
+/// The programs that are installed beside this one.
+fn programs(args: &RunArgs) -> Result<Programs, Failure> {
+    let me = std::env::current_exe().map_err(Failure::run)?;
+    let beside = |name: &str| -> Result<PathBuf, Failure> {
+        let path = me.with_file_name(name);
+        let missing = || Failure::run(format!("{} is missing: --processes needs it", path.display()));
+        if path.is_file() { Ok(path.clone()) } else { Err(missing()) }
+    };
+    Ok(Programs {
+        bootstrapper: beside("bootstrapper")?,
+        client: beside("client")?,
+        others: args.client.clone(),
+    })
+}
