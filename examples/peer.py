@@ -581,8 +581,8 @@ class LabPeer:
                 held = self.store.purge(target)
                 return f"Removed {target}" if held else f"Content {target} is unavailable"
             return self.list_of(target, code)
-        except ProtocolError as error:  # from the tracker: those from peers do not come this far
-            return f"{code} was refused: {error}"
+        except ProtocolError:  # from the tracker: those from peers do not come this far
+            return "Bootstrapper is unreachable"
 
     def list_of(self, client, code):
         """What a client has to say to O or M. If that is us, nobody is asked."""

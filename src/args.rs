@@ -9,7 +9,10 @@ use std::time::Duration;
 use askaround_core::clock::Turns;
 use askaround_core::{Key, PeerId};
 use askaround_lab::run::OtherClient;
+use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::limits::{AskLimits, RegistryLimits, ServerLimits};
 
 const EXIT_CODES: &str = "Exit status: 0 done; 1 it failed, or what was asked for is not so (a log differs, a key \
 is not found); 2 wrong use or an unusable file; 130 or 143 ended by Ctrl-C or SIGTERM.";
@@ -93,13 +96,13 @@ pub struct RunArgs {
     #[arg(long, env = "ASKAROUND_OUT")]
     pub out: Option<PathBuf>,
     /// Start a process a node, as the course does, instead of one for all
-    #[arg(long)]
+    #[arg(long, env = "ASKAROUND_PROCESSES", value_parser = FalseyValueParser::new())]
     pub processes: bool,
     /// Who may act when within a timestep
     #[arg(long, value_enum, default_value_t, env = "ASKAROUND_TURNS")]
     pub turns: TurnsArg,
     /// Run so many times, and compare the logs of each with the first
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000), env = "ASKAROUND_REPEAT")]
     pub repeat: u32,
     /// Use another program as a peer, with --processes: IDS=COMMAND, IDS being 2,4 or all
     ///
@@ -111,7 +114,7 @@ pub struct RunArgs {
     #[arg(long, default_value = "60", value_parser = seconds, env = "ASKAROUND_STEP_TIMEOUT")]
     pub step_timeout: Duration,
     /// Print the logs and the comparison as JSON
-    #[arg(long)]
+    #[arg(long, env = "ASKAROUND_JSON", value_parser = FalseyValueParser::new())]
     pub json: bool,
     /// Print no table
     #[arg(short, long, conflicts_with = "json")]
@@ -126,10 +129,10 @@ pub struct GradeArgs {
     /// The folder of the logs as they are
     pub got: PathBuf,
     /// The scenario's folder, if it is not the one that EXPECTED lies in
-    #[arg(long)]
+    #[arg(long, env = "ASKAROUND_SCENARIO")]
     pub scenario: Option<PathBuf>,
     /// Print JSON
-    #[arg(long)]
+    #[arg(long, env = "ASKAROUND_JSON", value_parser = FalseyValueParser::new())]
     pub json: bool,
 }
 
@@ -158,18 +161,15 @@ pub struct TrackerArgs {
     /// Where to listen
     #[arg(long, default_value = "0.0.0.0:8888", value_name = "IP:PORT", env = "ASKAROUND_LISTEN")]
     pub listen: SocketAddr,
-    /// Seconds that a registration lasts unless renewed
-    #[arg(long, default_value = "120", value_parser = clap::value_parser!(u32).range(3..=86_400), env = "ASKAROUND_LEASE")]
-    pub lease: u32,
-    /// The most entries that are kept
-    #[arg(long, default_value_t = 2_000_000, env = "ASKAROUND_MAX_PEERS")]
-    pub max_peers: usize,
-    /// The most connections at once; beyond it the one that has been idle longest is closed
-    #[arg(long, default_value_t = 8192, value_parser = connections, env = "ASKAROUND_MAX_CONNECTIONS")]
-    pub max_connections: usize,
     /// Let peers register addresses that their requests do not come from
-    #[arg(long, env = "ASKAROUND_TRUST_ADDRESSES")]
+    #[arg(long, env = "ASKAROUND_TRUST_ADDRESSES", value_parser = FalseyValueParser::new())]
     pub trust_addresses: bool,
+    /// What its list may grow to
+    #[command(flatten)]
+    pub registry: RegistryLimits,
+    /// What its connections may cost
+    #[command(flatten)]
+    pub server: ServerLimits,
 }
 
 /// `askaround peer`.
@@ -187,15 +187,15 @@ pub struct PeerArgs {
     /// This peer's id [default: kept in its folder, made up the first time]
     #[arg(long, env = "ASKAROUND_ID")]
     pub id: Option<PeerId>,
-    /// How many peers a search asks at once
-    #[arg(long, default_value_t = 16, value_parser = width, env = "ASKAROUND_WIDTH")]
-    pub width: usize,
-    /// The most connections at once; beyond it the one that has been idle longest is closed
-    #[arg(long, default_value_t = 8192, value_parser = connections, env = "ASKAROUND_MAX_CONNECTIONS")]
-    pub max_connections: usize,
     /// Where its state is
     #[command(flatten)]
     pub state: StateArgs,
+    /// What asking may cost
+    #[command(flatten)]
+    pub asking: AskLimits,
+    /// What its connections may cost
+    #[command(flatten)]
+    pub server: ServerLimits,
 }
 
 /// Which running peer is meant.
@@ -213,7 +213,7 @@ pub struct VerbArgs {
     #[command(flatten)]
     pub state: StateArgs,
     /// Print JSON
-    #[arg(long)]
+    #[arg(long, env = "ASKAROUND_JSON", value_parser = FalseyValueParser::new())]
     pub json: bool,
 }
 
@@ -243,7 +243,7 @@ pub struct FindArgs {
     /// The key
     pub key: Key,
     /// Show who was asked, why, what they said, and how long it took
-    #[arg(long)]
+    #[arg(long, env = "ASKAROUND_TRACE", value_parser = FalseyValueParser::new())]
     pub trace: bool,
     /// The rest
     #[command(flatten)]
@@ -320,14 +320,4 @@ pub struct Client {
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().filter(|s| (0.0..=1e6).contains(s));
     seconds.map(Duration::from_secs_f64).ok_or_else(|| "expected a number of seconds, at most 1000000".into())
-}
-
-fn width(text: &str) -> Result<usize, String> {
-    let width = text.parse().ok().filter(|n| (1..=256).contains(n));
-    width.ok_or_else(|| "expected a whole number from 1 to 256".into())
-}
-
-fn connections(text: &str) -> Result<usize, String> {
-    let count = text.parse().ok().filter(|n| (1..=1_000_000).contains(n));
-    count.ok_or_else(|| "expected a whole number from 1 to 1000000".into())
 }

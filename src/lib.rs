@@ -4,5 +4,6 @@ pub mod args;
 pub mod course;
 pub mod exit;
 pub mod lab;
+pub mod limits;
 pub mod live;
 mod table;

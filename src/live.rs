@@ -3,17 +3,13 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use askaround_core::id::{Contact, PeerId};
 use askaround_core::peer::{Outcome, PeerConfig};
-use askaround_core::registry::RegistryConfig;
-use askaround_core::search::SearchConfig;
 use askaround_core::tracker::TrackerConfig;
 use askaround_node::api::{self, ApiReply, ApiRequest, ApiSearch};
 use askaround_node::network::Network;
 use askaround_node::peer::{PeerEnd, PeerNews, PeerNode, PeerOptions, command_channel};
-use askaround_node::server::ServerConfig;
 use askaround_node::store::{Store, StoreError};
 use askaround_node::tracker::TrackerNode;
 
@@ -64,15 +60,9 @@ pub fn print(text: &str) -> Result<(), Failure> {
 
 async fn tracker(args: TrackerArgs) -> Result<(), Failure> {
     let stop = Stop::on_signals()?;
-    let registry = RegistryConfig {
-        lease: Some(Duration::from_secs(args.lease.into())),
-        max_entries: args.max_peers,
-        max_entries_per_ip: args.max_peers,
-        ..RegistryConfig::default()
-    };
+    let registry = args.registry.config();
     let config = TrackerConfig { registry, trust_addresses: args.trust_addresses, lab: None };
-    let server = ServerConfig { max_connections: args.max_connections, ..ServerConfig::default() };
-    let node = TrackerNode::bind(Network::default(), args.listen, config, server, None)
+    let node = TrackerNode::bind(Network::default(), args.listen, config, args.server.config(), None)
         .map_err(|e| Failure::run(format!("cannot listen on {}: {e}", args.listen)))?;
     print(&format!("tracker listens on {}\n", node.addr().map_err(Failure::run)?))?;
     node.run(stop.token().clone(), |_| {}).await.map_err(Failure::run)?;
@@ -95,24 +85,20 @@ async fn peer(args: PeerArgs) -> Result<(), Failure> {
         StoreError::InUse(_) => Failure::run(e),
         StoreError::Unusable { .. } => Failure::usage(e),
     })?;
-    let (kept, token) = store.identity(new_identity).map_err(Failure::run)?;
+    let fresh = new_identity()?;
+    let (kept, token) = store.identity(|| fresh).map_err(Failure::run)?;
     let id = args.id.unwrap_or(kept);
     let network = Network::default();
     let listener = network
         .listen(args.listen)
         .map_err(|e| Failure::run(format!("cannot listen on {}: {e}", args.listen)))?;
     let addr = listener.local_addr().map_err(Failure::run)?;
-    let config = PeerConfig {
-        advertised_ip: args.advertise,
-        token: Some(token),
-        search: SearchConfig { width: args.width, max_peers: 100_000, ..SearchConfig::default() },
-        ..PeerConfig::default()
-    };
+    let config = PeerConfig { advertised_ip: args.advertise, token: Some(token), ..args.asking.config() };
     let options = PeerOptions {
         network,
         tracker: Some(args.tracker),
-        server: ServerConfig { max_connections: args.max_connections, ..ServerConfig::default() },
-        keep_connections: 64,
+        server: args.server.config(),
+        keep_connections: args.asking.keep_connections,
         store: Some(store),
         ..PeerOptions::default()
     };
@@ -151,11 +137,11 @@ fn membership(news: &PeerNews, args: &PeerArgs, registered: &mut Option<bool>) {
 }
 
 /// An id short enough to type, and a secret that protects it. Both from the system's randomness.
-fn new_identity() -> (PeerId, String) {
-    use std::hash::{BuildHasher, RandomState};
-    let random = || RandomState::new().hash_one(std::time::SystemTime::now());
-    let id = PeerId::new(random() % 1_000_000_000 + 1).unwrap_or(PeerId::MIN);
-    (id, format!("{:016x}{:016x}", random(), random()))
+fn new_identity() -> Result<(PeerId, String), Failure> {
+    let random =
+        || getrandom::u64().map_err(|e| Failure::run(format!("the system gives no random numbers: {e}")));
+    let id = PeerId::new(random()? % 1_000_000_000 + 1).unwrap_or(PeerId::MIN);
+    Ok((id, format!("{:016x}{:016x}", random()?, random()?)))
 }
 
 fn show(request: &ApiRequest, reply: ApiReply, json: bool) -> Result<(), Failure> {

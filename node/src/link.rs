@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::network::Network;
+use crate::network::{Network, watch};
 use crate::server::read_into;
 
 /// Something to send to the tracker.
@@ -37,7 +37,10 @@ pub(crate) async fn connect(
     loop {
         let attempt = tokio::time::timeout_at(give_up, network.connect(tracker));
         let error = match attempt.await {
-            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Ok(stream)) => {
+                watch(&stream)?;
+                return Ok(stream);
+            }
             Ok(Err(error)) => error,
             Err(_) => io::Error::from(io::ErrorKind::TimedOut),
         };
@@ -115,5 +118,23 @@ fn input(message: Message, waiting: &mut VecDeque<AskId>) -> PeerInput {
             PeerInput::Answered { ask, result: Err(AskError::Refused(error)) }
         }
         (message, _) => PeerInput::Tracker(message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_tracker_that_vanishes_is_noticed() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = Network::default().listen(any).unwrap();
+        let tracker = listener.local_addr().unwrap();
+        let stream = connect(Network::default(), tracker, Duration::from_secs(10)).await.unwrap();
+        let socket = socket2::SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap());
+        let silent = socket.tcp_keepalive_time().unwrap();
+        let unanswered = socket.tcp_keepalive_interval().unwrap() * socket.tcp_keepalive_retries().unwrap();
+        assert!(silent + unanswered <= Duration::from_secs(30), "{silent:?} {unanswered:?}");
     }
 }

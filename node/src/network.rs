@@ -3,13 +3,21 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// The environment variable that gives a run a loopback address of its own (PROTOCOL.md §6).
 pub const LOOPBACK_VARIABLE: &str = "ASKAROUND_LOOPBACK";
 
 const BACKLOG: u32 = 4096;
+
+/// How long nothing may come over a watched connection before the system asks whether the other
+/// end is still there; then how often it asks, and how many questions may go unanswered.
+const PROBE_AFTER: Duration = Duration::from_secs(15);
+const PROBE_EVERY: Duration = Duration::from_secs(5);
+const PROBES: u32 = 3;
 
 /// How addresses become sockets.
 #[derive(Debug, Clone, Copy, Default)]
@@ -65,4 +73,20 @@ impl Network {
         stream.set_nodelay(true)?;
         Ok(stream)
     }
+}
+
+/// Has the system watch a connection on which both ends may be silent for long: if the other end
+/// vanishes without closing, reading from it fails after half a minute (PROTOCOL.md §1.8).
+///
+/// # Errors
+/// What the operating system says.
+pub(crate) fn watch(stream: &TcpStream) -> io::Result<()> {
+    let socket = SockRef::from(stream);
+    let keepalive =
+        TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY).with_retries(PROBES);
+    socket.set_tcp_keepalive(&keepalive)?;
+    // The same bound for what was sent and is not acknowledged: there the system does not probe.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket.set_tcp_user_timeout(Some(PROBE_AFTER + PROBE_EVERY * PROBES))?;
+    Ok(())
 }

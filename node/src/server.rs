@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::network::watch;
 use crate::{Epoch, lock};
 
 /// Limits of a server (PROTOCOL.md §1.8).
@@ -264,6 +265,7 @@ impl<S: Service> Connection<'_, S> {
             match flow {
                 Flow::Continue => {}
                 Flow::Clocked(pushes) => {
+                    watch(&self.stream)?;
                     self.pushes = Some(pushes);
                     self.meta.clocked.store(true, Ordering::Relaxed);
                 }

@@ -68,7 +68,7 @@ fn it_does_not_matter_how_the_network_cuts_the_stream() {
 #[test]
 fn unknown_fields_and_null_are_ignored_and_unknown_verbs_leave_the_stream_usable() {
     let deep = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
-    let stream = format!("Q {{\"key\":\"a\",\"new\":{deep}}}\nNEW {{\"x\":1}}\nL {{\"after\":null}}\n");
+    let stream = format!("Q   {{\"key\":\"a\",\"new\":{deep}}}\nNEW {{\"x\":1}}\nL {{\"after\":null}}\n");
     let mut decoder = Decoder::client();
     decoder.feed(stream.as_bytes());
     assert!(matches!(decoder.next(), Ok(Some(Message::Request(_)))));
@@ -91,9 +91,15 @@ fn what_is_not_a_message_gets_its_own_error() {
         (b"L {\"limit\":0}\n", ErrorCode::BadMessage),
         (b"T {\"time\":10001}\n", ErrorCode::BadMessage),
         (b"T {\"time\":1.5}\n", ErrorCode::BadMessage),
+        (b"T {\"time\":1.0}\n", ErrorCode::BadMessage),
+        (b"T {\"time\":1e2}\n", ErrorCode::BadMessage),
+        (b"T {\"time\":NaN}\n", ErrorCode::BadMessage),
         (b"R {\"id\":0,\"port\":1}\n", ErrorCode::BadMessage),
         (b"R {\"id\":1,\"port\":0}\n", ErrorCode::BadMessage),
         (b"A {}\n", ErrorCode::BadMessage),
+        (b"A {\"peers\":[[3,\"127.0.0.1\",9243],[0,\"127.0.0.1\",9243]]}\n", ErrorCode::BadMessage),
+        (b"A {\"peers\":[[3,\"127.0.0.1\",0]]}\n", ErrorCode::BadMessage),
+        (b"A {\"keys\":[\"a\",\"b c\"]}\n", ErrorCode::BadMessage),
         (b"V {\"version\":1}\n", ErrorCode::BadMessage),
     ] {
         let error = read_all(&mut Decoder::client(), bytes, 999).unwrap_err();

@@ -1,0 +1,169 @@
+//! The limits of the live nodes as options; docs/limits.md lists them all.
+
+use std::time::Duration;
+
+use askaround_core::peer::PeerConfig;
+use askaround_core::registry::RegistryConfig;
+use askaround_core::search::SearchConfig;
+use askaround_node::server::ServerConfig;
+use clap::Args;
+
+/// Limits of whoever accepts connections.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits of connections")]
+pub struct ServerLimits {
+    /// The most connections at once; beyond it the one that has been idle longest is closed
+    #[arg(long, value_name = "N", default_value_t = 8192, value_parser = connections, env = "ASKAROUND_MAX_CONNECTIONS")]
+    pub max_connections: usize,
+    /// Seconds that the first message, the rest of a line, or the reading of an answer may take
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = wait, env = "ASKAROUND_MESSAGE_TIMEOUT")]
+    pub message_timeout: Duration,
+    /// Seconds that a connection may say nothing
+    #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = wait, env = "ASKAROUND_IDLE_TIMEOUT")]
+    pub idle_timeout: Duration,
+}
+
+impl ServerLimits {
+    /// The same for the server.
+    pub fn config(&self) -> ServerConfig {
+        ServerConfig {
+            max_connections: self.max_connections,
+            message_timeout: self.message_timeout,
+            idle_timeout: self.idle_timeout,
+        }
+    }
+}
+
+/// Limits of a tracker's list.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits of the list")]
+pub struct RegistryLimits {
+    /// Seconds that a registration lasts unless renewed
+    #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = clap::value_parser!(u32).range(3..=86_400), env = "ASKAROUND_LEASE")]
+    pub lease: u32,
+    /// The most entries that are kept, registered or not
+    #[arg(long, value_name = "N", default_value_t = 2_000_000, value_parser = entries, env = "ASKAROUND_MAX_PEERS")]
+    pub max_peers: usize,
+    /// The most entries that are kept from one IP address [default: as --max-peers]
+    #[arg(long, value_name = "N", value_parser = entries, env = "ASKAROUND_MAX_PEERS_PER_IP")]
+    pub max_peers_per_ip: Option<usize>,
+    /// Seconds that a peer that is no longer registered can still be looked up
+    #[arg(long, value_name = "SECONDS", default_value = "86400", value_parser = wait, env = "ASKAROUND_FORGET_AFTER")]
+    pub forget_after: Duration,
+}
+
+impl RegistryLimits {
+    /// The same for the registry.
+    pub fn config(&self) -> RegistryConfig {
+        RegistryConfig {
+            lease: Some(Duration::from_secs(self.lease.into())),
+            forget_after: self.forget_after,
+            max_entries: self.max_peers,
+            max_entries_per_ip: self.max_peers_per_ip.unwrap_or(self.max_peers),
+        }
+    }
+}
+
+/// Limits of what a peer asks of others.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits of asking")]
+pub struct AskLimits {
+    /// How many peers a search asks at once
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = width, env = "ASKAROUND_WIDTH")]
+    pub width: usize,
+    /// Seconds that somebody may take to answer
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = wait, env = "ASKAROUND_ASK_TIMEOUT")]
+    pub ask_timeout: Duration,
+    /// Seconds that a verb may take altogether
+    #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = wait, env = "ASKAROUND_VERB_TIMEOUT")]
+    pub verb_timeout: Duration,
+    /// The longest list that is put together from somebody's answers, in entries
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = entries, env = "ASKAROUND_MAX_LIST")]
+    pub max_list: usize,
+    /// The most peers that one search puts on its lists
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = entries, env = "ASKAROUND_MAX_ASKED")]
+    pub max_asked: usize,
+    /// The most pages of a list that one peer is asked for
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = entries, env = "ASKAROUND_MAX_PAGES")]
+    pub max_pages: usize,
+    /// How many idle connections to other peers are kept for the next question
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = kept, env = "ASKAROUND_KEEP_CONNECTIONS")]
+    pub keep_connections: usize,
+}
+
+impl AskLimits {
+    /// The same for the peer's machine.
+    pub fn config(&self) -> PeerConfig {
+        PeerConfig {
+            search: SearchConfig { width: self.width, max_peers: self.max_asked, max_pages: self.max_pages },
+            ask_timeout: self.ask_timeout,
+            operation_timeout: self.verb_timeout,
+            max_list: self.max_list,
+            ..PeerConfig::default()
+        }
+    }
+}
+
+/// A wait that ends: a fraction of a second to a year.
+fn wait(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().filter(|s| (0.01..=31_536_000.0).contains(s));
+    seconds
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| "expected a number of seconds from 0.01 to 31536000".into())
+}
+
+fn whole(text: &str, low: usize, high: usize) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|n| (low..=high).contains(n));
+    number.ok_or_else(|| format!("expected a whole number from {low} to {high}"))
+}
+
+fn width(text: &str) -> Result<usize, String> {
+    whole(text, 1, 256)
+}
+
+fn connections(text: &str) -> Result<usize, String> {
+    whole(text, 1, 1_000_000)
+}
+
+fn entries(text: &str) -> Result<usize, String> {
+    whole(text, 1, 100_000_000)
+}
+
+fn kept(text: &str) -> Result<usize, String> {
+    whole(text, 0, 100_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Askaround, Command};
+
+    fn parse(words: &str) -> Command {
+        Askaround::try_parse_from(words.split(' ')).unwrap().command
+    }
+
+    #[test]
+    fn each_option_sets_its_own_limit() {
+        let words = "askaround peer --width 2 --ask-timeout 3 --verb-timeout 4 --max-list 5 --max-asked 6 \
+                     --max-pages 7 --keep-connections 8 --max-connections 9 --message-timeout 10.5 \
+                     --idle-timeout 11";
+        let Command::Peer(args) = parse(words) else { panic!() };
+        let config = args.asking.config();
+        let search = &config.search;
+        assert_eq!((search.width, search.max_peers, search.max_pages), (2, 6, 7));
+        let seconds = (config.ask_timeout.as_secs(), config.operation_timeout.as_secs());
+        assert_eq!((seconds, config.max_list, args.asking.keep_connections), ((3, 4), 5, 8));
+        let server = args.server.config();
+        assert_eq!((server.max_connections, server.idle_timeout.as_secs()), (9, 11));
+        assert_eq!(server.message_timeout.as_millis(), 10_500);
+
+        let words = "askaround tracker --lease 12 --max-peers 13 --max-peers-per-ip 14 --forget-after 15";
+        let Command::Tracker(args) = parse(words) else { panic!() };
+        let config = args.registry.config();
+        assert_eq!(config.lease, Some(Duration::from_secs(12)));
+        assert_eq!((config.max_entries, config.max_entries_per_ip), (13, 14));
+        assert_eq!(config.forget_after.as_secs(), 15);
+    }
+}
