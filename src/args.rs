@@ -12,6 +12,8 @@ use askaround_lab::run::OtherClient;
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::lab::pictures::PictureArgs;
+
 use crate::limits::{AskLimits, RegistryLimits, ServerLimits};
 
 const EXIT_CODES: &str = "Exit status: 0 done; 1 it failed, or what was asked for is not so (a log differs, a key \
@@ -119,6 +121,9 @@ pub struct RunArgs {
     /// Print no table
     #[arg(short, long, conflicts_with = "json")]
     pub quiet: bool,
+    /// What to keep besides the logs.
+    #[command(flatten)]
+    pub pictures: PictureArgs,
 }
 
 /// `askaround lab grade`.

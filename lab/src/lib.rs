@@ -7,6 +7,7 @@
 //! | [`loopback`] | an address of its own for each run |
 //! | [`run`] | a scenario over real sockets, in this process or in one a node |
 //! | [`world`] | a scenario in virtual time, without sockets |
+//! | [`trace`] | everything that happens in a run, event by event, and as a file |
 //! | [`grade`] | logs compared and explained, and the assignment's rubric |
 
 pub mod grade;
@@ -15,4 +16,5 @@ pub mod ports;
 pub mod run;
 pub mod scenario;
 pub mod script_file;
+pub mod trace;
 pub mod world;

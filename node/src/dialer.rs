@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 
 use crate::lock;
 use crate::network::Network;
+use crate::observe::Observer;
 use crate::server::read_into;
 
 /// A kept connection older than this is likely closed at the other end (PROTOCOL.md §1.8).
@@ -24,6 +25,7 @@ const KEEP_FOR: Duration = Duration::from_secs(60);
 pub(crate) struct Dialer {
     network: Network,
     keep: usize,
+    observer: Observer,
     idle: Mutex<VecDeque<(SocketAddr, Instant, Connection)>>,
 }
 
@@ -42,8 +44,8 @@ enum Failure {
 
 impl Dialer {
     /// Keeps at most `keep` idle connections.
-    pub(crate) fn new(network: Network, keep: usize) -> Self {
-        Self { network, keep, idle: Mutex::new(VecDeque::new()) }
+    pub(crate) fn new(network: Network, keep: usize, observer: Observer) -> Self {
+        Self { network, keep, observer, idle: Mutex::new(VecDeque::new()) }
     }
 
     /// Asks and waits for the answer. The caller bounds the time by dropping the future.
@@ -56,6 +58,7 @@ impl Dialer {
             }
         }
         let stream = self.network.connect(addr).await.map_err(|e| AskError::Unreachable(e.to_string()))?;
+        self.observer.opened(&stream, addr);
         let mut connection = Connection { stream, decoder: Decoder::client() };
         match connection.exchange(request, true).await {
             Ok(answer) => Ok(self.keep(addr, connection, answer)),

@@ -7,6 +7,7 @@
 //! | `dialer` | asks one request of somebody, over kept connections |
 //! | `link` | a lab peer's clocked connection to its tracker |
 //! | [`tracker`], [`peer`] | the nodes: a machine, its timers, its effects |
+//! | [`observe`] | what a node does, for whoever watches |
 //! | [`log_file`] | logs on disk, whole after every timestep |
 //! | [`store`] | what a live peer keeps over a restart |
 //! | [`api`] | the verbs of a running peer, for programs on the same machine |
@@ -21,6 +22,7 @@ mod dialer;
 mod link;
 pub mod log_file;
 pub mod network;
+pub mod observe;
 pub mod peer;
 pub mod server;
 pub mod store;

@@ -26,6 +26,7 @@ use crate::dialer::Dialer;
 use crate::link::{self, Outgoing};
 use crate::log_file::LogFile;
 use crate::network::Network;
+use crate::observe::{Observer, Seen};
 use crate::server::{Flow, ServerConfig, Service, serve};
 use crate::store::Store;
 use crate::{Epoch, lock};
@@ -55,6 +56,8 @@ pub struct PeerOptions {
     pub patience: Duration,
     /// Where a live peer keeps its state.
     pub store: Option<Store>,
+    /// Who watches.
+    pub observer: Observer,
 }
 
 #[derive(Debug)]
@@ -115,6 +118,7 @@ pub enum PeerError {
 struct Shared {
     machine: Mutex<Peer>,
     epoch: Epoch,
+    observer: Observer,
 }
 
 const COMMANDS: usize = 64;
@@ -151,7 +155,8 @@ impl PeerNode {
     }
 
     fn new(listener: TcpListener, machine: Peer, options: PeerOptions) -> Self {
-        let shared = Arc::new(Shared { machine: Mutex::new(machine), epoch: Epoch::default() });
+        let observer = options.observer.clone();
+        let shared = Arc::new(Shared { machine: Mutex::new(machine), epoch: Epoch::default(), observer });
         Self { listener, shared, options }
     }
 
@@ -217,7 +222,7 @@ impl<'a> Driver<'a> {
     ) -> Result<PeerEnd, PeerError> {
         let mut driver = Self {
             shared,
-            dialer: Arc::new(Dialer::new(options.network, options.keep_connections)),
+            dialer: Arc::new(Dialer::new(options.network, options.keep_connections, options.observer)),
             tracker: options.tracker,
             link: None,
             asks: JoinSet::new(),
@@ -235,6 +240,7 @@ impl<'a> Driver<'a> {
                 () = stop.cancelled() => return Ok(PeerEnd::Stopped),
                 connected = connecting => connected.map_err(|source| PeerError::NoTracker { addr, source })?,
             };
+            shared.observer.opened(&stream, addr);
             let (sender, receiver) = mpsc::channel(LINK_QUEUE);
             driver.link = Some(sender);
             link_task.spawn(link::run(stream, receiver, to_driver));
@@ -265,9 +271,13 @@ impl<'a> Driver<'a> {
     fn step(&self, input: Option<PeerInput>) -> (Vec<PeerOutput>, Option<askaround_core::Instant>) {
         let mut machine = lock(&self.shared.machine);
         if let Some(input) = input {
+            self.shared.observer.saw(Seen::PeerInput(&input));
             machine.handle(self.shared.epoch.now(), input);
         }
-        let outputs = std::iter::from_fn(|| machine.poll_output()).collect();
+        let outputs: Vec<_> = std::iter::from_fn(|| machine.poll_output()).collect();
+        for output in &outputs {
+            self.shared.observer.saw(Seen::PeerOutput(output));
+        }
         (outputs, machine.poll_timeout())
     }
 
@@ -279,7 +289,7 @@ impl<'a> Driver<'a> {
     ) -> Result<Option<PeerEnd>, PeerError> {
         for output in outputs {
             match output {
-                PeerOutput::Ask { ask, to, request } => self.ask(ask, to, request).await,
+                PeerOutput::Ask { ask, to, request, .. } => self.ask(ask, to, request).await,
                 PeerOutput::Cancel(ask) => {
                     if let Some(asking) = self.asking.remove(&ask) {
                         asking.abort();
@@ -392,8 +402,11 @@ impl<'a> Driver<'a> {
 impl Service for Shared {
     fn message(&self, connection: ConnectionId, _from: IpAddr, message: Message, out: &mut Vec<u8>) -> Flow {
         let mut machine = lock(&self.machine);
-        machine.handle(self.epoch.now(), PeerInput::Request { connection, message });
+        let input = PeerInput::Request { connection, message };
+        self.observer.saw(Seen::PeerInput(&input));
+        machine.handle(self.epoch.now(), input);
         while let Some(output) = machine.poll_output() {
+            self.observer.saw(Seen::PeerOutput(&output));
             match output {
                 PeerOutput::Reply { message, .. } => encode(&message, out),
                 // The driver takes all outputs of its own inputs before it lets go of the lock.
@@ -401,6 +414,10 @@ impl Service for Shared {
             }
         }
         Flow::Continue
+    }
+
+    fn connected(&self, connection: ConnectionId, from: SocketAddr) {
+        self.observer.saw(Seen::Accepted { connection, from });
     }
 
     fn disconnected(&self, _connection: ConnectionId) {}

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -47,6 +47,8 @@ impl Default for ServerConfig {
 pub(crate) trait Service: Send + Sync + 'static {
     /// Takes a message and appends what goes back at once to `out`.
     fn message(&self, connection: ConnectionId, from: IpAddr, message: Message, out: &mut Vec<u8>) -> Flow;
+    /// A connection was accepted.
+    fn connected(&self, connection: ConnectionId, from: SocketAddr);
     /// A connection is gone.
     fn disconnected(&self, connection: ConnectionId);
 }
@@ -101,6 +103,7 @@ pub(crate) async fn serve<S: Service>(
             Ok((stream, peer)) => {
                 last += 1;
                 server.make_room();
+                server.service.connected(last, peer);
                 let meta = Arc::new(Meta::default());
                 meta.active(server.epoch);
                 lock(&server.connections).insert(last, meta.clone());

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::log_file::LogFile;
 use crate::network::Network;
+use crate::observe::{Observer, Seen};
 use crate::server::{Flow, Push, ServerConfig, Service, serve};
 use crate::{Epoch, lock};
 
@@ -25,9 +26,11 @@ use crate::{Epoch, lock};
 #[derive(Debug)]
 pub struct TrackerNode {
     listener: TcpListener,
-    shared: Arc<Shared>,
+    machine: Tracker,
+    epoch: Epoch,
     server: ServerConfig,
     log: Option<LogFile>,
+    observer: Observer,
 }
 
 /// What happens in a tracker that its user may want to hear of.
@@ -64,6 +67,7 @@ pub enum TrackerEnd {
 struct Shared {
     state: Mutex<State>,
     epoch: Epoch,
+    observer: Observer,
     /// The timers or the effects changed.
     changed: Notify,
 }
@@ -91,14 +95,19 @@ impl TrackerNode {
         log: Option<PathBuf>,
     ) -> io::Result<Self> {
         let epoch = Epoch::default();
-        let machine = Tracker::new(config, epoch.now());
-        let state = State { machine, clocked: BTreeMap::new(), effects: VecDeque::new() };
         Ok(Self {
             listener: network.listen(addr)?,
-            shared: Arc::new(Shared { state: Mutex::new(state), epoch, changed: Notify::new() }),
+            machine: Tracker::new(config, epoch.now()),
+            epoch,
             server,
             log: log.map(LogFile::new),
+            observer: Observer::default(),
         })
+    }
+
+    /// The same, watched by `observer`.
+    pub fn observed(self, observer: Observer) -> Self {
+        Self { observer, ..self }
     }
 
     /// Where it listens.
@@ -118,7 +127,9 @@ impl TrackerNode {
         stop: CancellationToken,
         mut news: impl FnMut(TrackerNews),
     ) -> io::Result<TrackerEnd> {
-        let Self { listener, shared, server, mut log } = self;
+        let Self { listener, machine, epoch, server, mut log, observer } = self;
+        let state = State { machine, clocked: BTreeMap::new(), effects: VecDeque::new() };
+        let shared = Arc::new(Shared { state: Mutex::new(state), epoch, observer, changed: Notify::new() });
         let serving = CancellationToken::new();
         let connections = tokio::spawn(serve(listener, shared.clone(), server, serving.clone()));
         let result = drive(&shared, &stop, log.as_mut(), &mut news).await;
@@ -181,8 +192,10 @@ impl Shared {
         let mut flow = Flow::Continue;
         let mut state = lock(&self.state);
         let deadline = state.machine.poll_timeout();
+        self.observer.saw(Seen::TrackerInput(&input));
         state.machine.handle(self.epoch.now(), input);
         while let Some(output) = state.machine.poll_output() {
+            self.observer.saw(Seen::TrackerOutput(&output));
             match output {
                 TrackerOutput::Send(connection, message) if Some(connection) == own => encode(&message, out),
                 TrackerOutput::Send(connection, message) => {
@@ -216,6 +229,10 @@ fn push(clocked: &BTreeMap<ConnectionId, mpsc::Sender<Push>>, connection: Connec
 impl Service for Shared {
     fn message(&self, connection: ConnectionId, from: IpAddr, message: Message, out: &mut Vec<u8>) -> Flow {
         self.handle(TrackerInput::Message { connection, from, message }, Some(connection), out)
+    }
+
+    fn connected(&self, connection: ConnectionId, from: SocketAddr) {
+        self.observer.saw(Seen::Accepted { connection, from });
     }
 
     fn disconnected(&self, connection: ConnectionId) {

@@ -2,6 +2,7 @@
 
 mod grade;
 mod logs;
+pub mod pictures;
 mod run;
 
 use crate::args::LabCommand;

@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use askaround_lab::run::{Programs, RunNews, RunOptions};
 use askaround_lab::scenario::Scenario;
+use askaround_lab::trace::watch::Watcher;
+use askaround_lab::trace::{Header, How};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::logs::{self, ByName, Shown};
+use super::pictures::Pictures;
 use crate::args::RunArgs;
 use crate::exit::{Failure, Stop};
 use crate::live::print;
@@ -25,17 +28,28 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
     }
     let expected = scenario.expected.as_deref().map(logs::read_expected).transpose()?;
     let out = args.out.clone().unwrap_or_else(|| Path::new("logs").join(&scenario.name));
-    let options = RunOptions {
+    let mut pictures = Some(begin_pictures(&args)?);
+    let mut options = RunOptions {
         out: out.clone(),
         turns: args.turns.into(),
         step_timeout: args.step_timeout,
         gather: GATHER,
         processes: args.processes.then(|| programs(&args)).transpose()?,
+        watcher: None,
     };
     let mut first: Option<ByName> = None;
     let mut differing = 0;
     for round in 1..=args.repeat {
+        // The first run is the one that is drawn.
+        let pictures = pictures.take().filter(|_| args.pictures.any());
+        options.watcher = match pictures {
+            Some(_) => Some(Watcher::new(Header::of(&scenario, How::Sockets).map_err(Failure::usage)?)),
+            None => None,
+        };
         let report = one_run(&scenario, &options, &stop, round, args.repeat).await?;
+        if let (Some(pictures), Some(watcher)) = (pictures, &options.watcher) {
+            pictures.draw(&watcher.finish())?;
+        }
         if report.stopped {
             eprintln!("askaround: stopped; the logs so far are in {}", out.display());
             return Err(stop.failure());
@@ -68,6 +82,17 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
     }
     let compared = logs::finish(Shown::new(args.json, args.quiet), &scenario, &out, &logs, expected.as_ref());
     if differing > 0 { compared.and(Err(Failure::Shown)) } else { compared }
+}
+
+/// Whatever cannot be written is known before the run.
+fn begin_pictures(args: &RunArgs) -> Result<Pictures, Failure> {
+    if args.processes && args.pictures.any() {
+        return Err(Failure::usage(
+            "a run with --processes cannot be watched from outside: leave --processes away to get a trace or \
+             a picture",
+        ));
+    }
+    args.pictures.begin()
 }
 
 async fn one_run(

@@ -16,7 +16,7 @@ use crate::message::{
 };
 use crate::originators::OriginatorList;
 use crate::script::{Action, Script};
-use crate::search::Search;
+use crate::search::{Question, Search};
 use crate::time::Instant;
 use operation::{Operation, Owner, Progress, Waiting};
 pub use types::{
@@ -385,7 +385,7 @@ impl Peer {
     }
 
     fn ask(&mut self, now: Instant, operation: u64, to: Target, request: Request) -> AskId {
-        self.ask_question(now, operation, to, request, 0)
+        self.ask_question(now, operation, to, request, None)
     }
 
     fn ask_question(
@@ -394,14 +394,16 @@ impl Peer {
         operation: u64,
         to: Target,
         request: Request,
-        question: u64,
+        question: Option<&Question>,
     ) -> AskId {
         self.next_ask += 1;
         let ask = self.next_ask;
         let deadline = now + self.config.ask_timeout;
-        self.asks.insert(ask, PendingAsk { operation, question, deadline });
+        let number = question.map_or(0, |question| question.number);
+        self.asks.insert(ask, PendingAsk { operation, question: number, deadline });
         self.deadlines.insert((deadline, ask));
-        self.outputs.push_back(PeerOutput::Ask { ask, to, request });
+        let why = question.map(|question| question.reason);
+        self.outputs.push_back(PeerOutput::Ask { ask, to, request, why });
         ask
     }
 
@@ -440,7 +442,7 @@ impl Peer {
             }
             match Asked::new(&question.ask, &key) {
                 Asked::Remote(to, request) => {
-                    self.ask_question(now, number, to, request, question.number);
+                    self.ask_question(now, number, to, request, Some(&question));
                 }
                 Asked::Own => {
                     let peers: Vec<_> = self.originators.peers(None).collect();

@@ -107,6 +107,8 @@ pub enum PeerOutput {
         to: Target,
         /// What.
         request: Request,
+        /// Why, if it is a question of a search.
+        why: Option<Reason>,
     },
     /// Nobody waits for this ask any more.
     Cancel(AskId),

@@ -13,6 +13,7 @@ use super::{RunError, RunNews, RunOptions, RunReport, TRACKER, TRACKER_LOG, lab_
 use crate::loopback::Loopback;
 use crate::ports;
 use crate::scenario::Scenario;
+use crate::trace::Host;
 
 /// All peers together keep about so many idle connections, well below what a process may open.
 const KEPT_CONNECTIONS: usize = 2000;
@@ -27,8 +28,10 @@ pub(super) async fn run(
     let network = loopback.network();
     let config = TrackerConfig { lab: Some(lab_config(scenario, options)), ..TrackerConfig::default() };
     let log = Some(options.out.join(TRACKER_LOG));
+    let observer = |host, at| options.watcher.as_ref().map(|w| w.observer(host, at)).unwrap_or_default();
     let tracker = TrackerNode::bind(network, TRACKER, config, Default::default(), log)
-        .map_err(RunError::system("listen as the tracker"))?;
+        .map_err(RunError::system("listen as the tracker"))?
+        .observed(observer(Host::Tracker, TRACKER));
     let peers_stop = stop.child_token();
     let mut peers = JoinSet::new();
     for (_, script) in &scenario.scripts {
@@ -42,6 +45,7 @@ pub(super) async fn run(
             keep_connections: (KEPT_CONNECTIONS / scenario.scripts.len()).min(16),
             log: Some(options.out.join(log_name(id))),
             patience: options.gather,
+            observer: observer(Host::Peer(id), addr),
             ..PeerOptions::default()
         };
         let config = PeerConfig { advertised_ip: Some(TRACKER.ip()), ..PeerConfig::default() };

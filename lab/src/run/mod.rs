@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::loopback::Loopback;
 use crate::scenario::Scenario;
+use crate::trace::watch::Watcher;
 
 /// Where the tracker of a lab run listens, as the assignment has it.
 pub const TRACKER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8888);
@@ -33,6 +34,8 @@ pub struct RunOptions {
     pub gather: Duration,
     /// A process a node instead of one for all.
     pub processes: Option<Programs>,
+    /// Who watches; nobody can watch processes of their own.
+    pub watcher: Option<Watcher>,
 }
 
 /// The programs of a run with a process a node.

@@ -340,7 +340,7 @@ impl World {
             let node = &mut self.peers[peer];
             match output {
                 PeerOutput::Reply { message, .. } => replies.push(message),
-                PeerOutput::Ask { ask, to, request } => {
+                PeerOutput::Ask { ask, to, request, .. } => {
                     node.recorder.asks(self.now, ask, to, &request);
                     let event = match to {
                         Target::Tracker => {

@@ -1,0 +1,250 @@
+//! [`Recorder`]: makes a trace of what goes into and comes out of the machines of a run.
+//!
+//! The machines know connections and asks by numbers of their own. Here the two ends of each
+//! message are put together: a receiver finds its message among those that its sender sent.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+
+use askaround_core::id::PeerId;
+use askaround_core::message::{Message, Timestep};
+use askaround_core::peer::{AskError, AskId, PeerInput, PeerOutput, Target};
+use askaround_core::search::Reason;
+use askaround_core::tracker::{ConnectionId, TrackerInput, TrackerOutput};
+
+use super::{Event, Header, Host, MessageId, Trace, What};
+
+/// A trace has at most so many events: about a gigabyte. What comes after is left out.
+pub const MAX_EVENTS: usize = 4_000_000;
+
+/// Records a run. Tell it everything in the order in which it happens; that a message is sent
+/// comes before that it is received.
+#[derive(Debug)]
+pub struct Recorder {
+    header: Header,
+    by_address: BTreeMap<SocketAddr, Host>,
+    events: Vec<Event>,
+    max_events: usize,
+    cut_off: bool,
+    last_message: MessageId,
+    /// The timestep that the tracker has begun last.
+    time: Timestep,
+    /// Who is at the other end of a connection that a host accepted.
+    clients: BTreeMap<(Host, ConnectionId), PeerId>,
+    /// What was sent and has not arrived, except for answers.
+    under_way: BTreeMap<(Host, Host), VecDeque<(MessageId, Message)>>,
+    /// What was asked and has not been answered.
+    asks: BTreeMap<(PeerId, AskId), Asked>,
+    /// The same by the request's number.
+    askers: BTreeMap<MessageId, (PeerId, AskId)>,
+    /// Requests that arrived on a connection and are not answered yet.
+    serving: BTreeMap<(Host, ConnectionId), VecDeque<MessageId>>,
+}
+
+#[derive(Debug)]
+struct Asked {
+    request: MessageId,
+    to: Host,
+    answer: Option<MessageId>,
+}
+
+impl Recorder {
+    /// Begins.
+    pub fn new(header: Header) -> Self {
+        Self::with_room(header, MAX_EVENTS)
+    }
+
+    /// Begins, and keeps at most `max_events`.
+    pub(super) fn with_room(header: Header, max_events: usize) -> Self {
+        Self {
+            by_address: by_address(&header),
+            header,
+            events: Vec::new(),
+            max_events,
+            cut_off: false,
+            last_message: 0,
+            time: 0,
+            clients: BTreeMap::new(),
+            under_way: BTreeMap::new(),
+            asks: BTreeMap::new(),
+            askers: BTreeMap::new(),
+            serving: BTreeMap::new(),
+        }
+    }
+
+    /// The trace so far; what is recorded after that is lost.
+    pub fn finish(&mut self) -> Trace {
+        let events = std::mem::take(&mut self.events);
+        Trace { header: self.header.clone(), events, cut_off: self.cut_off }
+    }
+
+    /// This peer of the header listens there.
+    pub fn listens(&mut self, id: PeerId, addr: SocketAddr) {
+        if let Some(member) = self.header.peers.iter_mut().find(|member| member.script.id == id) {
+            member.addr = addr;
+            self.by_address = by_address(&self.header);
+        }
+    }
+
+    /// This connection, as `server` numbers it, was opened by `client`.
+    pub fn connected(&mut self, server: Host, connection: ConnectionId, client: PeerId) {
+        self.clients.insert((server, connection), client);
+    }
+
+    /// Something is handed to a peer's machine.
+    pub fn peer_input(&mut self, at_ns: u64, id: PeerId, input: &PeerInput) {
+        let me = Host::Peer(id);
+        match input {
+            PeerInput::Request { connection, message } => self.arrived(at_ns, me, *connection, message),
+            PeerInput::Answered { ask, result } => self.answered(at_ns, id, *ask, result.as_ref().err()),
+            PeerInput::Tracker(message) => self.received(at_ns, Host::Tracker, me, message),
+            PeerInput::Begin
+            | PeerInput::Command { .. }
+            | PeerInput::Abandon(_)
+            | PeerInput::TrackerLost(_)
+            | PeerInput::Timeout => {}
+        }
+    }
+
+    /// Something is taken from a peer's machine.
+    pub fn peer_output(&mut self, at_ns: u64, id: PeerId, output: &PeerOutput) {
+        let me = Host::Peer(id);
+        match output {
+            PeerOutput::Reply { connection, message } => self.replies(at_ns, me, *connection, message),
+            PeerOutput::Ask { ask, to, request, why } => {
+                let to = match to {
+                    Target::Tracker => Host::Tracker,
+                    Target::Peer(addr) => {
+                        self.by_address.get(addr).copied().unwrap_or(Host::Elsewhere(*addr))
+                    }
+                };
+                let request = self.send(at_ns, me, to, Message::Request(request.clone()), None, *why);
+                self.asks.insert((id, *ask), Asked { request, to, answer: None });
+                self.askers.insert(request, (id, *ask));
+            }
+            PeerOutput::Cancel(ask) => {
+                if let Some(asked) = self.forget(id, *ask) {
+                    let why = "given up".to_owned();
+                    self.push(at_ns, me, What::Unanswered { message: asked.request, to: asked.to, why });
+                }
+            }
+            PeerOutput::TellTracker(message) => {
+                self.send(at_ns, me, Host::Tracker, message.clone(), None, None);
+            }
+            PeerOutput::Log(entry) => self.push(at_ns, me, What::Log(entry.clone())),
+            PeerOutput::Changed(change) => self.push(at_ns, me, What::Change(change.clone())),
+            PeerOutput::Finished => self.push(at_ns, me, What::Finished),
+            PeerOutput::Failed(reason) => self.push(at_ns, me, What::Failed(reason.to_string())),
+            PeerOutput::Done { .. } | PeerOutput::Membership(_) => {}
+        }
+    }
+
+    /// Something is handed to the tracker's machine.
+    pub fn tracker_input(&mut self, at_ns: u64, input: &TrackerInput) {
+        if let TrackerInput::Message { connection, message, .. } = input {
+            self.arrived(at_ns, Host::Tracker, *connection, message);
+        }
+    }
+
+    /// Something is taken from the tracker's machine.
+    pub fn tracker_output(&mut self, at_ns: u64, output: &TrackerOutput) {
+        match output {
+            TrackerOutput::Send(connection, message) => {
+                if let Message::Go(time) = message {
+                    self.time = *time;
+                }
+                self.replies(at_ns, Host::Tracker, *connection, message);
+            }
+            TrackerOutput::Log(entry) => self.push(at_ns, Host::Tracker, What::Log(entry.clone())),
+            TrackerOutput::LeftOut { id, .. } => self.push(at_ns, Host::Tracker, What::LeftOut(*id)),
+            TrackerOutput::Finished => self.push(at_ns, Host::Tracker, What::Finished),
+            TrackerOutput::Close(_) | TrackerOutput::Clocked(_) => {}
+        }
+    }
+
+    /// A message came on a connection that `server` accepted. A stranger's is not of this run.
+    fn arrived(&mut self, at_ns: u64, server: Host, connection: ConnectionId, message: &Message) {
+        let Some(client) = self.clients.get(&(server, connection)).copied() else { return };
+        let Some(number) = self.take(Host::Peer(client), server, message) else { return };
+        if matches!(message, Message::Request(_)) {
+            self.serving.entry((server, connection)).or_default().push_back(number);
+        }
+        self.push(at_ns, server, What::Receive { message: number, from: Host::Peer(client) });
+    }
+
+    /// A message goes out on a connection that `server` accepted.
+    fn replies(&mut self, at_ns: u64, server: Host, connection: ConnectionId, message: &Message) {
+        let Some(client) = self.clients.get(&(server, connection)).copied() else { return };
+        let is_answer = matches!(message, Message::Answer(_) | Message::Error(_));
+        let serving = self.serving.get_mut(&(server, connection)).filter(|_| is_answer);
+        let request = serving.and_then(VecDeque::pop_front);
+        let number = self.send(at_ns, server, Host::Peer(client), message.clone(), request, None);
+        let asker = request.and_then(|request| self.askers.get(&request));
+        if let Some(asked) = asker.and_then(|asker| self.asks.get_mut(asker)) {
+            asked.answer = Some(number);
+        }
+    }
+
+    /// A message that is not an answer came from `from`.
+    fn received(&mut self, at_ns: u64, from: Host, to: Host, message: &Message) {
+        if let Some(message) = self.take(from, to, message) {
+            self.push(at_ns, to, What::Receive { message, from });
+        }
+    }
+
+    fn answered(&mut self, at_ns: u64, id: PeerId, ask: AskId, error: Option<&AskError>) {
+        let Some(asked) = self.forget(id, ask) else { return };
+        let what = match (asked.answer, error) {
+            (Some(message), None | Some(AskError::Refused(_))) => What::Receive { message, from: asked.to },
+            (_, error) => {
+                let why = error.map_or_else(|| "no answer".to_owned(), ToString::to_string);
+                What::Unanswered { message: asked.request, to: asked.to, why }
+            }
+        };
+        self.push(at_ns, Host::Peer(id), what);
+    }
+
+    fn forget(&mut self, id: PeerId, ask: AskId) -> Option<Asked> {
+        let asked = self.asks.remove(&(id, ask))?;
+        self.askers.remove(&asked.request);
+        Some(asked)
+    }
+
+    fn send(
+        &mut self,
+        at_ns: u64,
+        from: Host,
+        to: Host,
+        body: Message,
+        answers: Option<MessageId>,
+        why: Option<Reason>,
+    ) -> MessageId {
+        self.last_message += 1;
+        let message = self.last_message;
+        // An answer is found by what it answers, and what leads nowhere never arrives.
+        if answers.is_none() && !matches!(to, Host::Elsewhere(_)) {
+            self.under_way.entry((from, to)).or_default().push_back((message, body.clone()));
+        }
+        self.push(at_ns, from, What::Send { message, to, body, answers, why });
+        message
+    }
+
+    /// The first of the messages under way from one to the other that says this.
+    fn take(&mut self, from: Host, to: Host, message: &Message) -> Option<MessageId> {
+        let queue = self.under_way.get_mut(&(from, to))?;
+        let at = queue.iter().position(|(_, sent)| sent == message)?;
+        queue.remove(at).map(|(number, _)| number)
+    }
+
+    fn push(&mut self, at_ns: u64, host: Host, what: What) {
+        if self.events.len() >= self.max_events {
+            self.cut_off = true;
+            return;
+        }
+        self.events.push(Event { at_ns, time: self.time, host, what });
+    }
+}
+
+fn by_address(header: &Header) -> BTreeMap<SocketAddr, Host> {
+    header.peers.iter().map(|member| (member.addr, Host::Peer(member.script.id))).collect()
+}

@@ -1,0 +1,180 @@
+//! Writes a trace as JSON lines; the format stands in the [parent module](super).
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use askaround_core::message::Message;
+use askaround_core::peer::Change;
+use askaround_core::script::{Action, Script};
+use askaround_core::search::Reason;
+use askaround_core::wire::encode;
+
+use super::clocks::Clocks;
+use super::line::{ClockMap, ClocksWord, EndLine, EventLine, HeaderLine, HowWord, MemberLine, VERSION};
+use super::{Event, Header, Host, How, MessageId, Trace, What, words};
+
+/// With more hosts than this, a clock has only what changed.
+pub const FULL_CLOCKS: usize = 65;
+
+/// Writes the whole trace.
+///
+/// # Errors
+/// What `out` says.
+pub fn write(trace: &Trace, mut out: impl Write) -> io::Result<()> {
+    let full = trace.header.peers.len() < FULL_CLOCKS;
+    line(&mut out, &header(&trace.header, full))?;
+    let mut clocks = Clocks::default();
+    // What a host's clock was at its event before, where only changes are written.
+    let mut before: BTreeMap<Host, BTreeMap<Host, u32>> = BTreeMap::new();
+    let mut sent: BTreeMap<MessageId, &Message> = BTreeMap::new();
+    for event in &trace.events {
+        clocks.count(event);
+        let mut clock: Vec<_> = clocks.of(event.host).collect();
+        if !full {
+            let known = before.entry(event.host).or_default();
+            clock.retain(|(host, count)| known.insert(*host, *count) != Some(*count));
+        }
+        let received = match &event.what {
+            What::Send { message, body, .. } => {
+                sent.insert(*message, body);
+                None
+            }
+            What::Receive { message, .. } => sent.remove(message),
+            _ => None,
+        };
+        let text = plain(&words::event(&event.what, received));
+        line(&mut out, &EventLine { event: text.into(), clock: ClockMap(&clock), ..event_line(event)? })?;
+    }
+    line(&mut out, &EndLine { events: trace.events.len(), cut_off: trace.cut_off })?;
+    out.flush()
+}
+
+fn line(out: &mut impl Write, line: &impl serde::Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, line)?;
+    out.write_all(b"\n")
+}
+
+fn header(header: &Header, full: bool) -> HeaderLine {
+    let member = |member: &super::Member| MemberLine {
+        peer: member.contact(),
+        content: member.script.content.clone(),
+        actions: actions(&member.script),
+    };
+    HeaderLine {
+        askaround_trace: VERSION,
+        name: header.name.clone(),
+        about: header.about.clone(),
+        how: match header.how {
+            How::Sockets => HowWord::Sockets,
+            How::Simulated => HowWord::Simulated,
+        },
+        clocks: if full { ClocksWord::Full } else { ClocksWord::Changes },
+        peers: header.peers.iter().map(member).collect(),
+        expected: header.expected.clone(),
+    }
+}
+
+fn actions(script: &Script) -> Vec<(u32, String, Option<String>)> {
+    let action = |(time, action): &(u32, Action)| {
+        let (code, parameter) = match action {
+            Action::Register => ("R", None),
+            Action::Unregister => ("U", None),
+            Action::List => ("L", None),
+            Action::Obtain(key) => ("Q", Some(key.to_string())),
+            Action::Purge(key) => ("P", Some(key.to_string())),
+            Action::Known(id) => ("O", Some(id.to_string())),
+            Action::Contents(id) => ("M", Some(id.to_string())),
+            // Live only: a script never has them.
+            Action::Find(_) | Action::Hold(_) => return None,
+        };
+        Some((*time, code.to_owned(), parameter))
+    };
+    script.actions.iter().filter_map(action).collect()
+}
+
+fn event_line(event: &Event) -> io::Result<EventLine<'static>> {
+    let line = EventLine {
+        host: event.host.to_string(),
+        at_ns: event.at_ns,
+        time: event.time,
+        ..EventLine::default()
+    };
+    Ok(match &event.what {
+        What::Send { message, to, body, answers, why } => {
+            let (verb, body) = on_the_wire(body)?;
+            let line = EventLine {
+                kind: "send".into(),
+                message: Some(*message),
+                to: Some(to.to_string()),
+                verb: Some(verb),
+                body,
+                answers: *answers,
+                ..line
+            };
+            why.iter().fold(line, with_reason)
+        }
+        What::Receive { message, from } => EventLine {
+            kind: "receive".into(),
+            message: Some(*message),
+            from: Some(from.to_string()),
+            ..line
+        },
+        What::Unanswered { message, to, why } => EventLine {
+            kind: "unanswered".into(),
+            message: Some(*message),
+            to: Some(to.to_string()),
+            why: Some(why.clone()),
+            ..line
+        },
+        What::Log(entry) => EventLine { kind: "log".into(), log: Some(entry.clone()), ..line },
+        What::Change(change) => with_change(EventLine { kind: "change".into(), ..line }, change),
+        What::LeftOut(id) => EventLine { kind: "left-out".into(), peer: Some(*id), ..line },
+        What::Finished => EventLine { kind: "finished".into(), ..line },
+        What::Failed(why) => EventLine { kind: "failed".into(), why: Some(why.clone()), ..line },
+    })
+}
+
+fn with_reason<'a>(line: EventLine<'a>, reason: &Reason) -> EventLine<'a> {
+    let why = |why: &str| Some(why.to_owned());
+    match reason {
+        Reason::OwnOriginator => EventLine { why: why("own-originator"), ..line },
+        Reason::Listed => EventLine { why: why("listed"), ..line },
+        Reason::LongerList(level) => EventLine { why: why("longer-list"), level: Some(*level), ..line },
+        Reason::Hint { by, further } => {
+            EventLine { why: why("hint"), by: Some(*by), further: Some(*further), ..line }
+        }
+    }
+}
+
+fn with_change<'a>(line: EventLine<'a>, change: &Change) -> EventLine<'a> {
+    let (word, key, of) = match change {
+        Change::Held(key) => ("held", key, None),
+        Change::Purged(key) => ("purged", key, None),
+        Change::Obtained(key, from) => ("obtained", key, Some(*from)),
+        Change::Originator(key, from) => ("originator", key, Some(*from)),
+    };
+    EventLine { change: Some(word.into()), key: Some(key.clone()), of, ..line }
+}
+
+/// The verb and the JSON object of the message's line (PROTOCOL.md §1.1).
+fn on_the_wire(message: &Message) -> io::Result<(String, Option<serde_json::Value>)> {
+    let mut bytes = Vec::new();
+    encode(message, &mut bytes);
+    let text = String::from_utf8(bytes).map_err(io::Error::other)?;
+    match text.trim_end().split_once(' ') {
+        Some((verb, body)) => Ok((verb.to_owned(), Some(serde_json::from_str(body)?))),
+        None => Ok((text.trim_end().to_owned(), None)),
+    }
+}
+
+/// Without what would end a string in the eyes of ShiViz.
+fn plain(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            '"' => '\'',
+            '\\' => '/',
+            c if c.is_control() => ' ',
+            c => c,
+        })
+        .collect()
+}
