@@ -110,7 +110,9 @@ fn who_vanishes_is_named_and_the_others_go_on() {
         wait_for("the tracker", || std::net::TcpStream::connect((place.loopback.as_str(), 8888)).ok());
     let hello = "V {\"version\":1}\nR {\"id\":1,\"ip\":\"127.0.0.1\",\"port\":9137,\"script_end\":2}\n";
     std::io::Write::write_all(&mut stalling, hello.as_bytes()).unwrap();
-    wait_for("the run to start", || place.log("bootstrapper.json"));
+    // The log is there from the beginning, and has an entry once everybody has registered.
+    let started = |log: &serde_json::Value| log.as_array().is_some_and(|entries| !entries.is_empty());
+    wait_for("the run to start", || place.log("bootstrapper.json").filter(started));
     drop(stalling);
     assert_eq!(good.end().0, Some(0));
     let (status, said) = tracker.end();

@@ -8,6 +8,7 @@
 //! | [`tracker`] | [`tracker::Tracker`], which composes the two |
 //! | [`content`], [`originators`] | what a peer holds; whom it got what from |
 //! | [`search`] | [`search::Search`], how a key is found |
+//! | [`pieces`] | how content is cut, and how a piece from a stranger is checked |
 //! | [`script`], [`log`] | what a lab's peer does when; what its log says |
 //! | [`peer`] | [`peer::Peer`], which composes the four |
 //!
@@ -35,6 +36,7 @@ pub mod log;
 pub mod message;
 pub mod originators;
 pub mod peer;
+pub mod pieces;
 pub mod registry;
 pub mod script;
 pub mod search;
