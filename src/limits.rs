@@ -95,7 +95,12 @@ impl AskLimits {
     /// The same for the peer's machine.
     pub fn config(&self) -> PeerConfig {
         PeerConfig {
-            search: SearchConfig { width: self.width, max_peers: self.max_asked, max_pages: self.max_pages },
+            search: SearchConfig {
+                width: self.width,
+                max_peers: self.max_asked,
+                max_pages: self.max_pages,
+                ..SearchConfig::default()
+            },
             ask_timeout: self.ask_timeout,
             operation_timeout: self.verb_timeout,
             max_list: self.max_list,

@@ -1,10 +1,15 @@
-//! What is said on a connection (PROTOCOL.md §1 to §4), as types. How it is written stands in
-//! [`crate::wire`].
+//! What is said on a connection (PROTOCOL.md §1 to §4), as types; about content (§7), in a module
+//! of its own. How it is written stands in [`crate::wire`].
+
+mod content;
 
 use std::net::IpAddr;
 
 use crate::id::{Contact, PeerId};
 use crate::key::Key;
+pub use content::{
+    Availability, ByteRange, Description, Interest, MAX_BYTES, MAX_HASHES, MAX_NEWS, News, RawAnswer,
+};
 
 /// The protocol version that this crate speaks.
 pub const VERSION: u32 = 1;
@@ -23,7 +28,7 @@ pub const MAX_TIME: Timestep = 10_000;
 pub enum Message {
     /// `V`: the first message of a client.
     Version(u32),
-    /// `R U L W Q O M`: something that gets an answer.
+    /// `R U L W Q O M D H I G`: something that gets an answer.
     Request(Request),
     /// `A`: the answer to a request.
     Answer(Answer),
@@ -37,6 +42,10 @@ pub enum Message {
     Complete(Timestep),
     /// `F`: the lab run is over.
     Finish,
+    /// `N`: pieces that the sender has now.
+    News(News),
+    /// `X`: a `G` that waits is not wanted any more.
+    Cancel(ByteRange),
 }
 
 /// A message that is answered by exactly one [`Answer`] or [`ErrorAnswer`].
@@ -61,6 +70,24 @@ pub enum Request {
     Known(Page),
     /// `M` (§3.3): what do you hold.
     Contents(Page),
+    /// `D` (§7.2): describe this content.
+    Describe(Key),
+    /// `H` (§7.3): the hashes of its pieces.
+    Hashes {
+        /// Of which content.
+        key: Key,
+        /// From this piece on.
+        first: u32,
+    },
+    /// `I` (§7.4).
+    Interest(Interest),
+    /// `G` (§7.5): send these bytes.
+    Get {
+        /// Which.
+        range: ByteRange,
+        /// Whether another piece of the content is as welcome.
+        any: bool,
+    },
 }
 
 /// `R` (PROTOCOL.md §2.1).
@@ -134,6 +161,10 @@ pub enum Answer {
         /// Where the next page begins, if there is one.
         next: Option<u64>,
     },
+    /// To [`Request::Describe`].
+    Content(Description),
+    /// To [`Request::Hashes`], [`Request::Interest`] and [`Request::Get`]; raw bytes follow it.
+    Raw(RawAnswer),
 }
 
 /// What a peer says when asked for a key (PROTOCOL.md §3.1).
@@ -145,6 +176,20 @@ pub enum HaveAnswer {
     Hint(Contact),
     /// It knows nothing of the key.
     No,
+    /// It is fetching the content and serves pieces of it, and may have had the key from somebody
+    /// before.
+    Fetching(Option<Contact>),
+}
+
+impl HaveAnswer {
+    /// Whom it once got the key from, if it says so.
+    pub const fn hint(&self) -> Option<Contact> {
+        match self {
+            Self::Hint(peer) => Some(*peer),
+            Self::Fetching(hint) => *hint,
+            Self::Have | Self::No => None,
+        }
+    }
 }
 
 /// `E` (PROTOCOL.md §1.7).
@@ -214,6 +259,12 @@ error_codes! {
     Started = "started", definite true, closes false;
     /// The lab run goes on without this peer.
     LeftOut = "left-out", definite true, closes true;
+    /// No content of this key is here.
+    UnknownKey = "unknown-key", definite true, closes false;
+    /// These bytes are not here, now.
+    NotHere = "not-here", definite false, closes false;
+    /// The request was cancelled by its sender.
+    Cancelled = "cancelled", definite false, closes false;
     /// No room for another peer.
     Full = "full", definite false, closes false;
     /// Too many connections, or no message in time.

@@ -245,7 +245,13 @@ impl Tracker {
                 Some(contact) => Ok(Answer::Peer(contact)),
                 None => Err(refused(Refusal::UnknownPeer, id)),
             },
-            Request::Have(_) | Request::Known(_) | Request::Contents(_) => {
+            Request::Have(_)
+            | Request::Known(_)
+            | Request::Contents(_)
+            | Request::Describe(_)
+            | Request::Hashes { .. }
+            | Request::Interest(_)
+            | Request::Get { .. } => {
                 let text = "a tracker has no content and knows of none: ask a peer";
                 Err(ErrorAnswer::new(ErrorCode::NotServed, text))
             }

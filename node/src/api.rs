@@ -185,6 +185,10 @@ impl From<TraceStep> for ApiStep {
             Some((_, Err(error))) => error.to_string(),
             Some((_, Ok(Reply::Have(HaveAnswer::Have)))) => "has it".into(),
             Some((_, Ok(Reply::Have(HaveAnswer::No)))) => "no".into(),
+            Some((_, Ok(Reply::Have(HaveAnswer::Fetching(None))))) => "is fetching it".into(),
+            Some((_, Ok(Reply::Have(HaveAnswer::Fetching(Some(hint)))))) => {
+                format!("is fetching it; hint: {hint}")
+            }
             Some((_, Ok(Reply::Have(HaveAnswer::Hint(hint))))) => format!("hint: {hint}"),
             Some((_, Ok(Reply::Peers { peers, next }))) => {
                 let more = if next.is_some() { ", more to come" } else { "" };

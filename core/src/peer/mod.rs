@@ -235,6 +235,10 @@ impl Peer {
             Request::Register(_) | Request::Unregister { .. } | Request::List(_) | Request::WhereIs(_) => {
                 Err(ErrorAnswer::new(ErrorCode::NotServed, "a peer keeps no register: ask the tracker"))
             }
+            // Where there is content, the driver serves it without asking the machine.
+            Request::Describe(_) | Request::Hashes { .. } | Request::Interest(_) | Request::Get { .. } => {
+                Err(ErrorAnswer::new(ErrorCode::NotServed, "this peer delivers no content"))
+            }
         }
     }
 

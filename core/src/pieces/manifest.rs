@@ -3,7 +3,7 @@
 use blake3::hazmat::{ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
 
 use super::geometry::{Geometry, PieceIndex, TooLarge};
-use super::root::Root;
+use super::hash::Root;
 
 /// The bytes of a piece's hash.
 pub const HASH_LEN: usize = 32;

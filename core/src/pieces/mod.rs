@@ -4,11 +4,11 @@
 //! BLAKE3 tree: the pieces' hashes merge up to the root, which is the key.
 
 mod geometry;
+mod hash;
 mod manifest;
-mod root;
 mod set;
 
 pub use geometry::{Geometry, MAX_PIECE, MAX_PIECES, MIN_PIECE, PieceIndex, TooLarge};
+pub use hash::{InvalidHash, Md5, Root};
 pub use manifest::{HASH_LEN, Manifest, ManifestError, piece_hash};
-pub use root::{InvalidRoot, Root};
 pub use set::{InvalidBitmap, PieceSet};

@@ -72,17 +72,17 @@ impl Chain {
                     return Step::Wait;
                 }
                 Some(Some(HaveAnswer::Have)) => return Step::Found(self.target, self.reason),
-                Some(Some(HaveAnswer::No)) => return Step::Ended,
-                Some(Some(HaveAnswer::Hint(hint))) => {
+                Some(Some(answer)) => {
+                    let Some(hint) = answer.hint() else { return Step::Ended };
                     let further = match self.reason {
                         Reason::Hint { further, .. } => further + 1,
                         _ => 0,
                     };
-                    if further > MAX_FURTHER_HINTS || is_me(me, hint) {
+                    if further > MAX_FURTHER_HINTS || is_me(me, &hint) {
                         return Step::Ended;
                     }
                     self.reason = Reason::Hint { by: self.target, further };
-                    self.target = *hint;
+                    self.target = hint;
                 }
             }
         }

@@ -17,7 +17,7 @@ use crate::id::{Contact, PeerId};
 use crate::message::{HaveAnswer, Page};
 use chain::{Chain, Step};
 
-/// How a search goes about it.
+/// How a search goes about it. `Default` is the document's.
 #[derive(Debug, Clone)]
 pub struct SearchConfig {
     /// How many questions may be open at once; 1 is the document's serial order.
@@ -26,11 +26,14 @@ pub struct SearchConfig {
     pub max_peers: usize,
     /// The most pages that one peer is asked for.
     pub max_pages: usize,
+    /// Whether to go on when a holder is found, until everybody has been asked: each holder then
+    /// comes out of [`Search::next_holder`], and the result is never [`SearchResult::Found`].
+    pub collect: bool,
 }
 
 impl Default for SearchConfig {
     fn default() -> Self {
-        Self { width: 1, max_peers: 1_000_000, max_pages: 4096 }
+        Self { width: 1, max_peers: 1_000_000, max_pages: 4096, collect: false }
     }
 }
 
@@ -90,6 +93,17 @@ pub enum Reply {
     },
 }
 
+/// Somebody that a collecting search found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder {
+    /// Who.
+    pub peer: Contact,
+    /// Why it was asked.
+    pub reason: Reason,
+    /// Whether it holds the content; otherwise it is fetching it.
+    pub complete: bool,
+}
+
 /// How a search ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SearchResult {
@@ -121,6 +135,7 @@ pub struct Search {
     next_number: u64,
     truncated: bool,
     result: Option<SearchResult>,
+    holders: VecDeque<Holder>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,7 +158,7 @@ enum Stage {
 enum Open {
     OwnOriginator(Contact),
     Listing,
-    Chain(SocketAddr),
+    Chain(Contact, Reason),
     Known { member: usize, pages: usize },
 }
 
@@ -164,6 +179,21 @@ impl Search {
             next_number: 0,
             truncated: false,
             result: None,
+            holders: VecDeque::new(),
+        }
+    }
+
+    /// The next holder that a collecting search has found.
+    pub fn next_holder(&mut self) -> Option<Holder> {
+        self.holders.pop_front()
+    }
+
+    /// Goes on as if the peer that was found did not hold the key: it turned out not to.
+    pub fn reject_found(&mut self) {
+        if let Some(SearchResult::Found(peer, _)) = &self.result {
+            self.answers.insert(peer.addr(), Some(HaveAnswer::No));
+            self.result = None;
+            self.advance_chains();
         }
     }
 
@@ -223,13 +253,15 @@ impl Search {
         let Some(open) = self.open.remove(&number) else { return };
         match (open, reply) {
             (Open::OwnOriginator(peer), Reply::Have(answer)) => {
+                let answer = self.collect(peer, Reason::OwnOriginator, answer);
                 self.answers.insert(peer.addr(), Some(answer));
                 if answer == HaveAnswer::Have {
                     self.result = Some(SearchResult::Found(peer, Reason::OwnOriginator));
                 }
             }
-            (Open::Chain(addr), Reply::Have(answer)) => {
-                self.answers.insert(addr, Some(answer));
+            (Open::Chain(peer, reason), Reply::Have(answer)) => {
+                let answer = self.collect(peer, reason, answer);
+                self.answers.insert(peer.addr(), Some(answer));
                 self.advance_chains();
             }
             (Open::Listing, Reply::Peers { peers, next }) => self.on_list(peers, next),
@@ -252,13 +284,27 @@ impl Search {
             Open::OwnOriginator(peer) => {
                 self.answers.insert(peer.addr(), Some(HaveAnswer::No));
             }
-            Open::Chain(addr) => {
-                self.answers.insert(addr, Some(HaveAnswer::No));
+            Open::Chain(peer, _) => {
+                self.answers.insert(peer.addr(), Some(HaveAnswer::No));
                 self.advance_chains();
             }
             Open::Listing => self.end_list(),
             Open::Known { .. } => {}
         }
+    }
+
+    /// Notes a holder, if this search collects them, and gives what its answer means for going on.
+    fn collect(&mut self, peer: Contact, reason: Reason, answer: HaveAnswer) -> HaveAnswer {
+        let complete = match answer {
+            HaveAnswer::Have => true,
+            HaveAnswer::Fetching(_) => false,
+            HaveAnswer::Hint(_) | HaveAnswer::No => return answer,
+        };
+        if !self.config.collect {
+            return answer;
+        }
+        self.holders.push_back(Holder { peer, reason, complete });
+        answer.hint().map_or(HaveAnswer::No, HaveAnswer::Hint)
     }
 
     fn question(&mut self, ask: Ask, reason: Reason, open: Open) -> Question {
@@ -279,7 +325,7 @@ impl Search {
             self.answers.insert(target.addr(), None);
             // Other chains that lead to the same peer wait for the one answer.
             self.advance_chains();
-            return Some(self.question(Ask::Have(target), reason, Open::Chain(target.addr())));
+            return Some(self.question(Ask::Have(target), reason, Open::Chain(target, reason)));
         }
         while self.chains.len() < self.config.width && self.next_member < self.members.len() {
             let member = self.members[self.next_member];

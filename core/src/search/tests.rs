@@ -15,6 +15,7 @@ fn peer(id: u64) -> Contact {
 struct Net {
     listed: Vec<u64>,
     have: Vec<u64>,
+    fetching: Vec<u64>,
     hints: Vec<(u64, u64)>,
     known: Vec<(u64, Vec<u64>)>,
     dead: Vec<u64>,
@@ -64,6 +65,7 @@ impl Net {
                 let hint = self.hints.iter().find(|h| h.0 == id);
                 Reply::Have(match hint {
                     _ if self.have.contains(&id) => HaveAnswer::Have,
+                    _ if self.fetching.contains(&id) => HaveAnswer::Fetching(hint.map(|h| peer(h.1))),
                     Some((_, to)) => HaveAnswer::Hint(peer(*to)),
                     None => HaveAnswer::No,
                 })
@@ -172,4 +174,59 @@ fn a_peer_that_lists_without_end_is_cut_off() {
         assert!(questions < 2000);
     }
     assert_eq!(search.result(), Some(&SearchResult::NotFound { truncated: true }));
+}
+
+/// The holders that a collecting search of peer 1 finds, with the questions in short.
+fn collected(net: &Net, width: usize) -> (Vec<(u64, bool)>, SearchResult) {
+    let config = SearchConfig { width, collect: true, ..SearchConfig::default() };
+    let mut search = Search::new(peer(1), None, config);
+    while let Some(question) = search.next() {
+        match net.reply(&question.ask) {
+            Some(reply) => search.on_answer(question.number, reply),
+            None => search.on_failure(question.number),
+        }
+    }
+    let holders = std::iter::from_fn(|| search.next_holder());
+    (holders.map(|h| (h.peer.id.as_u64(), h.complete)).collect(), search.result().unwrap().clone())
+}
+
+#[test]
+fn a_collecting_search_goes_on_to_every_holder_by_list_hint_and_longer_list() {
+    let net = Net {
+        listed: vec![2, 3, 4],
+        have: vec![2, 9, 7],
+        fetching: vec![3],
+        hints: vec![(4, 9), (3, 9)],
+        known: vec![(3, vec![7])],
+        ..Net::default()
+    };
+    for width in [1, 4] {
+        let (mut holders, result) = collected(&net, width);
+        holders.sort_unstable();
+        assert_eq!(holders, [(2, true), (3, false), (7, true), (9, true)], "width {width}");
+        assert_eq!(result, NOT_FOUND);
+    }
+}
+
+#[test]
+fn who_is_fetching_is_no_holder_for_the_document_but_its_hint_counts() {
+    let net = Net { listed: vec![2, 3], fetching: vec![2], hints: vec![(2, 9)], ..Net::default() };
+    assert_eq!(asked(&net, None), "L Q2 Q9 Q3 O2 O3 O1");
+}
+
+#[test]
+fn a_holder_that_turns_out_not_to_be_one_is_passed_over() {
+    let net = Net { listed: vec![2, 3], have: vec![2, 3], ..Net::default() };
+    let mut search = Search::new(peer(1), None, SearchConfig::default());
+    let run = |search: &mut Search| {
+        while let Some(question) = search.next() {
+            search.on_answer(question.number, net.reply(&question.ask).unwrap());
+        }
+        search.result().unwrap().clone()
+    };
+    assert_eq!(run(&mut search), SearchResult::Found(peer(2), Reason::Listed));
+    search.reject_found();
+    assert_eq!(run(&mut search), SearchResult::Found(peer(3), Reason::Listed));
+    search.reject_found();
+    assert_eq!(run(&mut search), NOT_FOUND);
 }

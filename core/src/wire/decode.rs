@@ -4,12 +4,12 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 
-use super::MAX_LINE;
+use super::{MAX_LINE, content};
 use crate::id::{Contact, PeerId};
 use crate::key::Key;
 use crate::message::{
-    Answer, ErrorAnswer, ErrorCode, HaveAnswer, MAX_PAGE, MAX_TIME, MAX_TOKEN, Message, Page, Register,
-    Request, Timestep, VERSION,
+    Answer, Availability, ErrorAnswer, ErrorCode, HaveAnswer, MAX_PAGE, MAX_TIME, MAX_TOKEN, Message, Page,
+    RawAnswer, Register, Request, Timestep, VERSION,
 };
 
 /// Why bytes are not a message.
@@ -76,6 +76,14 @@ impl Decoder {
         self.buffer.drain(..self.start);
         self.start = 0;
         self.buffer.extend_from_slice(bytes);
+    }
+
+    /// At most `max` of the raw bytes that follow the message that came last; empty if there are
+    /// none yet. What is taken here is no longer read as lines.
+    pub fn take_raw(&mut self, max: usize) -> &[u8] {
+        let start = self.start;
+        self.start = self.buffer.len().min(start.saturating_add(max));
+        &self.buffer[start..self.start]
     }
 
     /// Whether a part of a line has come and its rest has not.
@@ -153,6 +161,18 @@ fn decode(line: &[u8]) -> Result<Message, WireError> {
         b"Q" => Message::Request(Request::Have(parse::<KeyBody>(verb, json)?.key)),
         b"O" => Message::Request(Request::Known(parse::<PageBody>(verb, json)?.check()?)),
         b"M" => Message::Request(Request::Contents(parse::<PageBody>(verb, json)?.check()?)),
+        b"D" => Message::Request(Request::Describe(parse::<KeyBody>(verb, json)?.key)),
+        b"H" => {
+            let (key, first) = parse::<content::HashesBody>(verb, json)?.check();
+            Message::Request(Request::Hashes { key, first })
+        }
+        b"I" => Message::Request(Request::Interest(parse::<content::InterestBody>(verb, json)?.check()?)),
+        b"G" => {
+            let (range, any) = parse::<content::RangeBody>(verb, json)?.check()?;
+            Message::Request(Request::Get { range, any })
+        }
+        b"N" => Message::News(parse::<content::NewsBody>(verb, json)?.check()?),
+        b"X" => Message::Cancel(parse::<content::RangeBody>(verb, json)?.check()?.0),
         b"A" => Message::Answer(parse::<AnswerBody>(verb, json)?.check()?),
         b"E" => {
             let body: ErrorBody = parse(verb, json)?;
@@ -285,8 +305,23 @@ struct AnswerBody {
     peer: Option<Contact>,
     have: Option<bool>,
     hint: Option<Contact>,
+    fetching: Option<bool>,
     keys: Option<Vec<Key>>,
     next: Option<u64>,
+    content: Option<content::DescriptionBody>,
+    hashes: Option<u32>,
+    /// `"all"`; a list of pieces goes as a bitmap.
+    pieces: Option<AllPieces>,
+    bitmap: Option<u32>,
+    key: Option<Key>,
+    from: Option<u64>,
+    length: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum AllPieces {
+    All,
 }
 
 impl AnswerBody {
@@ -297,11 +332,21 @@ impl AnswerBody {
             }
             Self { unregistered: Some(id), .. } => Answer::Unregistered(id),
             Self { have: Some(true), .. } => Answer::Have(HaveAnswer::Have),
+            Self { have: Some(false), fetching: Some(true), hint, .. } => {
+                Answer::Have(HaveAnswer::Fetching(hint))
+            }
             Self { have: Some(false), hint: Some(hint), .. } => Answer::Have(HaveAnswer::Hint(hint)),
             Self { have: Some(false), .. } => Answer::Have(HaveAnswer::No),
             Self { peers: Some(peers), next, .. } => Answer::Peers { peers, next },
             Self { keys: Some(keys), next, .. } => Answer::Keys { keys, next },
             Self { peer: Some(peer), .. } => Answer::Peer(peer),
+            Self { content: Some(content), .. } => Answer::Content(content.check()?),
+            Self { hashes: Some(count), .. } => Answer::Raw(content::check_hashes(count)?),
+            Self { pieces: Some(AllPieces::All), .. } => Answer::Raw(RawAnswer::Pieces(Availability::All)),
+            Self { bitmap: Some(bytes), .. } => Answer::Raw(content::check_bitmap(bytes)?),
+            Self { key: Some(key), from: Some(from), length: Some(length), .. } => {
+                Answer::Raw(RawAnswer::Bytes(content::check_range(key, from, length)?))
+            }
             _ => return Err(WireError::Bad("an answer to no request of this version".into())),
         })
     }

@@ -3,7 +3,9 @@
 
 use std::net::IpAddr;
 
+use super::content;
 use crate::id::Contact;
+use crate::key::Key;
 use crate::message::{Answer, ErrorAnswer, HaveAnswer, MAX_PAGE, Message, Page, Register, Request};
 
 /// Appends `message` to `out` as one line.
@@ -17,6 +19,12 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
         Message::Go(time) => number_object(out, "T", "time", u64::from(*time)),
         Message::Complete(time) => number_object(out, "C", "time", u64::from(*time)),
         Message::Finish => out.extend_from_slice(b"F {}"),
+        Message::News(news) => content::encode_news(news, out),
+        Message::Cancel(range) => {
+            out.extend_from_slice(b"X {");
+            content::encode_range(range, out);
+            out.push(b'}');
+        }
     }
     out.push(b'\n');
 }
@@ -35,13 +43,17 @@ fn encode_request(request: &Request, out: &mut Vec<u8>) {
         }
         Request::List(page) => encode_page("L", page, out),
         Request::WhereIs(id) => number_object(out, "W", "id", id.as_u64()),
-        Request::Have(key) => {
-            out.extend_from_slice(b"Q {\"key\":");
-            string(out, key.as_str());
-            out.push(b'}');
-        }
+        Request::Have(key) => key_object(out, "Q", key),
         Request::Known(page) => encode_page("O", page, out),
         Request::Contents(page) => encode_page("M", page, out),
+        Request::Describe(key) => key_object(out, "D", key),
+        Request::Hashes { key, first } => content::encode_hashes(key, *first, out),
+        Request::Interest(interest) => content::encode_interest(interest, out),
+        Request::Get { range, any } => {
+            out.extend_from_slice(b"G {");
+            content::encode_range(range, out);
+            out.extend_from_slice(if *any { b",\"any\":true}" } else { b"}" });
+        }
     }
 }
 
@@ -115,6 +127,15 @@ fn encode_answer(answer: &Answer, out: &mut Vec<u8>) {
             contact(out, peer);
         }
         Answer::Have(HaveAnswer::Have) => out.extend_from_slice(b"\"have\":true"),
+        Answer::Content(description) => content::encode_description(description, out),
+        Answer::Raw(raw) => content::encode_raw(raw, out),
+        Answer::Have(HaveAnswer::Fetching(hint)) => {
+            out.extend_from_slice(b"\"have\":false,\"fetching\":true");
+            if let Some(peer) = hint {
+                out.extend_from_slice(b",\"hint\":");
+                contact(out, peer);
+            }
+        }
         Answer::Have(HaveAnswer::No) => out.extend_from_slice(b"\"have\":false"),
         Answer::Have(HaveAnswer::Hint(peer)) => {
             out.extend_from_slice(b"\"have\":false,\"hint\":");
@@ -142,6 +163,13 @@ fn encode_error(error: &ErrorAnswer, out: &mut Vec<u8>) {
     string(out, &error.text);
     out.extend_from_slice(b",\"definite\":");
     out.extend_from_slice(if error.code.is_definite() { b"true}" } else { b"false}" });
+}
+
+fn key_object(out: &mut Vec<u8>, verb: &str, key: &Key) {
+    out.extend_from_slice(verb.as_bytes());
+    out.extend_from_slice(b" {\"key\":");
+    string(out, key.as_str());
+    out.push(b'}');
 }
 
 fn number_object(out: &mut Vec<u8>, verb: &str, field: &str, value: u64) {
@@ -195,11 +223,11 @@ fn ip(out: &mut Vec<u8>, ip: IpAddr) {
     }
 }
 
-fn number(out: &mut Vec<u8>, value: u64) {
+pub(super) fn number(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-fn string(out: &mut Vec<u8>, text: &str) {
+pub(super) fn string(out: &mut Vec<u8>, text: &str) {
     // Writing to a Vec cannot fail, and a str is always valid JSON text.
     serde_json::to_writer(out, text).expect("a string is JSON");
 }

@@ -1,6 +1,7 @@
 //! Messages as bytes (PROTOCOL.md §1): [`encode()`] writes one, [`Decoder`] reads them from
 //! whatever pieces the network delivers.
 
+mod content;
 mod decode;
 mod encode;
 

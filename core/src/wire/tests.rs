@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::message::{ErrorCode, Message};
+use crate::message::{Answer, ErrorCode, Message};
 
 const EXAMPLES: &[&str] = &[
     r#"R {"id":3,"ip":"127.0.0.1","port":9243}"#,
@@ -26,6 +26,25 @@ const EXAMPLES: &[&str] = &[
     r#"M {"limit":3}"#,
     r#"A {"keys":["3a","\"\\"],"next":7}"#,
     r#"E {"code":"unknown-peer","text":"no peer 9","definite":true}"#,
+    r#"A {"have":false,"fetching":true}"#,
+    r#"A {"have":false,"fetching":true,"hint":[4,"127.0.0.1",9241]}"#,
+    r#"D {"key":"2a"}"#,
+    r#"A {"content":{"blake3":"af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262","size":0}}"#,
+    r#"A {"content":{"blake3":"af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262","size":0,"md5":"d41d8cd98f00b204e9800998ecf8427e","collection":true,"sparse":true}}"#,
+    r#"H {"key":"2a"}"#,
+    r#"H {"key":"2a","first":32768}"#,
+    r#"A {"hashes":1024}"#,
+    r#"I {"key":"2a"}"#,
+    r#"I {"key":"2a","id":3,"port":9243}"#,
+    r#"A {"pieces":"all"}"#,
+    r#"A {"bitmap":128}"#,
+    r#"I {"key":"2a","files":true,"id":3,"port":9243}"#,
+    r#"N {"key":"2a","pieces":[0,17]}"#,
+    r#"N {"key":"2a","files":true,"pieces":[]}"#,
+    r#"G {"key":"2a","from":65536,"length":65536}"#,
+    r#"G {"key":"2a","from":0,"length":1,"any":true}"#,
+    r#"A {"key":"2a","from":65536,"length":65536}"#,
+    r#"X {"key":"2a","from":65536,"length":65536}"#,
     "S",
     r#"T {"time":1}"#,
     r#"C {"time":1}"#,
@@ -97,6 +116,13 @@ fn what_is_not_a_message_gets_its_own_error() {
         (b"R {\"id\":0,\"port\":1}\n", ErrorCode::BadMessage),
         (b"R {\"id\":1,\"port\":0}\n", ErrorCode::BadMessage),
         (b"A {}\n", ErrorCode::BadMessage),
+        (b"G {\"key\":\"a\",\"from\":0,\"length\":0}\n", ErrorCode::BadMessage),
+        (b"G {\"key\":\"a\",\"from\":0,\"length\":4194305}\n", ErrorCode::BadMessage),
+        (b"G {\"key\":\"a\",\"from\":9007199254740992,\"length\":1}\n", ErrorCode::BadMessage),
+        (b"I {\"key\":\"a\",\"port\":0}\n", ErrorCode::BadMessage),
+        (b"A {\"hashes\":32769}\n", ErrorCode::BadMessage),
+        (b"A {\"bitmap\":131073}\n", ErrorCode::BadMessage),
+        (b"A {\"content\":{\"blake3\":\"AF\",\"size\":0}}\n", ErrorCode::BadMessage),
         (b"A {\"peers\":[[3,\"127.0.0.1\",9243],[0,\"127.0.0.1\",9243]]}\n", ErrorCode::BadMessage),
         (b"A {\"peers\":[[3,\"127.0.0.1\",0]]}\n", ErrorCode::BadMessage),
         (b"A {\"keys\":[\"a\",\"b c\"]}\n", ErrorCode::BadMessage),
@@ -108,6 +134,34 @@ fn what_is_not_a_message_gets_its_own_error() {
     for first in ["L {}\n", "V {\"version\":2}\n", "GET / HTTP/1.1\n"] {
         let error = read_all(&mut Decoder::server(), first.as_bytes(), 999).unwrap_err();
         assert_eq!(error.to_answer().code, ErrorCode::Version, "{first}");
+    }
+}
+
+#[test]
+fn raw_bytes_are_handed_over_as_they_come_and_lines_go_on_behind_them() {
+    let stream = b"A {\"bitmap\":3}\nS\n\nL {}\n";
+    for step in 1..stream.len() {
+        let mut decoder = Decoder::client();
+        let (mut raw, mut messages, mut wanted) = (Vec::new(), Vec::new(), 0);
+        for chunk in stream.chunks(step) {
+            decoder.feed(chunk);
+            loop {
+                if wanted > 0 {
+                    let part = decoder.take_raw(wanted);
+                    wanted -= part.len();
+                    raw.extend_from_slice(part);
+                    if wanted > 0 {
+                        break;
+                    }
+                }
+                let Some(message) = decoder.next().unwrap() else { break };
+                if let Message::Answer(Answer::Raw(answer)) = &message {
+                    wanted = answer.raw_len() as usize;
+                }
+                messages.push(message);
+            }
+        }
+        assert_eq!((raw.as_slice(), messages.len()), (&b"S\n\n"[..], 2), "in pieces of {step}");
     }
 }
 
