@@ -123,6 +123,7 @@ fn questions(run: &WorldRun, peers: usize) -> Vec<String> {
             Request::Have(_) => "Q",
             Request::Known(_) => "O",
             Request::Contents(_) => "M",
+            other => panic!("nobody delivers content in these runs: {other:?}"),
         };
         let to = delivery.to.map_or("tracker".into(), |id| id.to_string());
         format!("{} {verb} {to}", delivery.from.unwrap())

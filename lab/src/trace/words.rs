@@ -1,6 +1,6 @@
 //! What messages and events say, in few words for people.
 
-use askaround_core::message::{Answer, HaveAnswer, Message, Request};
+use askaround_core::message::{Answer, Availability, ByteRange, HaveAnswer, Message, RawAnswer, Request};
 use askaround_core::peer::Change;
 use askaround_core::search::Reason;
 
@@ -20,6 +20,8 @@ pub fn message(message: &Message) -> String {
         Message::Go(time) => format!("T: go ahead with {time}"),
         Message::Complete(time) => format!("C: {time} is complete"),
         Message::Finish => "F: the run is finished".into(),
+        Message::News(news) => format!("N: has {} more pieces of {}", news.pieces.len(), news.key),
+        Message::Cancel(range) => format!("X: not {} any more", bytes(range)),
     }
 }
 
@@ -33,6 +35,10 @@ fn request(request: &Request) -> String {
         Request::Have(key) => format!("Q: have you {key}?"),
         Request::Known(_) => "O: whom do you know?".into(),
         Request::Contents(_) => "M: what do you hold?".into(),
+        Request::Describe(key) => format!("D: what is {key}?"),
+        Request::Hashes { key, first } => format!("H: the piece hashes of {key} from {first} on?"),
+        Request::Interest(interest) => format!("I: which pieces of {} have you?", interest.key),
+        Request::Get { range, .. } => format!("G: send {}", bytes(range)),
     }
 }
 
@@ -45,8 +51,21 @@ fn answer(answer: &Answer) -> String {
         Answer::Have(HaveAnswer::Have) => "have it".into(),
         Answer::Have(HaveAnswer::Hint(contact)) => format!("hint: peer {}", contact.id),
         Answer::Have(HaveAnswer::No) => "no".into(),
+        Answer::Have(HaveAnswer::Fetching(None)) => "fetching it".into(),
+        Answer::Have(HaveAnswer::Fetching(Some(contact))) => {
+            format!("fetching it; hint: peer {}", contact.id)
+        }
+        Answer::Content(content) => format!("{} bytes, root {}", content.size, content.root),
+        Answer::Raw(RawAnswer::Hashes(count)) => format!("{count} piece hashes"),
+        Answer::Raw(RawAnswer::Pieces(Availability::All)) => "all pieces".into(),
+        Answer::Raw(RawAnswer::Pieces(Availability::Bitmap(_))) => "some pieces".into(),
+        Answer::Raw(RawAnswer::Bytes(range)) => bytes(range),
         Answer::Keys { keys, next } => list("keys", keys, next.is_some(), ToString::to_string),
     }
+}
+
+fn bytes(range: &ByteRange) -> String {
+    format!("{} bytes of {} from {} on", range.length, range.key, range.from)
 }
 
 fn list<T>(what: &str, items: &[T], more: bool, name: impl Fn(&T) -> String) -> String {
