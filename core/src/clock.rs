@@ -8,7 +8,7 @@ use crate::message::Timestep;
 use crate::time::Instant;
 
 /// Who may act when within a timestep.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Turns {
     /// One after the other, by increasing id: a run gives the same logs every time.
     #[default]
@@ -18,7 +18,7 @@ pub enum Turns {
 }
 
 /// What the clock tells its owner.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ClockEvent {
     /// Time 0 is over: tell this peer that the run starts.
     Start(PeerId),
@@ -42,7 +42,7 @@ pub enum ClockEvent {
 }
 
 /// Why a peer no longer counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LeftOutReason {
     /// Its connection broke.
     ConnectionBroke,
@@ -51,7 +51,7 @@ pub enum LeftOutReason {
 }
 
 /// Lets timestep t+1 begin when everybody who takes part has completed t.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Clock {
     turns: Turns,
     step_timeout: Duration,
@@ -62,14 +62,14 @@ pub struct Clock {
     events: VecDeque<ClockEvent>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Phase {
     Gathering,
     Running(Timestep),
     Over,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Member {
     told: Timestep,
     completed: Timestep,

@@ -108,7 +108,7 @@ pub struct Register {
 }
 
 /// Which part of a list (PROTOCOL.md §1.6).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Page {
     /// The `next` of the page before.
     pub after: Option<u64>,
@@ -168,7 +168,7 @@ pub enum Answer {
 }
 
 /// What a peer says when asked for a key (PROTOCOL.md §3.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum HaveAnswer {
     /// It holds the key.
     Have,

@@ -9,7 +9,7 @@ use crate::id::{Contact, PeerId};
 use crate::time::Instant;
 
 /// Limits of a registry.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RegistryConfig {
     /// How long a registration lasts unless renewed; for ever, if `None` (lab runs).
     pub lease: Option<Duration>,
@@ -33,7 +33,7 @@ impl Default for RegistryConfig {
 }
 
 /// Why a registration was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// Another peer is registered under this id.
     IdTaken,
@@ -44,7 +44,7 @@ pub enum Refusal {
 }
 
 /// Everybody who is or was registered, by id (PROTOCOL.md §2).
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Registry {
     config: RegistryConfig,
     entries: BTreeMap<PeerId, Entry>,
@@ -53,7 +53,7 @@ pub struct Registry {
     sweep_from: Option<PeerId>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Entry {
     ip: IpAddr,
     port: u16,
@@ -61,7 +61,7 @@ struct Entry {
     token: Option<Box<str>>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum State {
     /// Until then; for ever, if `None`.
     Registered {

@@ -93,7 +93,7 @@ pub enum TrackerOutput {
 }
 
 /// A tracker (PROTOCOL.md §2, §4).
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Tracker {
     registry: Registry,
     trust_addresses: bool,
@@ -102,7 +102,7 @@ pub struct Tracker {
     outputs: VecDeque<TrackerOutput>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Lab {
     clock: Clock,
     expect: Option<usize>,

@@ -25,7 +25,7 @@ pub use types::{
 };
 
 /// A peer (PROTOCOL.md §3, §4, §5).
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Peer {
     config: PeerConfig,
     me: Contact,
@@ -41,7 +41,7 @@ pub struct Peer {
     outputs: VecDeque<PeerOutput>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct PendingAsk {
     operation: u64,
     /// The question of the search, where it is one.
@@ -50,7 +50,7 @@ struct PendingAsk {
 }
 
 /// The script of a lab run and where it has got to.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct ScriptRun {
     end: Timestep,
     actions: VecDeque<(Timestep, Action)>,
@@ -59,7 +59,7 @@ struct ScriptRun {
 }
 
 /// A live peer's registration.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Membership {
     wanted: bool,
     /// When to register again.

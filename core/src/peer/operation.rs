@@ -23,7 +23,7 @@ pub(super) enum Owner {
     Membership,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Operation {
     pub(super) owner: Owner,
     pub(super) deadline: Instant,
@@ -38,7 +38,7 @@ pub(super) struct Operation {
 const MAX_PAGES: usize = 4096;
 
 /// What an operation waits for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Waiting {
     Registered,
     Unregistered,

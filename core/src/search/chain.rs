@@ -11,14 +11,14 @@ use crate::message::HaveAnswer;
 const MAX_FURTHER_HINTS: u8 = 2;
 
 /// Where a chain of hints has got to.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Chain {
     target: Contact,
     reason: Reason,
     state: State,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum State {
     /// It is not known yet whether the target was asked.
     New,

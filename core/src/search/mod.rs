@@ -18,7 +18,7 @@ use crate::message::{HaveAnswer, Page};
 use chain::{Chain, Step};
 
 /// How a search goes about it. `Default` is the document's.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SearchConfig {
     /// How many questions may be open at once; 1 is the document's serial order.
     pub width: usize,
@@ -38,7 +38,7 @@ impl Default for SearchConfig {
 }
 
 /// A question of a search, numbered to match its answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Question {
     /// Its number.
     pub number: u64,
@@ -49,7 +49,7 @@ pub struct Question {
 }
 
 /// Who is asked what.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Ask {
     /// The tracker, for a page of the registered peers.
     Tracker(Page),
@@ -62,7 +62,7 @@ pub enum Ask {
 }
 
 /// Why somebody is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// The searcher once got the key from there.
     OwnOriginator,
@@ -80,7 +80,7 @@ pub enum Reason {
 }
 
 /// What came back.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Reply {
     /// To [`Ask::Have`].
     Have(HaveAnswer),
@@ -94,7 +94,7 @@ pub enum Reply {
 }
 
 /// Somebody that a collecting search found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Holder {
     /// Who.
     pub peer: Contact,
@@ -105,7 +105,7 @@ pub struct Holder {
 }
 
 /// How a search ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum SearchResult {
     /// This peer has the key, and was asked for this reason.
     Found(Contact, Reason),
@@ -117,7 +117,7 @@ pub enum SearchResult {
 }
 
 /// One search for one key.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Search {
     config: SearchConfig,
     me: Contact,
@@ -138,13 +138,13 @@ pub struct Search {
     holders: VecDeque<Holder>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Member {
     Me,
     Peer(Contact),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Stage {
     /// Ask the own originator, if there is one.
     OwnOriginator(Option<Contact>),
@@ -154,7 +154,7 @@ enum Stage {
     Expanding { queue: VecDeque<(usize, Page, usize)>, known: Vec<Vec<Contact>> },
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Open {
     OwnOriginator(Contact),
     Listing,
