@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use askaround_core::script::Script;
 
-use crate::script_file::{ScriptError, read_json};
+use crate::script_file::{Place, ScriptError, read_json};
 
 /// The folder of the expected logs inside a scenario's folder.
 pub const EXPECTED: &str = "expected_outcomes";
@@ -21,6 +21,8 @@ pub struct Scenario {
     pub about: Option<String>,
     /// The scripts and their files, by increasing id.
     pub scripts: Vec<(PathBuf, Script)>,
+    /// Where each action of each script stands in its file.
+    pub places: Vec<Vec<Place>>,
     /// The folder of expected logs, if there is one.
     pub expected: Option<PathBuf>,
     /// What is odd about the files.
@@ -42,10 +44,10 @@ impl Scenario {
             if is_script(&path) {
                 let file = read_json(&path)?;
                 warnings.extend(file.warnings);
-                scripts.push((path, file.script));
+                scripts.push((path, file.script, file.places));
             }
         }
-        scripts.sort_by_key(|(_, script)| script.id);
+        scripts.sort_by_key(|(_, script, _)| script.id);
         if let Some([one, other]) = scripts.array_windows().find(|[a, b]| a.1.id == b.1.id) {
             let name = one.0.file_name().unwrap_or_default().to_string_lossy();
             return Err(ScriptError {
@@ -56,6 +58,8 @@ impl Scenario {
         if scripts.is_empty() {
             return Err(wrong("no script here: expected files named 1.json, 2.json, …".into()));
         }
+        let (scripts, places) =
+            scripts.into_iter().map(|(path, script, places)| ((path, script), places)).unzip();
         let expected = folder.join(EXPECTED);
         let name = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
         let about = fs::read_to_string(folder.join("about.txt")).ok();
@@ -64,6 +68,7 @@ impl Scenario {
             folder: folder.to_owned(),
             about: about.map(|text| text.trim().to_owned()),
             scripts,
+            places,
             expected: expected.is_dir().then_some(expected),
             warnings,
         })

@@ -1,6 +1,8 @@
 //! Reads scripts: the course's JSON, and lines of `<time>,<label>,<parameters>`. Whatever is
 //! wrong is named with its file, its place and what was expected.
 
+mod places;
+
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -10,6 +12,8 @@ use askaround_core::key::Key;
 use askaround_core::message::{MAX_TIME, Timestep};
 use askaround_core::script::{Action, Script};
 use serde_json::Value;
+
+pub use places::Place;
 
 /// The largest file that is read, in bytes.
 const MAX_FILE: u64 = 64 << 20;
@@ -29,6 +33,8 @@ pub struct ScriptError {
 pub struct ScriptFile {
     /// The script.
     pub script: Script,
+    /// Where each of its actions stands in the file.
+    pub places: Vec<Place>,
     /// Things that are accepted but probably not meant.
     pub warnings: Vec<String>,
 }
@@ -68,9 +74,9 @@ pub fn read_json(path: &Path) -> Result<ScriptFile, ScriptError> {
             .collect::<Result<_, _>>()?,
         Some(other) => return Err(wrong(format!("actions: expected an array, found {}", kind(other)))),
     };
-    let actions = in_order(actions, &mut warnings);
+    let (actions, places) = in_order(actions, places::of_actions(&text), &mut warnings);
     let warnings = warnings.into_iter().map(|w| format!("{}: {w}", path.display())).collect();
-    Ok(ScriptFile { script: Script { id, content, actions }, warnings })
+    Ok(ScriptFile { script: Script { id, content, actions }, places, warnings })
 }
 
 /// Reads the paragraph's form: a content list (JSON array, or one key a line) and an input script
@@ -81,7 +87,7 @@ pub fn read_json(path: &Path) -> Result<ScriptFile, ScriptError> {
 pub fn read_lines(id: PeerId, content: &Path, script: &Path) -> Result<ScriptFile, ScriptError> {
     let mut warnings = Vec::new();
     let keys = read_content(content)?;
-    let mut actions = Vec::new();
+    let (mut actions, mut places) = (Vec::new(), Vec::new());
     for (i, line) in read(script)?.lines().enumerate() {
         if line.trim().is_empty() {
             continue;
@@ -89,10 +95,11 @@ pub fn read_lines(id: PeerId, content: &Path, script: &Path) -> Result<ScriptFil
         let action = parse_line(line.trim())
             .map_err(|e| ScriptError { path: script.to_owned(), problem: format!("line {}: {e}", i + 1) })?;
         actions.push(action);
+        places.push(Place { line: i + 1, column: 1 });
     }
-    let actions = in_order(actions, &mut warnings);
+    let (actions, places) = in_order(actions, places, &mut warnings);
     let warnings = warnings.into_iter().map(|w| format!("{}: {w}", script.display())).collect();
-    Ok(ScriptFile { script: Script { id, content: keys, actions }, warnings })
+    Ok(ScriptFile { script: Script { id, content: keys, actions }, places, warnings })
 }
 
 fn read_content(path: &Path) -> Result<Vec<Key>, ScriptError> {
@@ -229,12 +236,18 @@ fn unknown_code(code: &str) -> String {
     format!("code: expected one of R U L Q P O M, found {code:?}")
 }
 
-fn in_order(mut actions: Vec<(Timestep, Action)>, warnings: &mut Vec<String>) -> Vec<(Timestep, Action)> {
-    if !actions.is_sorted_by_key(|(time, _)| *time) {
+fn in_order(
+    actions: Vec<(Timestep, Action)>,
+    places: Vec<Place>,
+    warnings: &mut Vec<String>,
+) -> (Vec<(Timestep, Action)>, Vec<Place>) {
+    debug_assert_eq!(actions.len(), places.len(), "each action stands somewhere");
+    let mut both: Vec<_> = actions.into_iter().zip(places).collect();
+    if !both.is_sorted_by_key(|((time, _), _)| *time) {
         warnings.push("the times are out of order; the actions are run by time".into());
-        actions.sort_by_key(|(time, _)| *time);
+        both.sort_by_key(|((time, _), _)| *time);
     }
-    actions
+    both.into_iter().unzip()
 }
 
 fn kind(value: &Value) -> &'static str {
@@ -275,6 +288,8 @@ mod tests {
             (2, Action::Known(id(4))),
         ];
         assert_eq!(file.script, Script { id: id(3), content: vec![Key::new("3a").unwrap()], actions });
+        let lines: Vec<_> = file.places.iter().map(|place| place.line).collect();
+        assert_eq!(lines, [2, 2, 3, 3], "in the order of the actions");
         assert_eq!(file.warnings.len(), 2, "{:?}", file.warnings);
     }
 
