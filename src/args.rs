@@ -85,6 +85,12 @@ pub enum LabCommand {
     /// Prints a table of what happened and writes client_<n>.json and bootstrapper.json. Where the
     /// folder has expected_outcomes/, compares, and exits 1 on a difference.
     Run(RunArgs),
+    /// Say whether a scenario's logs depend on the order within a timestep, and which actions race
+    ///
+    /// Tries every order of actions that can make a difference, or, where those are very many, some
+    /// at random. Names each entry that varies and the two actions behind it, and exits 1 if there
+    /// is one.
+    Check(crate::lab::CheckArgs),
     /// Compare two folders of logs, explain the differences, and grade by the assignment's rubric
     Grade(GradeArgs),
 }

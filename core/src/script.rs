@@ -1,5 +1,7 @@
 //! [`Script`]: what a peer of a lab run holds at the start and does when.
 
+use std::fmt;
+
 use crate::id::PeerId;
 use crate::key::Key;
 use crate::message::Timestep;
@@ -25,6 +27,23 @@ pub enum Action {
     Find(Key),
     /// Hold a key from now on (live only).
     Hold(Key),
+}
+
+impl fmt::Display for Action {
+    /// The assignment's letter and the parameter, as in `Q 4a`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Register => f.write_str("R"),
+            Self::Unregister => f.write_str("U"),
+            Self::List => f.write_str("L"),
+            Self::Obtain(key) => write!(f, "Q {key}"),
+            Self::Purge(key) => write!(f, "P {key}"),
+            Self::Known(id) => write!(f, "O {id}"),
+            Self::Contents(id) => write!(f, "M {id}"),
+            Self::Find(key) => write!(f, "find {key}"),
+            Self::Hold(key) => write!(f, "hold {key}"),
+        }
+    }
 }
 
 /// The script of one peer.

@@ -8,8 +8,10 @@
 //! | [`run`] | a scenario over real sockets, in this process or in one a node |
 //! | [`world`] | a scenario in virtual time, without sockets |
 //! | [`trace`] | everything that happens in a run, event by event, and as a file |
+//! | [`check`] | whether the order within a timestep matters, and which actions race |
 //! | [`grade`] | logs compared and explained, and the assignment's rubric |
 
+pub mod check;
 pub mod grade;
 pub mod loopback;
 pub mod ports;

@@ -1,9 +1,12 @@
 //! The lab's commands, one a file.
 
+mod check;
 mod grade;
 mod logs;
 pub mod pictures;
 mod run;
+
+pub use check::CheckArgs;
 
 use crate::args::LabCommand;
 use crate::exit::Failure;
@@ -15,6 +18,7 @@ use crate::exit::Failure;
 pub async fn run(command: LabCommand) -> Result<(), Failure> {
     match command {
         LabCommand::Run(args) => run::run(args).await,
+        LabCommand::Check(args) => check::check(args).await,
         LabCommand::Grade(args) => grade::grade(&args),
     }
 }
