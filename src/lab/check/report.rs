@@ -177,6 +177,10 @@ impl Names<'_> {
 }
 
 impl Act {
+    fn is(&self, other: &Self) -> bool {
+        (self.client, self.place) == (other.client, other.place)
+    }
+
     fn place(&self) -> String {
         let Place { line, column } = self.place;
         if self.shares_line {
@@ -256,7 +260,10 @@ fn write_race(out: &mut String, number: usize, race: &ShownRace) -> std::fmt::Re
         writeln!(out, "  {}: client {}: {}", act.place(), act.client, act.action)?;
     }
     for ShownEntry { entry, texts } in race.entries.iter().take(SHOWN) {
-        writeln!(out, "  {}, time {}{}", entry.log, entry.time, entry_of(entry))?;
+        // Where an action stands is said once.
+        let named = entry.of.as_ref().filter(|act| race.actions.iter().any(|a| a.is(act)));
+        let of = named.map_or_else(|| entry_of(entry), |act| format!(": {}", act.action));
+        writeln!(out, "  {}, time {}{of}", entry.log, entry.time)?;
         for (order, text) in race.orders.iter().zip(texts) {
             writeln!(out, "    client {} first: {text}", order.first)?;
         }
