@@ -143,7 +143,7 @@ impl Floor {
             machine.handle(NOW, input);
             while let Some(output) = machine.poll_output() {
                 match output {
-                    PeerOutput::Ask { ask, to, request } => asked.push((ask, to, request)),
+                    PeerOutput::Ask { ask, to, request, .. } => asked.push((ask, to, request)),
                     PeerOutput::Done { outcome, .. } => text = Some(outcome.log_text()),
                     PeerOutput::Log(entry) => text = Some(entry.text),
                     PeerOutput::Changed(Change::Obtained(key, _) | Change::Purged(key)) => {

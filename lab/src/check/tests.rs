@@ -25,6 +25,9 @@ fn action() -> impl Strategy<Value = Action> {
     ]
 }
 
+/// What a random peer holds at the start and does.
+type Part = (Vec<&'static str>, Vec<(u32, Action)>);
+
 /// Up to four peers, two timesteps and two actions in each: few enough to try every order.
 fn scripts() -> impl Strategy<Value = Vec<Script>> {
     let peer = || {
@@ -32,7 +35,7 @@ fn scripts() -> impl Strategy<Value = Vec<Script>> {
         (keys, proptest::collection::vec((prop_oneof![Just(1u32), Just(3)], action()), 0..4))
     };
     proptest::collection::vec(peer(), 2..5).prop_map(|peers| {
-        let script = |(i, (keys, mut actions)): (usize, (Vec<&str>, Vec<(u32, Action)>))| {
+        let script = |(i, (keys, mut actions)): (usize, Part)| {
             actions.sort_by_key(|(time, _)| *time);
             let content = keys.into_iter().map(|key| Key::new(key).unwrap()).collect();
             Script { id: PeerId::new(i as u64 + 1).unwrap(), content, actions }
@@ -71,7 +74,8 @@ fn by_force(scripts: &[Script]) -> Option<BTreeMap<ActionId, BTreeSet<String>>> 
     for step in &checker.steps {
         let orders = all_orders(step)?;
         let longer = |schedule: Schedule| {
-            let one = move |order: &Order| Schedule([schedule.0.as_slice(), &[order.clone()]].concat());
+            let one =
+                move |order: &Order| Schedule([schedule.0.as_slice(), std::slice::from_ref(order)].concat());
             orders.iter().map(one).collect::<Vec<_>>()
         };
         schedules = schedules.into_iter().flat_map(longer).collect();
