@@ -91,6 +91,8 @@ pub enum LabCommand {
     /// at random. Names each entry that varies and the two actions behind it, and exits 1 if there
     /// is one.
     Check(crate::lab::CheckArgs),
+    /// Play a scenario in virtual time: the same logs in milliseconds
+    Sim(crate::lab::sim::SimArgs),
     /// Compare two folders of logs, explain the differences, and grade by the assignment's rubric
     Grade(GradeArgs),
 }

@@ -5,7 +5,7 @@
 //! | [`script_file`], [`scenario`] | scripts and scenario folders, read and checked |
 //! | [`ports`] | the port that the assignment gives each peer |
 //! | [`loopback`] | an address of its own for each run |
-//! | [`run`] | a scenario over real sockets, in this process or in one a node |
+//! | [`run`] | a scenario over real sockets, in this process or in one a node, or in virtual time |
 //! | [`world`] | a scenario in virtual time, without sockets |
 //! | [`trace`] | everything that happens in a run, event by event, and as a file |
 //! | [`check`] | whether the order within a timestep matters, and which actions race |

@@ -5,6 +5,7 @@ mod grade;
 mod logs;
 pub mod pictures;
 mod run;
+pub mod sim;
 
 pub use check::CheckArgs;
 
@@ -19,6 +20,7 @@ pub async fn run(command: LabCommand) -> Result<(), Failure> {
     match command {
         LabCommand::Run(args) => run::run(args).await,
         LabCommand::Check(args) => check::check(args).await,
+        LabCommand::Sim(args) => sim::run(&args),
         LabCommand::Grade(args) => grade::grade(&args),
     }
 }

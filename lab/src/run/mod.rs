@@ -1,7 +1,8 @@
-//! Runs a scenario over real sockets on loopback.
+//! Runs a scenario: over real sockets on loopback, or in virtual time.
 
 mod in_process;
 mod processes;
+mod simulated;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::loopback::Loopback;
 use crate::scenario::Scenario;
 use crate::trace::watch::Watcher;
+pub use simulated::simulate;
 
 /// Where the tracker of a lab run listens, as the assignment has it.
 pub const TRACKER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8888);
