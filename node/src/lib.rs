@@ -10,6 +10,7 @@
 //! | [`observe`] | what a node does, for whoever watches |
 //! | [`log_file`] | logs on disk, whole after every timestep |
 //! | [`store`] | what a live peer keeps over a restart |
+//! | [`content`] | content on disk: hashed, fetched into part files, catalogued |
 //! | [`api`] | the verbs of a running peer, for programs on the same machine |
 //!
 //! Each machine stands behind a mutex that is held only while it handles one input and its
@@ -18,6 +19,8 @@
 
 #[cfg(unix)]
 pub mod api;
+#[cfg(unix)]
+pub mod content;
 mod dialer;
 mod link;
 pub mod log_file;

@@ -44,6 +44,19 @@ impl Manifest {
     /// # Errors
     /// If they are too few or too many, or belong to another content.
     pub fn new(root: Root, size: u64, hashes: Vec<ChainingValue>) -> Result<Self, ManifestError> {
+        let manifest = Self::of(size, hashes)?;
+        if manifest.root != root {
+            return Err(ManifestError::Mismatch);
+        }
+        Ok(manifest)
+    }
+
+    /// The manifest of content whose pieces were hashed here ([`piece_hash`]): its root is what
+    /// they merge up to.
+    ///
+    /// # Errors
+    /// If there is not one hash a piece, or the content is too large.
+    pub fn of(size: u64, hashes: Vec<ChainingValue>) -> Result<Self, ManifestError> {
         let geometry = Geometry::new(size)?;
         let expected = geometry.count();
         if hashes.len() != expected as usize {
@@ -60,10 +73,7 @@ impl Manifest {
                 *merge_subtrees_root(&subtree(left), &subtree(right), Mode::Hash).as_bytes()
             }
         };
-        if merged != *root.as_bytes() {
-            return Err(ManifestError::Mismatch);
-        }
-        Ok(Self { geometry, root, hashes })
+        Ok(Self { geometry, root: Root::new(merged), hashes })
     }
 
     /// The same from one run of bytes, [`HASH_LEN`] a piece.

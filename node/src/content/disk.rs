@@ -1,0 +1,103 @@
+//! [`DiskError`]: what a disk can say no to, in words, with the path.
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+/// A file or folder that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {fault}", .path.display())]
+pub struct DiskError {
+    /// Which.
+    pub path: PathBuf,
+    /// Why.
+    pub fault: Fault,
+}
+
+/// Why a file or folder cannot be used.
+#[derive(Debug)]
+pub enum Fault {
+    /// There is no such file or folder.
+    Missing,
+    /// Something is there already.
+    Exists,
+    /// A folder, where a file was expected.
+    IsFolder,
+    /// Not a folder, where one was expected.
+    NotFolder,
+    /// Neither file nor folder: a device, a socket, a pipe.
+    NotFile,
+    /// A symbolic link, where none may be followed.
+    Link,
+    /// No permission.
+    Denied,
+    /// The disk can only be read.
+    ReadOnly,
+    /// The disk, or the user's share of it, is full.
+    Full {
+        /// How many bytes are wanted, when that is known.
+        needed: Option<u64>,
+        /// How many bytes are free, when that is known.
+        free: Option<u64>,
+    },
+    /// The file system cannot hold a file of this size.
+    TooLarge,
+    /// The file is shorter than it was.
+    Truncated,
+    /// Anything else.
+    Other(io::Error),
+}
+
+impl DiskError {
+    pub(crate) fn new(path: &Path, fault: Fault) -> Self {
+        Self { path: path.to_owned(), fault }
+    }
+
+    /// Names the path that an operation failed on; for `map_err`.
+    pub(crate) fn at<E: Into<io::Error>>(path: &Path) -> impl Fn(E) -> Self {
+        move |error| Self::new(path, Fault::from(error.into()))
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::NotFound => Self::Missing,
+            ErrorKind::AlreadyExists => Self::Exists,
+            ErrorKind::IsADirectory => Self::IsFolder,
+            ErrorKind::NotADirectory => Self::NotFolder,
+            ErrorKind::PermissionDenied => Self::Denied,
+            ErrorKind::ReadOnlyFilesystem => Self::ReadOnly,
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full { needed: None, free: None },
+            ErrorKind::FileTooLarge => Self::TooLarge,
+            ErrorKind::UnexpectedEof => Self::Truncated,
+            _ if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => Self::Link,
+            _ => Self::Other(error),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("there is no such file or folder"),
+            Self::Exists => f.write_str("is there already"),
+            Self::IsFolder => f.write_str("is a folder, not a file"),
+            Self::NotFolder => f.write_str("is not a folder, or one above it is not"),
+            Self::NotFile => f.write_str("is neither a file nor a folder"),
+            Self::Link => f.write_str("is a symbolic link, which is not followed here"),
+            Self::Denied => f.write_str("permission denied"),
+            Self::ReadOnly => f.write_str("the file system is read-only"),
+            Self::Full { needed: Some(needed), free: Some(free) } => {
+                write!(f, "the disk is full: {needed} bytes are needed, {free} are free")
+            }
+            Self::Full { needed: Some(needed), free: None } => {
+                write!(f, "the disk is full: {needed} bytes are needed")
+            }
+            Self::Full { needed: None, .. } => f.write_str("the disk is full"),
+            Self::TooLarge => f.write_str("the file system cannot hold a file of this size"),
+            Self::Truncated => f.write_str("is shorter than it was"),
+            Self::Other(error) => error.fmt(f),
+        }
+    }
+}

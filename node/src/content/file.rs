@@ -1,0 +1,131 @@
+//! [`ContentFile`]: what a server needs to send pieces.
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use askaround_core::pieces::{Geometry, Manifest, PieceIndex, PieceSet};
+use serde::{Deserialize, Serialize};
+
+/// By what a file is recognised as the one that was hashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// Its bytes.
+    pub length: u64,
+    /// When it was last written to, in nanoseconds since 1970.
+    pub mtime_ns: i64,
+    /// Its number within its file system.
+    pub inode: u64,
+}
+
+impl Stamp {
+    /// The stamp of an open file.
+    ///
+    /// # Errors
+    /// If the system does not tell.
+    pub fn of(file: &File) -> io::Result<Self> {
+        Ok(Self::from(&file.metadata()?))
+    }
+}
+
+impl From<&Metadata> for Stamp {
+    fn from(data: &Metadata) -> Self {
+        let mtime_ns = data.mtime().saturating_mul(1_000_000_000).saturating_add(data.mtime_nsec());
+        Self { length: data.len(), mtime_ns, inode: data.ino() }
+    }
+}
+
+/// The pieces of a file that is being fetched, which its part changes as they come.
+pub(super) type LiveSet = Arc<RwLock<PieceSet>>;
+
+#[derive(Debug)]
+enum Have {
+    /// All of it, as long as the file has this stamp.
+    All(Stamp),
+    /// What came so far.
+    Live(LiveSet),
+}
+
+/// An open file whose pieces can be sent: all of them, or those that came so far.
+#[derive(Debug)]
+pub struct ContentFile {
+    file: Arc<File>,
+    manifest: Arc<Manifest>,
+    have: Have,
+}
+
+impl ContentFile {
+    /// A whole file, which had this stamp when it was verified.
+    pub fn whole(file: File, manifest: Arc<Manifest>, stamp: Stamp) -> Self {
+        Self { file: Arc::new(file), manifest, have: Have::All(stamp) }
+    }
+
+    /// A file that is being fetched.
+    pub(super) fn live(file: Arc<File>, manifest: Arc<Manifest>, have: LiveSet) -> Self {
+        Self { file, manifest, have: Have::Live(have) }
+    }
+
+    /// The open file; its bytes are the content's.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// How it is cut.
+    pub fn geometry(&self) -> Geometry {
+        self.manifest.geometry()
+    }
+
+    /// The hashes of its pieces.
+    pub fn manifest(&self) -> &Arc<Manifest> {
+        &self.manifest
+    }
+
+    /// Whether a piece is there, verified.
+    pub fn has(&self, piece: PieceIndex) -> bool {
+        match &self.have {
+            Have::All(_) => true,
+            Have::Live(have) => read(have).contains(piece.get()),
+        }
+    }
+
+    /// The pieces that are there.
+    pub fn pieces(&self) -> PieceSet {
+        match &self.have {
+            Have::All(_) => PieceSet::full(self.geometry().count()),
+            Have::Live(have) => read(have).clone(),
+        }
+    }
+
+    /// Whether all pieces are there.
+    pub fn is_whole(&self) -> bool {
+        match &self.have {
+            Have::All(_) => true,
+            Have::Live(have) => read(have).is_full(),
+        }
+    }
+
+    /// Whether the file is still what was verified, as far as its length and the time of its last
+    /// change tell. A file that is being fetched is changed by nobody else; only its length counts.
+    pub fn unchanged(&self) -> bool {
+        let Ok(now) = Stamp::of(&self.file) else { return false };
+        match &self.have {
+            Have::All(stamp) => now == *stamp,
+            Have::Live(_) => now.length == self.geometry().size(),
+        }
+    }
+
+    /// Reads bytes of the content.
+    ///
+    /// # Errors
+    /// If the disk says no, or the file has become shorter.
+    pub fn read_at(&self, from: u64, into: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(into, from)
+    }
+}
+
+/// Reads the set, also when another thread panicked meanwhile: that is reported where it is
+/// joined, and the set is whole after every change.
+fn read(have: &RwLock<PieceSet>) -> std::sync::RwLockReadGuard<'_, PieceSet> {
+    have.read().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,37 @@
+//! Content on disk: hashed, fetched into part files, catalogued, collected into folders.
+//!
+//! | module | what lives there |
+//! | --- | --- |
+//! | [`hash`] | one pass over a file: its root, its piece hashes, its md5 |
+//! | [`md5`] | [`Md5`], the other name of a content |
+//! | [`part`] | a file while it is fetched, and its journal: what survives a crash |
+//! | [`file`](mod@file) | [`ContentFile`]: what a server needs to send pieces |
+//! | [`place`] | a name in an open folder: where files are made and renamed, and how nothing from a peer leaves its folder |
+//! | [`path`] | [`RelativePath`]: the path of a file below a folder, which may come from a stranger |
+//! | [`disk`] | what a disk can say no to, with the path |
+//! | `boot` | which run of the machine this is |
+//!
+//! Everything here blocks: call it from a thread that may (`spawn_blocking`). Nothing here knows
+//! of peers. What is on disk is the plain file, under its name only once it is whole.
+//!
+//! What was verified stays verified while the machine runs, because what a process has written
+//! outlives the process. It is lost with the machine unless it was synced: journals and catalogue
+//! note the boot, so that a fast transfer need not sync and nothing false is believed afterwards.
+
+mod boot;
+pub mod disk;
+pub mod file;
+pub mod hash;
+pub mod md5;
+pub mod part;
+pub mod path;
+pub mod place;
+
+pub use boot::BootId;
+pub use disk::{DiskError, Fault};
+pub use file::ContentFile;
+pub use hash::{HashError, Hashed, InOrderHash, hash_file};
+pub use md5::Md5;
+pub use part::{Found, Part, PartError, PartOptions, Wanted};
+pub use path::{InvalidPath, RelativePath};
+pub use place::{Folder, Place};

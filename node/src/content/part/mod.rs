@@ -1,0 +1,414 @@
+//! [`Part`]: a file while it is fetched.
+//!
+//! The bytes go into `.NAME.askaround-part` beside the destination `NAME`, which gets its name only
+//! when all pieces are there, or with [`PartOptions::in_place`] into the destination itself. Which
+//! pieces are there stands in `.NAME.askaround-journal`; content of one piece needs none.
+//!
+//! The data file is locked while a part is open: two fetches of one destination never mix.
+
+mod journal;
+mod prepare;
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
+
+use askaround_core::Key;
+use askaround_core::pieces::{Manifest, PieceIndex, PieceSet};
+
+use self::journal::{Journal, Replay, Setting};
+use self::prepare::{JOURNAL, begin_journal, data_place, lock, refuse_if_taken, set_room_aside};
+use super::boot::BootId;
+use super::disk::DiskError;
+use super::file::{ContentFile, LiveSet, Stamp};
+use super::hash::{HashError, check_pieces};
+use super::md5::Md5;
+use super::place::{Place, There};
+
+/// How a file is to be fetched.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PartOptions {
+    /// Write into the destination itself, which is then there before it is whole.
+    pub in_place: bool,
+    /// Take the place of a file that is there already.
+    pub replace: bool,
+    /// The content is mostly zeros: leave pieces of zeros as holes, and do not set room aside.
+    pub sparse: bool,
+    /// Whoever may read the file may run it.
+    pub executable: bool,
+}
+
+/// What content a fetch is to get.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its pieces.
+    pub manifest: Arc<Manifest>,
+    /// The md5 that it is to have, if that is what was asked for, or is known.
+    pub md5: Option<Md5>,
+}
+
+/// What an earlier fetch to the same destination has left.
+#[derive(Debug)]
+pub enum Found {
+    /// Nothing.
+    Nothing,
+    /// Something that cannot be gone on with, and why: [`Part::create`] starts anew, over it.
+    Useless(&'static str),
+    /// Its pieces.
+    Part(Box<Part>),
+}
+
+/// Why a part cannot be made, written or finished.
+#[derive(Debug, thiserror::Error)]
+pub enum PartError {
+    /// Another fetch is writing it.
+    #[error("{}: another fetch is writing this file", .0.display())]
+    Busy(std::path::PathBuf),
+    /// The bytes are not that piece: the fault of whoever sent them. Nothing was written.
+    #[error("these bytes are not piece {}", .0.get())]
+    BadPiece(PieceIndex),
+    /// Not all pieces are there.
+    #[error("{missing} pieces are missing")]
+    Incomplete {
+        /// How many.
+        missing: u32,
+    },
+    /// The disk's.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// A file while it is fetched. Pieces may be written from several threads at once.
+#[derive(Debug)]
+pub struct Part {
+    place: Place,
+    wanted: Wanted,
+    options: PartOptions,
+    /// Zeros need not be written, because there is nothing but zeros where nothing was written.
+    holes: bool,
+    file: Arc<File>,
+    have: LiveSet,
+    doubtful: Mutex<PieceSet>,
+    journal: Option<Mutex<Journal>>,
+    finished: AtomicBool,
+}
+
+impl Part {
+    /// Begins a fetch to `place`, with no piece. What an earlier fetch has left there is given up.
+    /// Room on the disk is set aside.
+    ///
+    /// # Errors
+    /// If something is at `place` already, another fetch writes there, or the disk says no; with a
+    /// full disk nothing is left behind.
+    pub fn create(place: Place, wanted: Wanted, options: PartOptions) -> Result<Self, PartError> {
+        refuse_if_taken(&place, options)?;
+        let data = data_place(&place, options);
+        let file = lock(&place, &data, true)?;
+        let none = PieceSet::empty(wanted.manifest.geometry().count());
+        let made = (|| {
+            file.set_len(0).map_err(|e| data.error(e))?;
+            set_room_aside(&data, &file, wanted.manifest.geometry().size(), options)?;
+            let journal = begin_journal(&place, &file, &wanted, options)?;
+            let holes = options.sparse;
+            Ok(Self::assemble(place.clone(), wanted, options, holes, file, (none.clone(), none), journal))
+        })();
+        if made.is_err() {
+            // A second failure on the same disk tells nothing new.
+            let _ = data.remove();
+            let _ = place.beside(JOURNAL).remove();
+        }
+        made
+    }
+
+    /// Begins to repair a file that is there: the pieces of `good` were just verified, the others
+    /// are fetched into their places.
+    ///
+    /// # Errors
+    /// If there is no file, another fetch writes it, or the disk says no.
+    pub fn repair(place: Place, wanted: Wanted, good: PieceSet) -> Result<Self, PartError> {
+        let options = PartOptions { in_place: true, replace: true, ..PartOptions::default() };
+        let file = lock(&place, &place, false)?;
+        file.set_len(wanted.manifest.geometry().size()).map_err(|e| place.error(e))?;
+        let journal = begin_journal(&place, &file, &wanted, options)?;
+        let none = PieceSet::empty(good.count());
+        let part = Self::assemble(place, wanted, options, false, file, (good.clone(), none), journal);
+        part.note(&good.iter().collect::<Vec<_>>())?;
+        Ok(part)
+    }
+
+    /// Goes on with an earlier fetch of `key` to `place`. Pieces of which the journal is not sure
+    /// are not there until [`Part::check_doubtful`] has looked at them.
+    ///
+    /// # Errors
+    /// If another fetch writes there, or the disk says no. A journal that is damaged, or of another
+    /// content, is no error.
+    pub fn resume(place: Place, key: &Key, options: PartOptions) -> Result<Found, PartError> {
+        Self::resume_in(place, key, options, BootId::current())
+    }
+
+    fn resume_in(
+        place: Place,
+        key: &Key,
+        options: PartOptions,
+        boot: Option<BootId>,
+    ) -> Result<Found, PartError> {
+        let (data, noted) = (data_place(&place, options), place.beside(JOURNAL));
+        let has_journal = !matches!(noted.there()?, There::Nothing);
+        if matches!(data.there()?, There::Nothing) {
+            return Ok(if has_journal { Found::Useless("its data is gone") } else { Found::Nothing });
+        }
+        if !has_journal {
+            // In place, this is a file like any other; else it is content of one piece.
+            return Ok(if options.in_place { Found::Nothing } else { Found::Useless("it had no piece yet") });
+        }
+        let file = lock(&place, &data, false)?;
+        let stamp = Stamp::of(&file).map_err(|e| data.error(e))?;
+        let setting = Setting { boot, inode: stamp.inode };
+        let journal_file = noted.open_to_write()?;
+        let Some(mut replay) = Replay::read(&journal_file, setting).map_err(|e| noted.error(e))? else {
+            return Ok(Found::Useless("its journal is damaged"));
+        };
+        let header = &replay.header;
+        let names_it =
+            header.manifest.root().key() == *key || header.md5.is_some_and(|md5| md5.key() == *key);
+        if !names_it {
+            return Ok(Found::Useless("it was of other content"));
+        }
+        if header.in_place != options.in_place {
+            return Ok(Found::Useless("it was written in place, or was not"));
+        }
+        if stamp.length != header.manifest.geometry().size() {
+            return Ok(Found::Useless("its data has another length"));
+        }
+        let wanted = Wanted { manifest: Arc::new(header.manifest.clone()), md5: header.md5 };
+        let noted_at = Stamp::of(&journal_file).map_err(|e| noted.error(e))?;
+        if options.in_place && stamp.mtime_ns > noted_at.mtime_ns {
+            // Written to after the last record, perhaps by another program: the file has a name
+            // that everybody sees.
+            replay.doubt_all();
+        }
+        let journal = Journal::go_on(journal_file, &replay, setting).map_err(|e| noted.error(e))?;
+        // Zeros are written: another program may have been here meanwhile.
+        let sets = (replay.sure, replay.doubtful);
+        Ok(Found::Part(Box::new(Self::assemble(place, wanted, options, false, file, sets, Some(journal)))))
+    }
+
+    fn assemble(
+        place: Place,
+        wanted: Wanted,
+        options: PartOptions,
+        holes: bool,
+        file: File,
+        (have, doubtful): (PieceSet, PieceSet),
+        journal: Option<Journal>,
+    ) -> Self {
+        Self {
+            place,
+            wanted,
+            options,
+            holes,
+            file: Arc::new(file),
+            have: Arc::new(RwLock::new(have)),
+            doubtful: Mutex::new(doubtful),
+            journal: journal.map(Mutex::new),
+            finished: AtomicBool::new(false),
+        }
+    }
+
+    /// Looks at the pieces of which the journal is not sure, and counts those that are right.
+    /// How many there were to look at, and how many are right.
+    ///
+    /// # Errors
+    /// If they cannot be read, or `cancel` becomes true.
+    pub fn check_doubtful(&self, cancel: &AtomicBool) -> Result<(u32, u32), HashError> {
+        let manifest = &self.wanted.manifest;
+        let doubtful: Vec<_> = {
+            let doubtful = crate::lock(&self.doubtful);
+            doubtful.iter().filter_map(|piece| manifest.geometry().piece(piece)).collect()
+        };
+        let bad = check_pieces(&self.file, manifest, &doubtful, &|_| (), cancel)?;
+        let good: Vec<_> = doubtful.iter().copied().filter(|piece| !bad.contains(piece.get())).collect();
+        {
+            let mut have = self.have_mut();
+            good.iter().for_each(|piece| _ = have.insert(piece.get()));
+        }
+        self.record(&good).map_err(|error| HashError::Disk(io::Error::other(error)))?;
+        *crate::lock(&self.doubtful) = PieceSet::empty(bad.count());
+        Ok((doubtful.len() as u32, good.len() as u32))
+    }
+
+    /// How many pieces the journal is not sure of.
+    pub fn doubtful(&self) -> u32 {
+        crate::lock(&self.doubtful).len()
+    }
+
+    /// What is fetched.
+    pub fn wanted(&self) -> &Wanted {
+        &self.wanted
+    }
+
+    /// Where it will be.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// How it is fetched.
+    pub fn options(&self) -> PartOptions {
+        self.options
+    }
+
+    /// The pieces that are there.
+    pub fn pieces(&self) -> PieceSet {
+        self.have.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Checks a piece and writes it. From then on it is there, and can be served; it is found again
+    /// after a crash once it is recorded ([`Part::record`]).
+    ///
+    /// # Errors
+    /// If the bytes are not that piece (then nothing is written), or the disk says no.
+    pub fn write_piece(&self, piece: PieceIndex, bytes: &[u8]) -> Result<(), PartError> {
+        let manifest = &self.wanted.manifest;
+        if !manifest.verify(piece, bytes) {
+            return Err(PartError::BadPiece(piece));
+        }
+        if !(self.holes && is_zero(bytes)) {
+            let from = manifest.geometry().range(piece).start;
+            self.file.write_all_at(bytes, from).map_err(|e| self.data_place().error(e))?;
+        }
+        self.have_mut().insert(piece.get());
+        Ok(())
+    }
+
+    /// Notes in the journal that these pieces were written; those that were not are left out.
+    /// One small write, no sync.
+    ///
+    /// # Errors
+    /// If the disk says no. The pieces can be recorded again later.
+    pub fn record(&self, pieces: &[PieceIndex]) -> Result<(), DiskError> {
+        let written: Vec<_> = {
+            let have = self.have.read().unwrap_or_else(PoisonError::into_inner);
+            pieces.iter().map(|piece| piece.get()).filter(|piece| have.contains(*piece)).collect()
+        };
+        self.note(&written)
+    }
+
+    fn note(&self, pieces: &[u32]) -> Result<(), DiskError> {
+        match &self.journal {
+            Some(journal) if !pieces.is_empty() => {
+                let noted = crate::lock(journal).pieces(pieces.iter().copied());
+                noted.map_err(|e| self.place.beside(JOURNAL).error(e))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Sees to it that what is recorded survives the machine. Takes as long as the disk does: for a
+    /// background thread, now and then. Pieces can be written and recorded meanwhile.
+    ///
+    /// # Errors
+    /// If the disk says no.
+    pub fn sync(&self) -> Result<(), DiskError> {
+        let recorded = self.journal.as_ref().map(|journal| crate::lock(journal).end());
+        self.file.sync_data().map_err(|e| self.data_place().error(e))?;
+        if let (Some(journal), Some(recorded)) = (&self.journal, recorded) {
+            let in_journal = |e| self.place.beside(JOURNAL).error(e);
+            let handle = {
+                let mut journal = crate::lock(journal);
+                journal.on_disk(recorded).map_err(in_journal)?;
+                journal.handle().map_err(in_journal)?
+            };
+            handle.sync_data().map_err(in_journal)?;
+        }
+        self.place.folder().sync()
+    }
+
+    /// Reads bytes that are there.
+    ///
+    /// # Errors
+    /// If the disk says no.
+    pub fn read_at(&self, from: u64, into: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(into, from)
+    }
+
+    /// What a server needs to send the pieces that are there, and those that will be. For while the
+    /// part is there: once it is finished, open the file anew, so that a change to it is noticed.
+    pub fn content(&self) -> Arc<ContentFile> {
+        let manifest = Arc::clone(&self.wanted.manifest);
+        Arc::new(ContentFile::live(Arc::clone(&self.file), manifest, Arc::clone(&self.have)))
+    }
+
+    /// Gives the whole file its name. It is not synced: what is on disk after a power loss has to
+    /// be verified again.
+    ///
+    /// # Errors
+    /// If pieces are missing, something has taken the name meanwhile, or the disk says no. The part
+    /// stays as it is.
+    pub fn finish(&self) -> Result<(), PartError> {
+        let missing = {
+            let have = self.have.read().unwrap_or_else(PoisonError::into_inner);
+            have.count() - have.len()
+        };
+        if missing > 0 {
+            return Err(PartError::Incomplete { missing });
+        }
+        let data = self.data_place();
+        if self.options.executable {
+            make_executable(&self.file).map_err(|e| data.error(e))?;
+        }
+        if !self.options.in_place {
+            data.rename(&self.place, self.options.replace)?;
+        }
+        self.place.beside(JOURNAL).remove()?;
+        self.finished.store(true, Ordering::Release);
+        // The lock would last as long as the file is served.
+        self.file.unlock().map_err(|e| self.place.error(e))?;
+        Ok(())
+    }
+
+    /// Gives the fetch up: removes what came so far.
+    ///
+    /// # Errors
+    /// If the disk says no.
+    pub fn discard(self) -> Result<(), DiskError> {
+        self.data_place().remove()?;
+        self.place.beside(JOURNAL).remove()
+    }
+
+    fn data_place(&self) -> Place {
+        data_place(&self.place, self.options)
+    }
+
+    fn have_mut(&self) -> RwLockWriteGuard<'_, PieceSet> {
+        self.have.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Part {
+    /// A fetch that is given up, or goes on later: from now on another may write the file, so
+    /// nobody is served from it any more, and it is not locked any more.
+    fn drop(&mut self) {
+        if !self.finished.load(Ordering::Acquire) {
+            let mut have = self.have_mut();
+            *have = PieceSet::empty(have.count());
+            // It is unlocked at the latest when it is closed.
+            let _ = self.file.unlock();
+        }
+    }
+}
+
+fn make_executable(file: &File) -> io::Result<()> {
+    let mut mode = file.metadata()?.permissions();
+    mode.set_mode(mode.mode() | (mode.mode() & 0o444) >> 2);
+    file.set_permissions(mode)
+}
+
+/// Looks at a block at a time, so that a piece that is not zero is found out soon.
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.chunks(4096).all(|block| block.iter().fold(0, |all, byte| all | byte) == 0)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! Making a part's files ready: what may be in the way, the lock, the room, the journal.
+
+use std::fs::{File, TryLockError};
+
+use super::journal::{Header, Journal, Replay, Setting};
+use super::{PartError, PartOptions, Wanted};
+use crate::content::boot::BootId;
+use crate::content::disk::{DiskError, Fault};
+use crate::content::file::Stamp;
+use crate::content::place::{Place, There};
+
+pub(super) const PART: &str = ".askaround-part";
+pub(super) const JOURNAL: &str = ".askaround-journal";
+
+/// The file that the bytes go into.
+pub(super) fn data_place(place: &Place, options: PartOptions) -> Place {
+    if options.in_place { place.clone() } else { place.beside(PART) }
+}
+
+/// A destination that is taken is told before anybody is asked for a byte.
+pub(super) fn refuse_if_taken(place: &Place, options: PartOptions) -> Result<(), DiskError> {
+    let fault = match place.there()? {
+        There::Nothing => return Ok(()),
+        There::File { .. } if options.replace || options.in_place && is_half_written(place)? => return Ok(()),
+        There::Folder => Fault::IsFolder,
+        There::Link if options.in_place => Fault::Link,
+        There::Link if options.replace => return Ok(()),
+        There::Other if options.replace => Fault::NotFile,
+        _ => Fault::Exists,
+    };
+    Err(DiskError::new(&place.path(), fault))
+}
+
+/// Whether the file is what an earlier fetch in place has left.
+fn is_half_written(place: &Place) -> Result<bool, DiskError> {
+    let noted = place.beside(JOURNAL);
+    if noted.there()? == There::Nothing {
+        return Ok(false);
+    }
+    let journal = noted.open_to_read()?;
+    let nowhere = Setting { boot: None, inode: 0 };
+    let replay = Replay::read(&journal, nowhere).map_err(|e| noted.error(e))?;
+    Ok(replay.is_some_and(|replay| replay.header.in_place))
+}
+
+/// Opens the data file and locks it.
+pub(super) fn lock(place: &Place, data: &Place, make: bool) -> Result<File, PartError> {
+    loop {
+        let file = if make { data.open_or_make()? } else { data.open_to_write()? };
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(PartError::Busy(place.path())),
+            Err(TryLockError::Error(error)) => return Err(data.error(error).into()),
+        }
+        // Whoever had the lock may have renamed the file between our opening and locking it: then
+        // this is not the part any more.
+        if data.leads_to(&file)? {
+            return Ok(file);
+        }
+    }
+}
+
+/// Makes the file as long as it will be, and has the file system set the room aside.
+pub(super) fn set_room_aside(
+    data: &Place,
+    file: &File,
+    size: u64,
+    options: PartOptions,
+) -> Result<(), DiskError> {
+    use rustix::fs::FallocateFlags;
+    use rustix::io::Errno;
+    if size == 0 {
+        return Ok(());
+    }
+    if !options.sparse {
+        let reserve = || rustix::fs::fallocate(file, FallocateFlags::empty(), 0, size);
+        match rustix::io::retry_on_intr(reserve) {
+            Ok(()) => return Ok(()),
+            Err(Errno::NOSPC | Errno::DQUOT) => return Err(full(data, file, size)),
+            // This file system cannot: compare with what is free instead.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+                if free(file).is_some_and(|free| free < size) {
+                    return Err(full(data, file, size));
+                }
+            }
+            Err(error) => return Err(data.error(error)),
+        }
+    }
+    file.set_len(size).map_err(|e| data.error(e))
+}
+
+fn full(data: &Place, file: &File, size: u64) -> DiskError {
+    DiskError::new(&data.path(), Fault::Full { needed: Some(size), free: free(file) })
+}
+
+/// The bytes that the user may still write to the file system that `file` is on.
+fn free(file: &File) -> Option<u64> {
+    let stat = rustix::fs::fstatvfs(file).ok()?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Begins the journal, if the content has more than one piece.
+pub(super) fn begin_journal(
+    place: &Place,
+    file: &File,
+    wanted: &Wanted,
+    options: PartOptions,
+) -> Result<Option<Journal>, DiskError> {
+    let noted = place.beside(JOURNAL);
+    if wanted.manifest.geometry().count() < 2 {
+        noted.remove()?;
+        return Ok(None);
+    }
+    let journal = noted.open_or_make()?;
+    journal.set_len(0).map_err(|e| noted.error(e))?;
+    let header = Header {
+        manifest: (*wanted.manifest).clone(),
+        md5: wanted.md5,
+        in_place: options.in_place,
+        setting: setting(place, file)?,
+    };
+    Ok(Some(Journal::begin(journal, &header).map_err(|e| noted.error(e))?))
+}
+
+pub(super) fn setting(place: &Place, file: &File) -> Result<Setting, DiskError> {
+    let inode = Stamp::of(file).map_err(|e| place.error(e))?.inode;
+    Ok(Setting { boot: BootId::current(), inode })
+}

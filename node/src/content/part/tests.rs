@@ -1,0 +1,417 @@
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::content::disk::Fault;
+use crate::content::hash::{InOrderHash, hash_file};
+
+const SIZE: usize = 300_000;
+
+fn content(size: usize) -> Vec<u8> {
+    (0..size).map(|i| (i * 31 % 251) as u8).collect()
+}
+
+fn wanted(bytes: &[u8]) -> Wanted {
+    let file = tempfile::tempfile().unwrap();
+    file.write_all_at(bytes, 0).unwrap();
+    let hashed = hash_file(&file, &|_| (), &AtomicBool::new(false)).unwrap();
+    Wanted { manifest: Arc::new(hashed.manifest), md5: Some(hashed.md5) }
+}
+
+fn key(wanted: &Wanted) -> Key {
+    wanted.manifest.root().key()
+}
+
+fn place(dir: &Path) -> Place {
+    Place::new(&dir.join("out é.bin")).unwrap()
+}
+
+fn files(dir: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn bytes_of<'a>(part: &Part, bytes: &'a [u8], piece: u32) -> (PieceIndex, &'a [u8]) {
+    let geometry = part.wanted().manifest.geometry();
+    let piece = geometry.piece(piece).unwrap();
+    let range = geometry.range(piece);
+    (piece, &bytes[range.start as usize..range.end as usize])
+}
+
+fn write(part: &Part, bytes: &[u8], piece: u32) -> Result<PieceIndex, PartError> {
+    let (piece, bytes) = bytes_of(part, bytes, piece);
+    part.write_piece(piece, bytes).map(|()| piece)
+}
+
+fn resumed(place: Place, wanted: &Wanted, options: PartOptions) -> Part {
+    match Part::resume(place, &key(wanted), options).unwrap() {
+        Found::Part(part) => *part,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn useless(place: Place, wanted: &Wanted) -> &'static str {
+    match Part::resume(place, &key(wanted), PartOptions::default()).unwrap() {
+        Found::Useless(why) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn appears_under_its_name_when_it_is_whole() {
+    for size in [0, 1, 65_536, SIZE] {
+        for in_place in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            let (bytes, options) = (content(size), PartOptions { in_place, ..PartOptions::default() });
+            let wanted = wanted(&bytes);
+            let part = Part::create(place(dir.path()), wanted.clone(), options).unwrap();
+            let served = part.content();
+            let mut md5 = InOrderHash::default();
+            let count = wanted.manifest.geometry().count();
+            for piece in (0..count).rev() {
+                assert!(
+                    matches!(part.finish(), Err(PartError::Incomplete { missing }) if missing == piece + 1)
+                );
+                assert_eq!(dir.path().join("out é.bin").exists(), in_place);
+                assert_eq!(md5.follow(&served, 9).unwrap(), 0, "the first comes last");
+                let piece = write(&part, &bytes, piece).unwrap();
+                part.record(&[piece]).unwrap();
+                assert!(served.has(piece) && served.unchanged());
+            }
+            part.finish().unwrap();
+            assert_eq!(files(dir.path()), ["out é.bin"]);
+            assert_eq!(std::fs::read(dir.path().join("out é.bin")).unwrap(), bytes);
+            assert_eq!(Some(md5.finish(&served).unwrap()), wanted.md5);
+            assert!(served.is_whole());
+        }
+    }
+}
+
+#[test]
+fn a_wrong_piece_is_not_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let bytes = content(SIZE);
+    let part = Part::create(place(dir.path()), wanted(&bytes), PartOptions::default()).unwrap();
+    let (piece, right) = bytes_of(&part, &bytes, 2);
+    let mut wrong = right.to_vec();
+    wrong[9] ^= 1;
+    assert!(matches!(part.write_piece(piece, &wrong), Err(PartError::BadPiece(p)) if p == piece));
+    assert!(matches!(part.write_piece(piece, &right[1..]), Err(PartError::BadPiece(_))));
+    part.record(&[piece]).unwrap();
+    assert!(part.pieces().is_empty());
+    let key = key(part.wanted());
+    drop(part);
+    let found = Part::resume(place(dir.path()), &key, PartOptions::default()).unwrap();
+    assert!(
+        matches!(found, Found::Part(part) if part.pieces().is_empty()),
+        "a piece not written is not recorded"
+    );
+}
+
+#[test]
+fn goes_on_where_it_stopped() {
+    for in_place in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let (bytes, options) = (content(SIZE), PartOptions { in_place, ..PartOptions::default() });
+        let wanted = wanted(&bytes);
+        let part = Part::create(place(dir.path()), wanted.clone(), options).unwrap();
+        for piece in [4, 1] {
+            part.record(&[write(&part, &bytes, piece).unwrap()]).unwrap();
+        }
+        let served = part.content();
+        drop(part);
+        assert!(served.pieces().is_empty(), "nobody is served from a part that others may write");
+        let part = resumed(place(dir.path()), &wanted, options);
+        assert_eq!(part.pieces().iter().collect::<Vec<_>>(), [1, 4]);
+        assert_eq!(part.wanted(), &wanted);
+        let md5_key = wanted.md5.unwrap().key();
+        drop(part);
+        let found = Part::resume(place(dir.path()), &md5_key, options).unwrap();
+        assert!(matches!(found, Found::Part(_)), "it is found by its md5 too");
+        drop(found);
+        let part = resumed(place(dir.path()), &wanted, options);
+        for piece in [0, 2, 3] {
+            write(&part, &bytes, piece).unwrap();
+        }
+        part.finish().unwrap();
+        assert_eq!(std::fs::read(dir.path().join("out é.bin")).unwrap(), bytes);
+        assert_eq!(files(dir.path()).len(), 1);
+    }
+}
+
+#[test]
+fn what_is_in_the_way_is_said_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let wanted = wanted(&content(SIZE));
+    let fault = |in_place, replace| {
+        let options = PartOptions { in_place, replace, ..PartOptions::default() };
+        match Part::create(place(dir.path()), wanted.clone(), options) {
+            Err(PartError::Disk(error)) => error.fault,
+            other => panic!("{other:?}"),
+        }
+    };
+    std::fs::create_dir(dir.path().join("out é.bin")).unwrap();
+    assert!(matches!(fault(false, true), Fault::IsFolder));
+    std::fs::remove_dir(dir.path().join("out é.bin")).unwrap();
+    std::fs::write(dir.path().join("out é.bin"), "mine").unwrap();
+    assert!(matches!(fault(false, false), Fault::Exists));
+    assert!(matches!(fault(true, false), Fault::Exists));
+    assert_eq!(files(dir.path()), ["out é.bin"]);
+    assert_eq!(std::fs::read(dir.path().join("out é.bin")).unwrap(), b"mine");
+    let missing = Place::new(&dir.path().join("no/out")).unwrap_err();
+    assert!(matches!(missing.fault, Fault::Missing));
+}
+
+#[test]
+fn what_takes_the_name_meanwhile_is_not_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let bytes = content(9);
+    let part = Part::create(place(dir.path()), wanted(&bytes), PartOptions::default()).unwrap();
+    write(&part, &bytes, 0).unwrap();
+    std::fs::write(dir.path().join("out é.bin"), "mine").unwrap();
+    let error = part.finish().unwrap_err();
+    assert!(matches!(error, PartError::Disk(DiskError { fault: Fault::Exists, .. })), "{error}");
+    assert_eq!(std::fs::read(dir.path().join("out é.bin")).unwrap(), b"mine");
+    std::fs::remove_file(dir.path().join("out é.bin")).unwrap();
+    part.finish().unwrap();
+    assert_eq!(std::fs::read(dir.path().join("out é.bin")).unwrap(), bytes);
+}
+
+#[test]
+fn two_fetches_of_one_destination_do_not_mix() {
+    for size in [9, SIZE] {
+        let dir = tempfile::tempdir().unwrap();
+        let wanted = wanted(&content(size));
+        let first = Part::create(place(dir.path()), wanted.clone(), PartOptions::default()).unwrap();
+        let second = Part::create(place(dir.path()), wanted.clone(), PartOptions::default());
+        assert!(matches!(second, Err(PartError::Busy(_))), "{second:?}");
+        assert_eq!(files(dir.path()).len(), if size == 9 { 1 } else { 2 }, "the first is unharmed");
+        drop(first);
+        Part::create(place(dir.path()), wanted, PartOptions::default()).unwrap().discard().unwrap();
+        assert_eq!(files(dir.path()).len(), 0);
+    }
+}
+
+#[test]
+fn what_cannot_be_gone_on_with_is_started_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let (bytes, other) = (content(SIZE), content(SIZE + 70_000));
+    let (this, that) = (wanted(&bytes), wanted(&other));
+    let begin = || {
+        let part = Part::create(place(dir.path()), this.clone(), PartOptions::default()).unwrap();
+        part.record(&[write(&part, &bytes, 0).unwrap()]).unwrap();
+    };
+    let (data, journal) =
+        (dir.path().join(".out é.bin.askaround-part"), dir.path().join(".out é.bin.askaround-journal"));
+    begin();
+    assert_eq!(useless(place(dir.path()), &that), "it was of other content");
+    std::fs::OpenOptions::new().write(true).open(&data).unwrap().set_len(9).unwrap();
+    assert_eq!(useless(place(dir.path()), &this), "its data has another length");
+    begin();
+    std::fs::write(&journal, "garbage").unwrap();
+    assert_eq!(useless(place(dir.path()), &this), "its journal is damaged");
+    begin();
+    std::fs::remove_file(&data).unwrap();
+    assert_eq!(useless(place(dir.path()), &this), "its data is gone");
+    let part = Part::create(place(dir.path()), that.clone(), PartOptions::default()).unwrap();
+    assert!(part.pieces().is_empty());
+    for piece in 0..that.manifest.geometry().count() {
+        write(&part, &other, piece).unwrap();
+    }
+    part.finish().unwrap();
+    assert_eq!(std::fs::read(dir.path().join("out é.bin")).unwrap(), other);
+}
+
+#[test]
+fn another_content_in_place_does_not_overwrite_a_file_that_is_not_ours() {
+    let dir = tempfile::tempdir().unwrap();
+    let in_place = PartOptions { in_place: true, ..PartOptions::default() };
+    let wanted = wanted(&content(SIZE));
+    drop(Part::create(place(dir.path()), wanted.clone(), in_place).unwrap());
+    drop(Part::create(place(dir.path()), wanted.clone(), in_place).expect("an earlier fetch left it"));
+    std::fs::write(dir.path().join(".out é.bin.askaround-journal"), "garbage").unwrap();
+    let error = Part::create(place(dir.path()), wanted, in_place).unwrap_err();
+    assert!(matches!(error, PartError::Disk(DiskError { fault: Fault::Exists, .. })), "{error}");
+}
+
+#[test]
+fn a_file_changed_by_another_program_is_looked_at_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (bytes, options) = (content(SIZE), PartOptions { in_place: true, ..PartOptions::default() });
+    let wanted = wanted(&bytes);
+    let part = Part::create(place(dir.path()), wanted.clone(), options).unwrap();
+    let all: Vec<_> = (0..5).map(|piece| write(&part, &bytes, piece).unwrap()).collect();
+    part.record(&all).unwrap();
+    drop(part);
+    let file = std::fs::OpenOptions::new().write(true).open(dir.path().join("out é.bin")).unwrap();
+    file.write_all_at(b"!", 70_000).unwrap();
+    file.set_modified(std::time::SystemTime::now() + std::time::Duration::from_secs(9)).unwrap();
+    let part = resumed(place(dir.path()), &wanted, options);
+    assert!(part.pieces().is_empty());
+    assert_eq!(part.check_doubtful(&AtomicBool::new(false)).unwrap(), (5, 4));
+    assert_eq!(part.pieces().missing().collect::<Vec<_>>(), [1]);
+}
+
+#[test]
+fn repairs_the_pieces_that_are_bad() {
+    let dir = tempfile::tempdir().unwrap();
+    let bytes = content(SIZE);
+    let mut good = PieceSet::full(5);
+    good.remove(2);
+    let mut spoilt = bytes.clone();
+    spoilt[140_000] ^= 1;
+    std::fs::write(dir.path().join("out é.bin"), spoilt).unwrap();
+    let part = Part::repair(place(dir.path()), wanted(&bytes), good).unwrap();
+    assert_eq!(part.pieces().missing().collect::<Vec<_>>(), [2]);
+    write(&part, &bytes, 2).unwrap();
+    part.finish().unwrap();
+    assert_eq!(std::fs::read(dir.path().join("out é.bin")).unwrap(), bytes);
+    assert_eq!(files(dir.path()), ["out é.bin"]);
+}
+
+#[test]
+fn zeros_stay_holes_in_a_sparse_file() {
+    use std::os::unix::fs::MetadataExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let mut bytes = vec![0; 4 << 20];
+    bytes[1 << 20] = 1;
+    let options = PartOptions { sparse: true, executable: true, ..PartOptions::default() };
+    let part = Part::create(place(dir.path()), wanted(&bytes), options).unwrap();
+    for piece in 0..64 {
+        write(&part, &bytes, piece).unwrap();
+    }
+    part.finish().unwrap();
+    let data = std::fs::metadata(dir.path().join("out é.bin")).unwrap();
+    assert_eq!(std::fs::read(dir.path().join("out é.bin")).unwrap(), bytes);
+    assert!(data.blocks() * 512 < 1 << 20, "{} blocks", data.blocks());
+    assert_eq!(data.mode() & 0o100, 0o100);
+}
+
+#[test]
+fn a_hundred_gigabytes_are_begun_at_once_when_they_are_holes() {
+    let dir = tempfile::tempdir().unwrap();
+    let zeros = vec![0; 4 << 20];
+    let geometry = askaround_core::pieces::Geometry::new(100 << 30).unwrap();
+    let first = geometry.piece(0).unwrap();
+    let mut hashes = vec![[1; 32]; geometry.count() as usize];
+    hashes[0] = askaround_core::pieces::piece_hash(&geometry, first, &zeros);
+    let manifest = Arc::new(Manifest::of(100 << 30, hashes).unwrap());
+    let wanted = Wanted { manifest, md5: None };
+    let options = PartOptions { sparse: true, ..PartOptions::default() };
+    let part = Part::create(place(dir.path()), wanted.clone(), options).unwrap();
+    part.write_piece(first, &zeros).unwrap();
+    part.record(&[first]).unwrap();
+    drop(part);
+    let part = resumed(place(dir.path()), &wanted, options);
+    assert_eq!(part.pieces().iter().collect::<Vec<_>>(), [0]);
+}
+
+#[test]
+fn a_disk_without_room_is_said_before_anything_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let size = 4 << 40;
+    let count = askaround_core::pieces::Geometry::new(size).unwrap().count();
+    let manifest = Arc::new(Manifest::of(size, vec![[0; 32]; count as usize]).unwrap());
+    let made = Part::create(place(dir.path()), Wanted { manifest, md5: None }, PartOptions::default());
+    let Err(PartError::Disk(error)) = made else { panic!("4 TiB on this disk?") };
+    assert!(matches!(error.fault, Fault::Full { .. } | Fault::TooLarge), "{error}");
+    assert_eq!(files(dir.path()).len(), 0);
+}
+
+/// What may happen to a part.
+#[derive(Debug, Clone)]
+enum Event {
+    /// A piece comes, and is recorded or not.
+    Piece(u32, bool),
+    Sync,
+    /// The process dies; the journal may have lost its end.
+    Killed(usize),
+    /// The machine dies: pieces that were not synced may be gone from the disk.
+    PowerLoss(u8),
+    /// A bit of the journal turns over.
+    Flip(usize),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        8 => (0u32..5, any::<bool>()).prop_map(|(piece, record)| Event::Piece(piece, record)),
+        2 => Just(Event::Sync),
+        1 => (0usize..60).prop_map(Event::Killed),
+        1 => any::<u8>().prop_map(Event::PowerLoss),
+        1 => (0usize..500).prop_map(Event::Flip),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #[test]
+    fn never_claims_a_piece_that_it_does_not_have(events in proptest::collection::vec(event(), 0..30)) {
+        let bytes = content(SIZE);
+        let wanted = wanted(&bytes);
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join(".out é.bin.askaround-part");
+        let journal = dir.path().join(".out é.bin.askaround-journal");
+        let start = || Part::create(place(dir.path()), wanted.clone(), PartOptions::default()).unwrap();
+        let again = |boot| match Part::resume_in(place(dir.path()), &key(&wanted), PartOptions::default(), boot).unwrap() {
+            Found::Part(part) => *part,
+            Found::Useless(_) => start(),
+            Found::Nothing => unreachable!("there is a part"),
+        };
+        let mut part = start();
+        let mut synced = PieceSet::empty(5);
+        let mut boot = BootId::current();
+        for event in events {
+            match event {
+                Event::Piece(piece, record) => {
+                    let piece = write(&part, &bytes, piece).unwrap();
+                    if record {
+                        part.record(&[piece]).unwrap();
+                    }
+                }
+                Event::Sync => {
+                    part.sync().unwrap();
+                    synced.union(&part.pieces());
+                }
+                Event::Killed(lost) => {
+                    drop(part);
+                    let file = std::fs::OpenOptions::new().write(true).open(&journal).unwrap();
+                    file.set_len(file.metadata().unwrap().len().saturating_sub(lost as u64)).unwrap();
+                    part = again(boot);
+                }
+                Event::PowerLoss(number) => {
+                    drop(part);
+                    let file = std::fs::OpenOptions::new().write(true).open(&data).unwrap();
+                    for piece in wanted.manifest.geometry().pieces().filter(|p| !synced.contains(p.get())) {
+                        let range = wanted.manifest.geometry().range(piece);
+                        file.write_all_at(&vec![0; (range.end - range.start) as usize], range.start).unwrap();
+                    }
+                    boot = Some(BootId::from_number(1000 + u128::from(number)));
+                    part = again(boot);
+                    part.check_doubtful(&AtomicBool::new(false)).unwrap();
+                }
+                Event::Flip(back) => {
+                    drop(part);
+                    let mut noted = std::fs::read(&journal).unwrap();
+                    let at = noted.len().saturating_sub(1 + back);
+                    noted[at] ^= 0x10;
+                    std::fs::write(&journal, noted).unwrap();
+                    part = again(boot);
+                }
+            }
+            if part.pieces().is_empty() {
+                // It may have been started anew, with an empty file.
+                synced = PieceSet::empty(5);
+            }
+            for piece in part.pieces().iter() {
+                let (piece, right) = bytes_of(&part, &bytes, piece);
+                let mut there = vec![0; right.len()];
+                part.read_at(wanted.manifest.geometry().range(piece).start, &mut there).unwrap();
+                prop_assert!(there == right, "piece {} is claimed and not there", piece.get());
+            }
+        }
+    }
+}
