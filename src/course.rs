@@ -68,9 +68,10 @@ pub async fn bootstrapper(args: Bootstrapper) -> Result<(), Failure> {
 /// # Errors
 /// If its script is unusable, or it did not come to the end.
 pub async fn client(args: Client) -> Result<(), Failure> {
-    let stop = Stop::on_signals()?;
     let network = Network::from_environment().map_err(Failure::usage)?;
+    // Before signals are ours: a file may be a pipe that nobody writes to.
     let (file, tracker) = read(&args)?;
+    let stop = Stop::on_signals()?;
     for warning in &file.warnings {
         eprintln!("client: {warning}");
     }

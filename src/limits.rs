@@ -8,6 +8,9 @@ use askaround_core::search::SearchConfig;
 use askaround_node::server::ServerConfig;
 use clap::Args;
 
+/// Files that a node needs for other things than the connections that it accepts.
+const OTHER_FILES: u64 = 256;
+
 /// Limits of whoever accepts connections.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits of connections")]
@@ -24,10 +27,19 @@ pub struct ServerLimits {
 }
 
 impl ServerLimits {
-    /// The same for the server.
+    /// The same for the server. Warns if the system allows fewer connections.
     pub fn config(&self) -> ServerConfig {
+        let files = rlimit::Resource::NOFILE.get_soft().unwrap_or(u64::MAX);
+        let room = usize::try_from(files.saturating_sub(OTHER_FILES).max(files / 2)).unwrap_or(usize::MAX);
+        if self.max_connections > room {
+            eprintln!(
+                "askaround: at most {room} connections at once, not {}: the limit on open files is {files} \
+                 (see ulimit -n)",
+                self.max_connections
+            );
+        }
         ServerConfig {
-            max_connections: self.max_connections,
+            max_connections: self.max_connections.min(room),
             message_timeout: self.message_timeout,
             idle_timeout: self.idle_timeout,
         }

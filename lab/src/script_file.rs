@@ -15,8 +15,9 @@ use serde_json::Value;
 
 pub use places::Place;
 
-/// The largest file that is read, in bytes.
-const MAX_FILE: u64 = 64 << 20;
+/// The largest file that is read, in bytes. As a tree of values it can take 30 times as much
+/// memory; a script of an action in each of the 10,000 timesteps has half a megabyte.
+const MAX_FILE: u64 = 8 << 20;
 
 /// A script or content list that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -332,6 +333,8 @@ mod tests {
             let error = json(text.as_bytes()).unwrap_err().to_string();
             assert!(error.contains("3.json: ") && error.contains(expected), "{error}");
         }
+        let huge = format!("{{\"client_id\": 3, \"x\": [{}1]}}", "1,".repeat(5 << 20));
+        assert!(json(huge.as_bytes()).unwrap_err().problem.contains("larger than 8 MiB"));
         assert!(json(b"\xff{}").unwrap_err().problem.contains("not UTF-8"));
         assert!(read_json(Path::new("/nowhere/3.json")).unwrap_err().problem.contains("cannot be read"));
     }

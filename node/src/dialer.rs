@@ -12,6 +12,7 @@ use askaround_core::wire::{Decoder, encode};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
+use crate::complaints::Complaints;
 use crate::lock;
 use crate::network::Network;
 use crate::observe::Observer;
@@ -27,6 +28,7 @@ pub(crate) struct Dialer {
     keep: usize,
     observer: Observer,
     idle: Mutex<VecDeque<(SocketAddr, Instant, Connection)>>,
+    complaints: Complaints,
 }
 
 #[derive(Debug)]
@@ -45,11 +47,20 @@ enum Failure {
 impl Dialer {
     /// Keeps at most `keep` idle connections.
     pub(crate) fn new(network: Network, keep: usize, observer: Observer) -> Self {
-        Self { network, keep, observer, idle: Mutex::new(VecDeque::new()) }
+        let (idle, complaints) = (Mutex::new(VecDeque::new()), Complaints::default());
+        Self { network, keep, observer, idle, complaints }
     }
 
     /// Asks and waits for the answer. The caller bounds the time by dropping the future.
     pub(crate) async fn ask(&self, addr: SocketAddr, request: &Request) -> Result<Answer, AskError> {
+        let result = self.try_ask(addr, request).await;
+        if let Err(error @ AskError::Misbehaved(_)) = &result {
+            self.complaints.about(addr, error);
+        }
+        result
+    }
+
+    async fn try_ask(&self, addr: SocketAddr, request: &Request) -> Result<Answer, AskError> {
         if let Some(mut kept) = self.take_idle(addr) {
             match kept.exchange(request, false).await {
                 Ok(answer) => return Ok(self.keep(addr, kept, answer)),

@@ -11,6 +11,7 @@
 //! | [`log_file`] | logs on disk, whole after every timestep |
 //! | [`store`] | what a live peer keeps over a restart |
 //! | [`content`] | content on disk: hashed, fetched into part files, catalogued |
+//! | `complaints` | says who is at fault, without letting a stranger fill a log |
 //! | [`api`] | the verbs of a running peer, for programs on the same machine |
 //!
 //! Each machine stands behind a mutex that is held only while it handles one input and its
@@ -19,6 +20,7 @@
 
 #[cfg(unix)]
 pub mod api;
+mod complaints;
 #[cfg(unix)]
 pub mod content;
 mod dialer;

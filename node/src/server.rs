@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
+use std::io::ErrorKind::{ConnectionAborted, ConnectionReset};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,10 +16,11 @@ use askaround_core::wire::{Decoder, encode};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::complaints::Complaints;
 use crate::network::watch;
 use crate::{Epoch, lock};
 
@@ -74,8 +76,10 @@ pub(crate) enum Push {
 /// us keep more.
 const FLUSH_AT: usize = 64 * 1024;
 const READ_AT_ONCE: usize = 64 * 1024;
-/// How long to wait when the system has no more file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// The process, or the system, can open no more files: EMFILE and ENFILE of every Unix.
+const OUT_OF_FILES: [i32; 2] = [24, 23];
+/// How long to wait when a connection cannot be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(1);
 
 /// Accepts until `stop` is cancelled, then waits for the connections to end.
 pub(crate) async fn serve<S: Service>(
@@ -90,6 +94,7 @@ pub(crate) async fn serve<S: Service>(
         epoch: Epoch::default(),
         stop: stop.clone(),
         connections: Mutex::new(BTreeMap::new()),
+        complaints: Complaints::default(),
     });
     let tasks = TaskTracker::new();
     let mut last = 0;
@@ -102,7 +107,7 @@ pub(crate) async fn serve<S: Service>(
         match accepted {
             Ok((stream, peer)) => {
                 last += 1;
-                server.make_room();
+                server.make_room(server.config.max_connections);
                 server.service.connected(last, peer);
                 let meta = Arc::new(Meta::default());
                 meta.active(server.epoch);
@@ -110,8 +115,15 @@ pub(crate) async fn serve<S: Service>(
                 let task = server.clone().connection(last, stream, peer.ip().to_canonical(), meta);
                 tasks.spawn(task);
             }
+            Err(error) if OUT_OF_FILES.iter().any(|code| error.raw_os_error() == Some(*code)) => {
+                server.complaints.about("cannot accept a connection", &error);
+                server.make_room(0);
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+            // It was gone before it was accepted; the next one may be well.
+            Err(error) if matches!(error.kind(), ConnectionAborted | ConnectionReset) => {}
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
+                server.complaints.about("cannot accept a connection", error);
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -127,6 +139,7 @@ struct Server<S> {
     epoch: Epoch,
     stop: CancellationToken,
     connections: Mutex<BTreeMap<ConnectionId, Arc<Meta>>>,
+    complaints: Complaints,
 }
 
 /// What the server knows of a connection from outside its task.
@@ -144,10 +157,10 @@ impl Meta {
 }
 
 impl<S: Service> Server<S> {
-    /// At the limit, ends the connection that has been idle longest.
-    fn make_room(&self) {
+    /// If there are `limit` connections or more, ends the one that has been idle longest.
+    fn make_room(&self, limit: usize) {
         let mut connections = lock(&self.connections);
-        if connections.len() < self.config.max_connections {
+        if connections.len() < limit {
             return;
         }
         let idle = connections.iter().filter(|(_, m)| !m.clocked.load(Ordering::Relaxed));
@@ -168,6 +181,7 @@ impl<S: Service> Server<S> {
             out: Vec::new(),
             pushes: None,
             greeted: false,
+            since: Instant::now(),
         };
         if let Err(error) = connection.run().await {
             tracing::debug!(%from, connection = id, %error, "a connection broke");
@@ -188,6 +202,8 @@ struct Connection<'a, S> {
     /// What a clocked connection sends of itself.
     pushes: Option<mpsc::Receiver<Push>>,
     greeted: bool,
+    /// When what is waited for began: the line of which a part has come, or the silence.
+    since: Instant,
 }
 
 impl<S: Service> Connection<'_, S> {
@@ -195,22 +211,27 @@ impl<S: Service> Connection<'_, S> {
         self.stream.set_nodelay(true)?;
         loop {
             match self.wait().await? {
-                Event::Readable => match read_into(&self.stream, &mut self.decoder) {
-                    Ok(0) => return Ok(()),
-                    Ok(_) => {
-                        if !self.answer_all().await? {
-                            return self.stream.shutdown().await;
-                        }
+                Event::Readable => {
+                    // More of a line does not give that line more time.
+                    let line_goes_on = !self.greeted || self.decoder.has_partial_line();
+                    match read_into(&self.stream, &mut self.decoder) {
+                        Ok(0) => return Ok(()),
+                        Ok(_) => match self.answer_all().await? {
+                            Answered::Closing => return self.stream.shutdown().await,
+                            Answered::Nothing if line_goes_on => {}
+                            Answered::Nothing | Answered::Some => self.since = Instant::now(),
+                        },
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                        Err(error) => return Err(error),
                     }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(error) => return Err(error),
-                },
+                }
                 Event::Push(Push::Message(message)) => {
                     encode(&message, &mut self.out);
                     self.flush().await?;
                 }
                 Event::Push(Push::Close) => return self.stream.shutdown().await,
                 Event::Slow => {
+                    self.server.complaints.about(self.from, "no whole message came in time");
                     let error = ErrorAnswer::new(ErrorCode::Busy, "no whole message came in time");
                     encode(&Message::Error(error), &mut self.out);
                     self.flush().await?;
@@ -244,12 +265,13 @@ impl<S: Service> Connection<'_, S> {
         if clocked {
             return wait.await;
         }
-        timeout(limit, wait).await.unwrap_or(Ok(over))
+        timeout_at(self.since + limit, wait).await.unwrap_or(Ok(over))
     }
 
-    /// Answers every whole message. False if the connection is to be closed.
-    async fn answer_all(&mut self) -> io::Result<bool> {
+    /// Answers every whole message.
+    async fn answer_all(&mut self) -> io::Result<Answered> {
         self.meta.active(self.server.epoch);
+        let mut answered = Answered::Nothing;
         loop {
             let flow = match self.decoder.next() {
                 Ok(None) => break,
@@ -260,11 +282,12 @@ impl<S: Service> Connection<'_, S> {
                 Err(error) => {
                     let answer = error.to_answer();
                     let closes = answer.code.closes();
-                    tracing::debug!(from = %self.from, %answer, "a bad message");
+                    self.server.complaints.about(self.from, &answer);
                     encode(&Message::Error(answer), &mut self.out);
                     if closes { Flow::Close } else { Flow::Continue }
                 }
             };
+            answered = Answered::Some;
             match flow {
                 Flow::Continue => {}
                 Flow::Clocked(pushes) => {
@@ -274,7 +297,7 @@ impl<S: Service> Connection<'_, S> {
                 }
                 Flow::Close => {
                     self.flush().await?;
-                    return Ok(false);
+                    return Ok(Answered::Closing);
                 }
             }
             if self.out.len() > FLUSH_AT {
@@ -282,7 +305,7 @@ impl<S: Service> Connection<'_, S> {
             }
         }
         self.flush().await?;
-        Ok(true)
+        Ok(answered)
     }
 
     async fn send_last_pushes(&mut self) -> io::Result<()> {
@@ -303,7 +326,11 @@ impl<S: Service> Connection<'_, S> {
         };
         if written < self.out.len() {
             let rest = self.stream.write_all(&self.out[written..]);
-            timeout(self.server.config.message_timeout, rest).await??;
+            let Ok(written) = timeout(self.server.config.message_timeout, rest).await else {
+                self.server.complaints.about(self.from, "does not read its answers");
+                return Err(io::ErrorKind::TimedOut.into());
+            };
+            written?;
         }
         self.out.clear();
         if self.out.capacity() > FLUSH_AT {
@@ -311,6 +338,15 @@ impl<S: Service> Connection<'_, S> {
         }
         Ok(())
     }
+}
+
+/// What came of what was read.
+enum Answered {
+    /// No line is whole yet.
+    Nothing,
+    Some,
+    /// The connection is to be closed.
+    Closing,
 }
 
 enum Event {

@@ -21,12 +21,13 @@ const GATHER: Duration = Duration::from_secs(30);
 
 /// Plays a scenario over real sockets.
 pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
-    let stop = Stop::on_signals()?;
     let scenario = Scenario::read(&args.dir).map_err(Failure::usage)?;
     for warning in &scenario.warnings {
         eprintln!("askaround: {warning}");
     }
     let expected = scenario.expected.as_deref().map(logs::read_expected).transpose()?;
+    // Not before the files are read: one of them may be a pipe that nobody writes to.
+    let stop = Stop::on_signals()?;
     let out = args.out.clone().unwrap_or_else(|| Path::new("logs").join(&scenario.name));
     let mut pictures = Some(begin_pictures(&args)?);
     let mut options = RunOptions {

@@ -417,7 +417,7 @@ impl Peer {
         self.deadlines.remove(&(pending.deadline, ask));
         let number = pending.operation;
         let Some(operation) = self.operations.get_mut(&number) else { return };
-        match operation.on_answer(now, pending.question, result, self.config.max_list) {
+        match operation.on_answer(now, pending.question, result, &self.config) {
             Progress::Ask(to, request) => {
                 self.ask(now, number, to, request);
             }
@@ -452,7 +452,7 @@ impl Peer {
                     let peers: Vec<_> = self.originators.peers(None).collect();
                     let answer = Answer::Peers { peers, next: None };
                     if let Some(operation) = self.operations.get_mut(&number) {
-                        operation.on_answer(now, question.number, Ok(answer), self.config.max_list);
+                        operation.on_answer(now, question.number, Ok(answer), &self.config);
                     }
                 }
             }

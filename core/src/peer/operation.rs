@@ -1,6 +1,6 @@
 //! One action under way: what it waits for, and what an answer makes of it.
 
-use super::types::{AskError, CommandId, FindReport, Outcome, Target, TraceStep};
+use super::types::{AskError, CommandId, FindReport, Outcome, PeerConfig, Target, TraceStep};
 use crate::id::{Contact, PeerId};
 use crate::key::Key;
 use crate::message::{Answer, Page, Request, Timestep};
@@ -33,10 +33,6 @@ pub(super) struct Operation {
     pub(super) pages: usize,
 }
 
-/// A list of more pages than this has no end: it is [`MAX_PAGE`](crate::message::MAX_PAGE) times as
-/// many entries.
-const MAX_PAGES: usize = 4096;
-
 /// What an operation waits for.
 #[derive(Debug, Clone)]
 pub(super) enum Waiting {
@@ -65,12 +61,15 @@ impl Operation {
         now: Instant,
         question: u64,
         result: Result<Answer, AskError>,
-        max_list: usize,
+        config: &PeerConfig,
     ) -> Progress {
         if let Waiting::Search { search, trace, .. } = &mut self.waiting {
             let result = result.and_then(reply);
-            if let Some(step) = trace.iter_mut().flatten().find(|s| s.question.number == question) {
-                step.answered = Some((now, result.clone()));
+            // Questions are numbered in the order in which they are asked.
+            if let Some(trace) = trace
+                && let Ok(at) = trace.binary_search_by_key(&question, |step| step.question.number)
+            {
+                trace[at].answered = Some((now, result.clone()));
             }
             match result {
                 Ok(reply) => search.on_answer(question, reply),
@@ -79,14 +78,14 @@ impl Operation {
             return Progress::Search;
         }
         match result {
-            Ok(answer) => self.on_plain_answer(answer, max_list),
+            Ok(answer) => self.on_plain_answer(answer, config),
             Err(error) => Progress::Done(self.failed(error)),
         }
     }
 
-    fn on_plain_answer(&mut self, answer: Answer, max_list: usize) -> Progress {
+    fn on_plain_answer(&mut self, answer: Answer, config: &PeerConfig) -> Progress {
         self.pages += 1;
-        let too_many = |entries: usize| entries >= max_list || self.pages >= MAX_PAGES;
+        let too_many = |entries: usize| entries >= config.max_list || self.pages >= config.search.max_pages;
         match (&mut self.waiting, answer) {
             (Waiting::Registered, Answer::Registered { contact, lease_s, .. }) => {
                 let lease = lease_s.map(|seconds| Duration::from_secs(seconds.max(3).into()));
@@ -127,20 +126,22 @@ impl Operation {
                     None => Progress::Done(Outcome::Contents { id: *id, keys: std::mem::take(keys) }),
                 }
             }
-            (_, other) => {
-                let error = AskError::Misbehaved(format!("answered {other:?}"));
-                Progress::Done(self.failed(error))
-            }
+            (_, other) => Progress::Done(self.failed(misplaced(&other))),
         }
     }
 
     /// The outcome when what it waited for did not come.
     fn failed(&self, why: AskError) -> Outcome {
         match self.waiting {
-            Waiting::KnownAddress(id)
-            | Waiting::ContentsAddress(id)
-            | Waiting::Known { id, .. }
-            | Waiting::Contents { id, .. } => Outcome::Unreachable { id, why },
+            Waiting::KnownAddress(id) | Waiting::ContentsAddress(id) => {
+                let why = match why {
+                    AskError::Refused(_) => why,
+                    // Not the peer is at fault.
+                    why => AskError::Unreachable(format!("the tracker did not say where it is: {why}")),
+                };
+                Outcome::Unreachable { id, why }
+            }
+            Waiting::Known { id, .. } | Waiting::Contents { id, .. } => Outcome::Unreachable { id, why },
             _ => Outcome::TrackerFailed(why),
         }
     }
@@ -183,10 +184,25 @@ fn endless() -> AskError {
     AskError::Misbehaved("a list without end".into())
 }
 
+/// An answer to another request than the one that was asked.
+fn misplaced(answer: &Answer) -> AskError {
+    let what = match answer {
+        Answer::Registered { .. } => "a registration",
+        Answer::Unregistered(_) => "an end of a registration",
+        Answer::Peers { .. } => "a list of peers",
+        Answer::Peer(_) => "an address",
+        Answer::Have(_) => "whether it has a key",
+        Answer::Keys { .. } => "a list of keys",
+        Answer::Content(_) => "what a content is",
+        Answer::Raw(_) => "raw bytes",
+    };
+    AskError::Misbehaved(format!("it was asked something else and answered {what}"))
+}
+
 fn reply(answer: Answer) -> Result<Reply, AskError> {
     match answer {
         Answer::Have(have) => Ok(Reply::Have(have)),
         Answer::Peers { peers, next } => Ok(Reply::Peers { peers, next }),
-        other => Err(AskError::Misbehaved(format!("answered {other:?}"))),
+        other => Err(misplaced(&other)),
     }
 }

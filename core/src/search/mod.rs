@@ -129,6 +129,8 @@ pub struct Search {
     level: u32,
     /// The present level, in order; grows while its pages come.
     members: Vec<Member>,
+    /// Whether the searcher has its place on the first level.
+    listed: bool,
     next_member: usize,
     chains: Vec<Chain>,
     open: BTreeMap<u64, Open>,
@@ -151,7 +153,7 @@ enum Stage {
     /// Ask everybody of the present level. `more` is what to ask the tracker for next.
     Asking { more: Option<Page>, pages: usize },
     /// Ask everybody of the present level whom they know, then make the next level.
-    Expanding { queue: VecDeque<(usize, Page, usize)>, known: Vec<Vec<Contact>> },
+    Expanding { queue: VecDeque<(usize, Page, usize)>, known: Vec<Vec<Contact>>, total: usize },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -173,6 +175,7 @@ impl Search {
             seen: BTreeSet::new(),
             level: 0,
             members: Vec::new(),
+            listed: false,
             next_member: 0,
             chains: Vec::new(),
             open: BTreeMap::new(),
@@ -365,9 +368,7 @@ impl Search {
     fn on_list(&mut self, peers: Vec<Contact>, next: Option<u64>) {
         for peer in peers {
             if is_me(&self.me, &peer) {
-                if !self.members.contains(&Member::Me) {
-                    self.members.push(Member::Me);
-                }
+                self.list_me();
             } else if self.is_new(&peer) {
                 self.members.push(Member::Peer(peer));
             }
@@ -386,7 +387,13 @@ impl Search {
 
     /// The tracker's list is whole. Whoever is not registered stands last on it.
     fn end_list(&mut self) {
-        if self.level == 0 && !self.members.contains(&Member::Me) {
+        if self.level == 0 {
+            self.list_me();
+        }
+    }
+
+    fn list_me(&mut self) {
+        if !std::mem::replace(&mut self.listed, true) {
             self.members.push(Member::Me);
         }
     }
@@ -404,7 +411,7 @@ impl Search {
     fn begin_expanding(&mut self) {
         let queue = (0..self.members.len()).map(|member| (member, Page::default(), 0)).collect();
         let known = vec![Vec::new(); self.members.len()];
-        self.stage = Stage::Expanding { queue, known };
+        self.stage = Stage::Expanding { queue, known, total: 0 };
     }
 
     fn ask_known(&mut self, member: usize, page: Page, pages: usize) -> Question {
@@ -417,12 +424,13 @@ impl Search {
     }
 
     fn on_known(&mut self, member: usize, pages: usize, peers: Vec<Contact>, next: Option<u64>) {
-        let Stage::Expanding { queue, known } = &mut self.stage else { return };
+        let Stage::Expanding { queue, known, total } = &mut self.stage else { return };
         // What is known already need not be kept: that bounds what a peer can make us hold.
         let new = peers.into_iter().filter(|p| !is_me(&self.me, p) && !self.seen.contains(&p.addr()));
+        let before = known[member].len();
         known[member].extend(new);
-        let total: usize = known.iter().map(Vec::len).sum();
-        if next.is_some() && (pages >= self.config.max_pages || total >= self.config.max_peers) {
+        *total += known[member].len() - before;
+        if next.is_some() && (pages >= self.config.max_pages || *total >= self.config.max_peers) {
             self.truncated = true;
         } else if next.is_some() {
             queue.push_front((member, Page::after(next), pages));

@@ -326,6 +326,10 @@ enum AllPieces {
 
 impl AnswerBody {
     fn check(self) -> Result<Answer, WireError> {
+        let entries = self.peers.as_ref().map_or(0, Vec::len).max(self.keys.as_ref().map_or(0, Vec::len));
+        if entries > MAX_PAGE {
+            return Err(WireError::Bad(format!("a page has at most {MAX_PAGE} entries")));
+        }
         Ok(match self {
             Self { registered: Some(contact), lease_s, peers, .. } => {
                 Answer::Registered { contact, lease_s, peers }

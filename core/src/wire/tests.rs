@@ -131,6 +131,9 @@ fn what_is_not_a_message_gets_its_own_error() {
         let error = read_all(&mut Decoder::client(), bytes, 999).unwrap_err();
         assert_eq!(error.to_answer().code, code, "{}", String::from_utf8_lossy(bytes));
     }
+    let page = |entries: usize| format!("A {{\"keys\":[{}]}}\n", vec!["\"a\""; entries].join(","));
+    assert!(read_all(&mut Decoder::client(), page(256).as_bytes(), 999).is_ok());
+    assert!(read_all(&mut Decoder::client(), page(257).as_bytes(), 999).is_err());
     for first in ["L {}\n", "V {\"version\":2}\n", "GET / HTTP/1.1\n"] {
         let error = read_all(&mut Decoder::server(), first.as_bytes(), 999).unwrap_err();
         assert_eq!(error.to_answer().code, ErrorCode::Version, "{first}");
