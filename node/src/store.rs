@@ -9,12 +9,18 @@ use askaround_core::id::{Contact, PeerId};
 use askaround_core::peer::Change;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
+#[cfg(unix)]
+use crate::content::Catalogue;
+
 /// Serial number to key, in the order in which the keys came.
 const CONTENTS: TableDefinition<'_, u64, &str> = TableDefinition::new("contents");
 /// Key to `id ip port`.
 const ORIGINATORS: TableDefinition<'_, &str, &str> = TableDefinition::new("originators");
 /// `id` and `token`.
 const IDENTITY: TableDefinition<'_, &str, &str> = TableDefinition::new("identity");
+
+/// The memory in which the database keeps what it has read; its own default is a gigabyte.
+pub(crate) const CACHE: usize = 4 << 20;
 
 /// The state of one live peer, in a folder that no other peer uses at the same time.
 #[derive(Debug, Clone)]
@@ -48,7 +54,7 @@ impl Store {
         let path = folder.join("state.redb");
         let unusable = |text: String| StoreError::Unusable { path: path.clone(), text };
         std::fs::create_dir_all(folder).map_err(|e| unusable(e.to_string()))?;
-        let database = match Database::create(&path) {
+        let database = match Database::builder().set_cache_size(CACHE).create(&path) {
             Ok(database) => database,
             Err(redb::DatabaseError::DatabaseAlreadyOpen) => {
                 return Err(StoreError::InUse(folder.to_owned()));
@@ -63,6 +69,16 @@ impl Store {
             Ok(())
         })?;
         Ok(store)
+    }
+
+    /// The catalogue of this peer's content.
+    ///
+    /// # Errors
+    /// If the disk says no.
+    #[cfg(unix)]
+    pub fn catalogue(&self) -> Result<Catalogue, StoreError> {
+        let folder = self.path.parent().unwrap_or(Path::new(""));
+        Catalogue::in_database(Arc::clone(&self.database), folder)
     }
 
     /// Everything kept, as the changes that lead to it.

@@ -58,12 +58,30 @@ pub enum HashError {
 /// # Errors
 /// If the file cannot be read, is changed meanwhile, or `cancel` becomes true.
 pub fn hash_file(file: &File, progress: &dyn Fn(u64), cancel: &AtomicBool) -> Result<Hashed, HashError> {
+    hash_on(cores(), file, progress, cancel)
+}
+
+/// The same on the calling thread alone, for whoever hashes many files at once.
+pub(super) fn hash_file_alone(
+    file: &File,
+    progress: &dyn Fn(u64),
+    cancel: &AtomicBool,
+) -> Result<Hashed, HashError> {
+    hash_on(0, file, progress, cancel)
+}
+
+fn hash_on(
+    threads: usize,
+    file: &File,
+    progress: &dyn Fn(u64),
+    cancel: &AtomicBool,
+) -> Result<Hashed, HashError> {
     let before = Stamp::of(file)?;
     let geometry = Geometry::new(before.length)?;
     let mut hasher = md5::Hasher::new();
     let mut done = 0;
     let pieces: Vec<_> = geometry.pieces().collect();
-    let hashes = hash_pieces(file, &geometry, &pieces, cancel, &mut |_, bytes| {
+    let hashes = hash_pieces(threads, file, &geometry, &pieces, cancel, &mut |_, bytes| {
         hasher.update(bytes);
         done += bytes.len() as u64;
         progress(done);
@@ -96,7 +114,7 @@ pub(super) fn check_pieces(
         }
     }
     let mut done = 0;
-    let hashes = hash_pieces(file, &geometry, &whole, cancel, &mut |_, bytes| {
+    let hashes = hash_pieces(cores(), file, &geometry, &whole, cancel, &mut |_, bytes| {
         done += bytes.len() as u64;
         progress(done);
     })?;
@@ -112,9 +130,14 @@ type Chaining = [u8; HASH_LEN];
 /// A piece that was read and hashed: its place in the list of pieces, its hash, its bytes.
 type Done = (u32, io::Result<Chaining>, Vec<u8>);
 
-/// Reads and hashes `pieces` on all cores, and hands each, in their order, to `each` on the
-/// calling thread.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Reads and hashes `pieces` on so many threads, or on none but this, and hands each, in their
+/// order, to `each` on the calling thread.
 fn hash_pieces(
+    threads: usize,
     file: &File,
     geometry: &Geometry,
     pieces: &[PieceIndex],
@@ -126,18 +149,20 @@ fn hash_pieces(
         file.read_exact_at(buffer, geometry.range(piece).start)?;
         Ok(piece_hash(geometry, piece, buffer))
     };
-    if pieces.len() as u64 * geometry.piece_size() <= SMALL {
+    if threads == 0 || pieces.len() as u64 * geometry.piece_size() <= SMALL {
         let mut buffer = Vec::new();
         return pieces
             .iter()
             .map(|&piece| {
+                if cancel.load(Ordering::Relaxed) {
+                    return Err(HashError::Cancelled);
+                }
                 let hash = read(piece, &mut buffer).map_err(changed)?;
                 each(piece, &buffer);
                 Ok(hash)
             })
             .collect();
     }
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let buffers = (READ_AHEAD / geometry.piece_size()).clamp(2, MAX_BUFFERS) as usize;
     let (give_back, free) = mpsc::sync_channel::<Vec<u8>>(buffers);
     for _ in 0..buffers {
@@ -163,7 +188,7 @@ fn hash_pieces(
     std::thread::scope(|scope| {
         // The calling thread has work of its own, but not enough to fill a core when only BLAKE3
         // is wanted: the system's scheduler shares the cores out.
-        for _ in 0..cores.min(buffers) {
+        for _ in 0..threads.min(buffers) {
             let give = give.clone();
             let work = &work;
             scope.spawn(move || work(give));

@@ -6,9 +6,12 @@
 //! | [`md5`] | [`Md5`], the other name of a content |
 //! | [`part`] | a file while it is fetched, and its journal: what survives a crash |
 //! | [`file`](mod@file) | [`ContentFile`]: what a server needs to send pieces |
+//! | [`catalogue`] | [`Catalogue`]: which content is here, and in which file |
+//! | [`collection`] | the list of a folder's files, itself content |
 //! | [`place`] | a name in an open folder: where files are made and renamed, and how nothing from a peer leaves its folder |
 //! | [`path`] | [`RelativePath`]: the path of a file below a folder, which may come from a stranger |
 //! | [`disk`] | what a disk can say no to, with the path |
+//! | `walk` | the files below a folder |
 //! | `boot` | which run of the machine this is |
 //!
 //! Everything here blocks: call it from a thread that may (`spawn_blocking`). Nothing here knows
@@ -19,6 +22,8 @@
 //! note the boot, so that a fast transfer need not sync and nothing false is believed afterwards.
 
 mod boot;
+pub mod catalogue;
+pub mod collection;
 pub mod disk;
 pub mod file;
 pub mod hash;
@@ -26,12 +31,24 @@ pub mod md5;
 pub mod part;
 pub mod path;
 pub mod place;
+mod walk;
 
 pub use boot::BootId;
+pub use catalogue::{
+    AddedFolder, Addition, Catalogue, CatalogueError, Condition, Entry, How, Kept, Verified,
+};
+pub use collection::{Collection, CollectionError, ListedFile};
 pub use disk::{DiskError, Fault};
 pub use file::ContentFile;
 pub use hash::{HashError, Hashed, InOrderHash, hash_file};
 pub use md5::Md5;
 pub use part::{Found, Part, PartError, PartOptions, Wanted};
 pub use path::{InvalidPath, RelativePath};
-pub use place::{Folder, Place};
+pub use place::{Folder, Place, There};
+pub use walk::{Skipped, WhySkipped};
+
+/// A folder in memory where the system has one: tests sync often, and need not wait for a disk.
+#[cfg(test)]
+fn folder_in_memory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a folder")
+}

@@ -19,6 +19,7 @@ use askaround_core::Key;
 use askaround_core::pieces::{Manifest, PieceIndex, PieceSet};
 
 use self::journal::{Journal, Replay, Setting};
+pub(super) use self::prepare::is_unfinished;
 use self::prepare::{JOURNAL, begin_journal, data_place, lock, refuse_if_taken, set_room_aside};
 use super::boot::BootId;
 use super::disk::DiskError;

@@ -12,6 +12,11 @@ use crate::content::place::{Place, There};
 pub(super) const PART: &str = ".askaround-part";
 pub(super) const JOURNAL: &str = ".askaround-journal";
 
+/// Whether a file name is one that a fetch under way uses.
+pub(in crate::content) fn is_unfinished(name: &str) -> bool {
+    name.starts_with('.') && (name.ends_with(PART) || name.ends_with(JOURNAL))
+}
+
 /// The file that the bytes go into.
 pub(super) fn data_place(place: &Place, options: PartOptions) -> Place {
     if options.in_place { place.clone() } else { place.beside(PART) }
@@ -73,16 +78,16 @@ pub(super) fn set_room_aside(
         return Ok(());
     }
     if !options.sparse {
+        // Asked first: a file system may fill itself up before it says that there is no room.
+        if free(file).is_some_and(|free| free < size) {
+            return Err(full(data, file, size));
+        }
         let reserve = || rustix::fs::fallocate(file, FallocateFlags::empty(), 0, size);
         match rustix::io::retry_on_intr(reserve) {
             Ok(()) => return Ok(()),
             Err(Errno::NOSPC | Errno::DQUOT) => return Err(full(data, file, size)),
-            // This file system cannot: compare with what is free instead.
-            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
-                if free(file).is_some_and(|free| free < size) {
-                    return Err(full(data, file, size));
-                }
-            }
+            // This file system cannot.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {}
             Err(error) => return Err(data.error(error)),
         }
     }

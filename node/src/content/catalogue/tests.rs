@@ -1,0 +1,305 @@
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+use super::*;
+use crate::content::part::{Part, PartOptions, Wanted};
+use crate::content::walk::WhySkipped;
+use crate::store::Store;
+
+/// A folder for the peer, and one of the user's.
+struct Fixture {
+    home: tempfile::TempDir,
+    user: tempfile::TempDir,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        Self { home: crate::content::folder_in_memory(), user: tempfile::tempdir().unwrap() }
+    }
+
+    fn catalogue(&self) -> Catalogue {
+        Store::open(self.home.path()).unwrap().catalogue().unwrap()
+    }
+
+    fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.user.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    /// What is in the folder for copies.
+    fn copies(&self) -> Vec<String> {
+        let copies = self.home.path().join("files");
+        let (found, _) = crate::content::walk::walk(&copies, &GO).unwrap();
+        found.into_iter().map(|file| file.relative.to_string()).collect()
+    }
+}
+
+static GO: AtomicBool = AtomicBool::new(false);
+
+fn content(size: usize) -> Vec<u8> {
+    (0..size).map(|i| (i * 31 % 251) as u8).collect()
+}
+
+fn add(catalogue: &Catalogue, path: &Path, how: How) -> Entry {
+    catalogue.add(path, how, &|_| (), &GO).unwrap()
+}
+
+fn verify(catalogue: &Catalogue, entry: &Entry) -> Verified {
+    catalogue.verify(&entry.root.key(), &|_| (), &GO).unwrap()
+}
+
+fn served(catalogue: &Catalogue, root: &Root) -> Vec<u8> {
+    let file = catalogue.open(root).unwrap();
+    assert!(file.is_whole() && file.unchanged());
+    let mut bytes = vec![0; file.geometry().size() as usize];
+    file.read_at(0, &mut bytes).unwrap();
+    bytes
+}
+
+/// As if the machine had been started anew since.
+fn reboot(catalogue: &Catalogue, entry: &Entry) {
+    let entry = Entry { boot: Some(BootId::from_number(1)), ..entry.clone() };
+    catalogue.change(|write| tables::put(write, &entry)).unwrap();
+}
+
+#[test]
+fn either_key_finds_what_was_added_also_after_a_restart() {
+    let fixture = Fixture::new();
+    for size in [0, 1, 65_536, 300_000] {
+        let path = fixture.file(&format!("ü {size}"), &content(size));
+        let entry = add(&fixture.catalogue(), &path, How::Reference);
+        let catalogue = fixture.catalogue();
+        assert_eq!(catalogue.get(&entry.root.key()).unwrap(), Some(entry.clone()));
+        assert_eq!(catalogue.get(&entry.md5.unwrap().key()).unwrap(), Some(entry.clone()));
+        assert_eq!(served(&catalogue, &entry.root), content(size));
+        assert!(verify(&catalogue, &entry).is_good());
+    }
+    let catalogue = fixture.catalogue();
+    assert_eq!(catalogue.list().unwrap().len(), 4);
+    assert_eq!(catalogue.get(&Key::new("2a").unwrap()).unwrap(), None);
+    let entry = &catalogue.list().unwrap()[3];
+    assert_eq!(catalogue.remove(&entry.md5.unwrap().key()).unwrap(), std::slice::from_ref(entry));
+    assert_eq!(catalogue.get(&entry.root.key()).unwrap(), None);
+    assert_eq!(catalogue.get(&entry.md5.unwrap().key()).unwrap(), None);
+    assert!(entry.path.exists(), "the user's file stays");
+}
+
+#[test]
+fn two_peers_on_one_folder_are_refused() {
+    let fixture = Fixture::new();
+    let _first = fixture.catalogue();
+    assert!(matches!(Store::open(fixture.home.path()), Err(StoreError::InUse(_))));
+}
+
+#[test]
+fn a_changed_file_is_not_served_as_what_it_was() {
+    let fixture = Fixture::new();
+    let catalogue = Catalogue::temporary().unwrap();
+    let path = fixture.file("a", &content(300_000));
+    let entry = add(&catalogue, &path, How::Reference);
+    let open = catalogue.open(&entry.root).unwrap();
+    let refused = |expected: Condition| {
+        let entry = catalogue.get(&entry.root.key()).unwrap().unwrap();
+        assert_eq!(catalogue.condition(&entry), expected);
+        catalogue.open(&entry.root).unwrap_err()
+    };
+    let mut spoilt = content(300_000);
+    spoilt[70_000] ^= 1;
+    std::fs::write(&path, &spoilt).unwrap();
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(9);
+    File::open(&path).unwrap().set_modified(later).unwrap();
+    assert!(!open.unchanged(), "also one that is open already");
+    assert!(matches!(refused(Condition::Changed), CatalogueError::Changed(_)));
+    let verified = verify(&catalogue, &entry);
+    assert_eq!(verified.bad.iter().collect::<Vec<_>>(), [1]);
+    assert_eq!(verified.good_pieces().missing().collect::<Vec<_>>(), [1]);
+
+    std::fs::write(&path, [content(300_000), vec![1]].concat()).unwrap();
+    let verified = verify(&catalogue, &entry);
+    assert!(verified.bad.is_empty() && verified.too_long && !verified.is_good());
+    assert!(matches!(refused(Condition::Changed), CatalogueError::Changed(_)));
+
+    std::fs::write(&path, content(300_000)).unwrap();
+    assert!(verify(&catalogue, &entry).is_good());
+    assert_eq!(served(&catalogue, &entry.root), content(300_000), "it is what it was again");
+
+    std::fs::remove_file(&path).unwrap();
+    let error = refused(Condition::Missing);
+    assert!(matches!(error, CatalogueError::Disk(DiskError { fault: Fault::Missing, .. })), "{error}");
+    assert!(catalogue.verify(&entry.root.key(), &|_| (), &GO).is_err());
+}
+
+#[test]
+fn what_was_not_surely_on_disk_is_verified_after_a_power_loss() {
+    let fixture = Fixture::new();
+    let catalogue = fixture.catalogue();
+    let entry = add(&catalogue, &fixture.file("a", &content(300_000)), How::Reference);
+    reboot(&catalogue, &entry);
+    assert!(matches!(catalogue.open(&entry.root), Err(CatalogueError::Unchecked(_))));
+    assert!(verify(&catalogue, &entry).is_good());
+    assert_eq!(served(&catalogue, &entry.root), content(300_000));
+    let entry = catalogue.get(&entry.root.key()).unwrap().unwrap();
+    assert!(entry.synced, "read in this run, written in an earlier one");
+
+    let entry = add(&catalogue, &fixture.file("b", &content(9)), How::Reference);
+    assert!(!entry.synced);
+    catalogue.sync(&entry.root).unwrap();
+    let entry = catalogue.get(&entry.root.key()).unwrap().unwrap();
+    reboot(&catalogue, &entry);
+    assert_eq!(served(&catalogue, &entry.root), content(9));
+}
+
+#[test]
+fn what_cannot_be_added() {
+    let fixture = Fixture::new();
+    let catalogue = Catalogue::temporary().unwrap();
+    let fault = |path: &Path| match catalogue.add(path, How::Reference, &|_| (), &GO) {
+        Err(CatalogueError::Disk(error)) => error.fault,
+        other => panic!("{other:?}"),
+    };
+    assert!(matches!(fault(&fixture.user.path().join("no")), Fault::Missing));
+    assert!(matches!(fault(fixture.user.path()), Fault::IsFolder));
+    assert!(matches!(fault(Path::new("/dev/null")), Fault::NotFile));
+    let path = fixture.file("a", b"a");
+    let copied = catalogue.add(&path, How::Copy, &|_| (), &GO);
+    assert!(matches!(copied, Err(CatalogueError::NoHome)), "{copied:?}");
+    let stop = AtomicBool::new(true);
+    assert!(catalogue.add(&path, How::Reference, &|_| (), &stop).unwrap_err().is_cancelled());
+    assert!(catalogue.list().unwrap().is_empty());
+}
+
+#[test]
+fn a_copy_outlives_the_original_and_goes_with_its_entry() {
+    let fixture = Fixture::new();
+    let catalogue = fixture.catalogue();
+    let path = fixture.file("a", &content(70_000));
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let entry = add(&catalogue, &path, How::Copy);
+    assert!(entry.executable);
+    assert_eq!(add(&catalogue, &path, How::Copy).path, entry.path, "one copy of one content");
+    assert_eq!(add(&catalogue, &path, How::Reference).path, entry.path);
+    std::fs::write(&path, "another").unwrap();
+    let other = add(&catalogue, &path, How::Copy);
+    assert_eq!(fixture.copies(), ["a", "a.2"]);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(served(&catalogue, &entry.root), content(70_000));
+    assert_eq!(served(&catalogue, &other.root), b"another");
+    catalogue.remove(&entry.root.key()).unwrap();
+    assert_eq!(fixture.copies(), ["a.2"]);
+}
+
+#[test]
+fn a_sparse_file_is_copied_with_its_holes() {
+    use std::os::unix::fs::MetadataExt as _;
+    let fixture = Fixture::new();
+    let path = fixture.file("a", b"begin");
+    let file = File::options().write(true).open(&path).unwrap();
+    file.set_len(8 << 20).unwrap();
+    file.write_all_at(b"middle", 4 << 20).unwrap();
+    let entry = add(&fixture.catalogue(), &path, How::Copy);
+    assert!(entry.sparse);
+    let data = std::fs::metadata(&entry.path).unwrap();
+    assert!(data.blocks() * 512 < 1 << 20, "{} blocks", data.blocks());
+    assert_eq!(std::fs::read(&entry.path).unwrap(), std::fs::read(&path).unwrap());
+}
+
+#[test]
+fn a_folder_is_one_content_and_many() {
+    let fixture = Fixture::new();
+    let catalogue = fixture.catalogue();
+    for (name, size) in [("d/b", 300_000), ("d/x/é", 7), ("d/same", 7), ("d/empty", 0)] {
+        fixture.file(name, &content(size));
+    }
+    fixture.file("d/.a.askaround-part", b"half");
+    symlink("b", fixture.user.path().join("d/link")).unwrap();
+    let alone = add(&catalogue, &fixture.user.path().join("d/b"), How::Reference);
+    let told = std::cell::Cell::new((0, 0));
+    let progress = |done, total| told.set((done, total));
+    let folder = fixture.user.path().join("d");
+    let added = catalogue.add_folder(&folder, How::Reference, &progress, &GO).unwrap();
+    assert_eq!(told.get(), (300_014, 300_014));
+    let names: Vec<_> = added.collection.files().iter().map(|file| file.path.as_str()).collect();
+    assert_eq!(names, ["b", "empty", "same", "x/é"]);
+    let why: Vec<_> = added.skipped.iter().map(|skipped| skipped.why).collect();
+    assert_eq!(why, [WhySkipped::Unfinished, WhySkipped::Link]);
+    assert_eq!(served(&catalogue, &added.entry.root), added.collection.to_bytes());
+    assert!(verify(&catalogue, &added.entry).is_good());
+    for file in added.collection.files() {
+        assert_eq!(served(&catalogue, &file.root), content(file.size as usize));
+    }
+    let removed = catalogue.remove(&added.entry.root.key()).unwrap();
+    assert_eq!(removed.len(), 3, "the list and two contents that were there for it only");
+    assert_eq!(catalogue.list().unwrap().len(), 1);
+    assert_eq!(served(&catalogue, &alone.root), content(300_000));
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 6, "the user's files stay");
+}
+
+#[test]
+fn a_copied_folder_comes_and_goes_as_a_whole() {
+    let fixture = Fixture::new();
+    let catalogue = fixture.catalogue();
+    for (name, size) in [("d/b", 9), ("d/x/same", 7), ("d/same", 7)] {
+        fixture.file(name, &content(size));
+    }
+    let folder = fixture.user.path().join("d");
+    let add = || catalogue.add_folder(&folder, How::Copy, &|_, _| (), &GO).unwrap();
+    let (first, second) = (add(), add());
+    assert_eq!(first.entry, second.entry);
+    assert_eq!(fixture.copies(), ["d/b", "d/same", "d/x/same"]);
+    fixture.file("d/new", &content(8));
+    let larger = add();
+    assert_eq!(fixture.copies().len(), 7);
+    catalogue.remove(&larger.entry.root.key()).unwrap();
+    assert_eq!(fixture.copies(), ["d/b", "d/same", "d/x/same"]);
+    assert_eq!(served(&catalogue, &first.collection.files()[0].root), content(9));
+    catalogue.remove(&first.entry.root.key()).unwrap();
+    assert!(fixture.copies().is_empty());
+    assert_eq!(catalogue.list().unwrap(), []);
+}
+
+#[test]
+fn what_was_fetched_is_added_with_what_is_known_of_it() {
+    let fixture = Fixture::new();
+    let (bytes, catalogue) = (content(70_000), Catalogue::temporary().unwrap());
+    let original = add(&catalogue, &fixture.file("original", &bytes), How::Reference);
+    let manifest = Arc::new(catalogue.manifest(&original).unwrap());
+    let place = Place::new(&fixture.user.path().join("fetched")).unwrap();
+    let options = PartOptions { executable: true, ..PartOptions::default() };
+    let part = Part::create(place, Wanted { manifest, md5: original.md5 }, options).unwrap();
+    for piece in part.wanted().manifest.geometry().pieces() {
+        let range = part.wanted().manifest.geometry().range(piece);
+        part.write_piece(piece, &bytes[range.start as usize..range.end as usize]).unwrap();
+    }
+    part.finish().unwrap();
+    let theirs = Catalogue::temporary().unwrap();
+    let entry = theirs.add_fetched(&part, None).unwrap();
+    assert_eq!((entry.kept, entry.executable, entry.md5), (Kept::Fetched, true, original.md5));
+    assert_eq!(served(&theirs, &entry.root), bytes);
+}
+
+#[test]
+fn the_catalogue_can_be_built_anew_from_the_copies() {
+    let fixture = Fixture::new();
+    let entry = add(&fixture.catalogue(), &fixture.file("a", &content(70_000)), How::Copy);
+    std::fs::remove_file(fixture.home.path().join("state.redb")).unwrap();
+    let catalogue = fixture.catalogue();
+    assert_eq!(catalogue.get(&entry.root.key()).unwrap(), None);
+    assert_eq!(catalogue.rebuild(&|_| (), &GO).unwrap(), 1);
+    assert_eq!(catalogue.get(&entry.root.key()).unwrap(), Some(entry));
+    assert_eq!(catalogue.rebuild(&|_| (), &GO).unwrap(), 0, "what is known is not read again");
+}
+
+#[test]
+fn damaged_piece_hashes_are_noticed() {
+    let fixture = Fixture::new();
+    let catalogue = Catalogue::temporary().unwrap();
+    let entry = add(&catalogue, &fixture.file("a", &content(300_000)), How::Reference);
+    let root = *entry.root.as_bytes();
+    let spoil = |write: &redb::WriteTransaction| {
+        write.open_table(tables::MANIFESTS)?.insert(root, [0; 160].as_slice())?;
+        Ok(())
+    };
+    catalogue.change(spoil).unwrap();
+    assert!(matches!(catalogue.open(&entry.root), Err(CatalogueError::Damaged(_))));
+}

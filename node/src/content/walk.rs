@@ -1,0 +1,96 @@
+//! The files below a folder, as a collection lists them. Links are not followed: they could lead
+//! anywhere, and in circles.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::catalogue::CatalogueError;
+use super::collection::{CollectionError, MAX_FILES};
+use super::disk::DiskError;
+use super::hash::HashError;
+use super::part::is_unfinished;
+use super::path::RelativePath;
+
+/// A file below a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FoundFile {
+    pub(super) relative: RelativePath,
+    pub(super) path: PathBuf,
+    pub(super) size: u64,
+}
+
+/// Something that is not in a collection although it lies in the folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// What.
+    pub path: PathBuf,
+    /// Why.
+    pub why: WhySkipped,
+}
+
+/// Why something is not in a collection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhySkipped {
+    /// A symbolic link.
+    Link,
+    /// A device, a socket, a pipe.
+    Special,
+    /// A name that is no text, or too long a path: it would not be the same on every machine.
+    Name,
+    /// A fetch under way, or its journal.
+    Unfinished,
+}
+
+impl fmt::Display for Skipped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let why = match self.why {
+            WhySkipped::Link => "a symbolic link",
+            WhySkipped::Special => "neither a file nor a folder",
+            WhySkipped::Name => "its path is not UTF-8, or too long",
+            WhySkipped::Unfinished => "a fetch under way",
+        };
+        write!(f, "{}: left out: {why}", self.path.display())
+    }
+}
+
+/// All files below `folder`, by path, and what is left out.
+pub(super) fn walk(
+    folder: &Path,
+    cancel: &AtomicBool,
+) -> Result<(Vec<FoundFile>, Vec<Skipped>), CatalogueError> {
+    let (mut found, mut skipped) = (Vec::new(), Vec::new());
+    let mut ahead = vec![folder.to_owned()];
+    while let Some(next) = ahead.pop() {
+        if cancel.load(Ordering::Relaxed) {
+            return Err(CatalogueError::Hash { path: next, error: HashError::Cancelled });
+        }
+        for item in std::fs::read_dir(&next).map_err(DiskError::at(&next))? {
+            let path = item.map_err(DiskError::at(&next))?.path();
+            let data = std::fs::symlink_metadata(&path).map_err(DiskError::at(&path))?;
+            let below = path.strip_prefix(folder).ok().and_then(Path::to_str);
+            let relative = below.and_then(|below| RelativePath::new(below).ok());
+            let why = match relative {
+                _ if data.is_symlink() => WhySkipped::Link,
+                None => WhySkipped::Name,
+                Some(_) if data.is_dir() => {
+                    ahead.push(path);
+                    continue;
+                }
+                Some(_) if !data.is_file() => WhySkipped::Special,
+                Some(relative) if is_unfinished(relative.split().1) => WhySkipped::Unfinished,
+                Some(relative) => {
+                    found.push(FoundFile { relative, path, size: data.len() });
+                    if found.len() > MAX_FILES {
+                        return Err(CollectionError::TooManyFiles.into());
+                    }
+                    continue;
+                }
+            };
+            skipped.push(Skipped { path, why });
+        }
+    }
+    found.sort_by(|a, b| a.relative.cmp(&b.relative));
+    skipped.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok((found, skipped))
+}
