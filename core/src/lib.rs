@@ -9,6 +9,7 @@
 //! | [`content`], [`originators`] | what a peer holds; whom it got what from |
 //! | [`search`] | [`search::Search`], how a key is found |
 //! | [`pieces`] | how content is cut, and how a piece from a stranger is checked |
+//! | [`upload`] | whose turn it is to be sent something, and which piece |
 //! | [`script`], [`log`] | what a lab's peer does when; what its log says |
 //! | [`peer`] | [`peer::Peer`], which composes the four |
 //!
@@ -42,6 +43,7 @@ pub mod script;
 pub mod search;
 pub mod time;
 pub mod tracker;
+pub mod upload;
 pub mod wire;
 
 pub use id::{Contact, PeerId};

@@ -1,0 +1,305 @@
+//! [`Upload`]: whose turn it is to be sent something, and which piece.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::pieces::{PieceSet, Root};
+use crate::tracker::ConnectionId;
+
+/// How a peer sends content.
+#[derive(Debug, Clone)]
+pub struct UploadConfig {
+    /// How many connections are sent something at the same time. Few, so that pieces are
+    /// finished, and passed on, one after the other rather than all at the end.
+    pub slots: usize,
+    /// Where the first round through a content begins. Holders that begin at different places do
+    /// not all send the same pieces first.
+    pub seed: u64,
+}
+
+impl Default for UploadConfig {
+    fn default() -> Self {
+        Self { slots: 4, seed: 0 }
+    }
+}
+
+/// What a connection wants next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Want {
+    /// Of which content, or collection of files.
+    pub content: Root,
+    /// How many pieces that has.
+    pub count: u32,
+    /// Whether all of them are here.
+    pub complete: bool,
+    /// Which piece, if it is a whole one.
+    pub piece: Option<u32>,
+    /// Whether another piece is as welcome (PROTOCOL.md §7.5).
+    pub any: bool,
+}
+
+/// What happens to an [`Upload`].
+#[derive(Debug, Clone)]
+pub enum UploadInput {
+    /// The next request of a connection is due. One at a time: the next comes after
+    /// [`UploadInput::Sent`].
+    Wants(ConnectionId, Want),
+    /// The next request of a connection was cancelled.
+    Unwanted(ConnectionId),
+    /// Whoever is at the other end has these pieces of this content already.
+    Knows {
+        /// Which connection.
+        connection: ConnectionId,
+        /// Of what.
+        content: Root,
+        /// How many pieces that has.
+        count: u32,
+        /// Which.
+        pieces: Vec<u32>,
+    },
+    /// What was granted has been sent.
+    Sent(ConnectionId),
+    /// The connection takes nothing for the moment: its slot is lent to another.
+    Stalled(ConnectionId),
+    /// The connection is gone.
+    Gone(ConnectionId),
+}
+
+/// It is the turn of this connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grant {
+    /// Which.
+    pub connection: ConnectionId,
+    /// The piece to send: the one that it wanted, or another.
+    pub piece: Option<u32>,
+}
+
+/// Decides for all connections of a peer (PROTOCOL.md §7.5). It has no timers: after each
+/// [`Upload::handle`], take the grants from [`Upload::poll_output`].
+///
+/// Connections take turns, one request each. A holder sends no piece of a content twice while
+/// there are pieces that it has not sent once, as far as those who ask leave it the choice: so
+/// the uplink of a lone holder is spent on what only it can give.
+#[derive(Debug, Default)]
+pub struct Upload {
+    config: UploadConfig,
+    waiting: VecDeque<(ConnectionId, Want)>,
+    sending: BTreeMap<ConnectionId, Sending>,
+    rounds: BTreeMap<Root, Round>,
+    /// What the other end of a connection has, of the content that it asked for last.
+    known: BTreeMap<ConnectionId, (Root, PieceSet)>,
+    outputs: VecDeque<Grant>,
+}
+
+#[derive(Debug)]
+struct Sending {
+    content: Root,
+    piece: Option<u32>,
+    stalled: bool,
+}
+
+/// The first round through a content: each piece once. Kept while somebody is being served.
+#[derive(Debug)]
+struct Round {
+    unsent: PieceSet,
+    served: BTreeSet<ConnectionId>,
+}
+
+impl Upload {
+    /// Nobody is served yet.
+    pub fn new(config: UploadConfig) -> Self {
+        Self { config, ..Self::default() }
+    }
+
+    /// Takes one input. Poll the grants afterwards.
+    pub fn handle(&mut self, input: UploadInput) {
+        match input {
+            UploadInput::Wants(connection, want) => {
+                debug_assert!(!self.sending.contains_key(&connection), "one request at a time");
+                self.waiting.push_back((connection, want));
+            }
+            UploadInput::Unwanted(connection) => self.waiting.retain(|(c, _)| *c != connection),
+            UploadInput::Knows { connection, content, count, pieces } => {
+                let known = self.known_to(connection, content, count);
+                for piece in pieces {
+                    known.insert(piece);
+                }
+            }
+            UploadInput::Sent(connection) => {
+                self.sending.remove(&connection);
+            }
+            UploadInput::Stalled(connection) => {
+                if let Some(sending) = self.sending.get_mut(&connection) {
+                    sending.stalled = true;
+                }
+            }
+            UploadInput::Gone(connection) => self.gone(connection),
+        }
+        self.grant();
+    }
+
+    /// The next grant.
+    pub fn poll_output(&mut self) -> Option<Grant> {
+        self.outputs.pop_front()
+    }
+
+    fn grant(&mut self) {
+        while self.sending.values().filter(|s| !s.stalled).count() < self.config.slots.max(1)
+            && let Some((connection, want)) = self.waiting.pop_front()
+        {
+            let piece = self.choose(connection, &want);
+            self.sending.insert(connection, Sending { content: want.content, piece, stalled: false });
+            self.outputs.push_back(Grant { connection, piece });
+        }
+    }
+
+    fn choose(&mut self, connection: ConnectionId, want: &Want) -> Option<u32> {
+        let wanted = want.piece.filter(|_| want.complete)?;
+        let round = self
+            .rounds
+            .entry(want.content)
+            .or_insert_with(|| Round { unsent: PieceSet::full(want.count), served: BTreeSet::new() });
+        round.served.insert(connection);
+        let mut piece = wanted;
+        if want.any && !round.unsent.contains(wanted) && !round.unsent.is_empty() {
+            let nothing = PieceSet::empty(want.count);
+            let known = self.known.get(&connection).filter(|(content, _)| *content == want.content);
+            let known = known.map_or(&nothing, |(_, known)| known);
+            let start = (self.config.seed % u64::from(want.count.max(1))) as u32;
+            let mut unsent = round.unsent.without(known, &nothing);
+            let first = unsent.next();
+            piece = first
+                .filter(|p| *p >= start)
+                .or_else(|| unsent.find(|p| *p >= start))
+                .or(first)
+                .unwrap_or(wanted);
+        }
+        round.unsent.remove(piece);
+        self.known_to(connection, want.content, want.count).insert(piece);
+        Some(piece)
+    }
+
+    fn known_to(&mut self, connection: ConnectionId, content: Root, count: u32) -> &mut PieceSet {
+        let fresh = || (content, PieceSet::empty(count));
+        let known = self.known.entry(connection).or_insert_with(fresh);
+        if known.0 != content || known.1.count() != count {
+            *known = fresh();
+        }
+        &mut known.1
+    }
+
+    fn gone(&mut self, connection: ConnectionId) {
+        self.waiting.retain(|(c, _)| *c != connection);
+        self.known.remove(&connection);
+        if let Some(Sending { content, piece: Some(piece), .. }) = self.sending.remove(&connection)
+            && let Some(round) = self.rounds.get_mut(&content)
+        {
+            // It may not have arrived.
+            round.unsent.insert(piece);
+        }
+        self.rounds.retain(|_, round| {
+            round.served.remove(&connection);
+            !round.served.is_empty()
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONTENT: Root = Root::new([7; 32]);
+
+    fn want(piece: u32, any: bool) -> Want {
+        Want { content: CONTENT, count: 4, complete: true, piece: Some(piece), any }
+    }
+
+    fn grants(upload: &mut Upload) -> Vec<(ConnectionId, Option<u32>)> {
+        std::iter::from_fn(|| upload.poll_output()).map(|g| (g.connection, g.piece)).collect()
+    }
+
+    /// Has each connection want a piece and be sent it at once.
+    fn sent(upload: &mut Upload, wants: &[(ConnectionId, u32, bool)]) -> Vec<u32> {
+        wants
+            .iter()
+            .map(|(connection, piece, any)| {
+                upload.handle(UploadInput::Wants(*connection, want(*piece, *any)));
+                let granted = grants(upload);
+                upload.handle(UploadInput::Sent(*connection));
+                assert_eq!((granted.len(), granted[0].0), (1, *connection));
+                granted[0].1.unwrap()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_holder_sends_each_piece_once_before_it_sends_one_twice() {
+        let mut upload = Upload::default();
+        let round = [(1, 2, true), (2, 2, true), (3, 2, true), (4, 0, true)];
+        let mut pieces = sent(&mut upload, &round);
+        assert_eq!(pieces[0], 2, "what was wanted, as long as it was not sent");
+        pieces.sort_unstable();
+        assert_eq!(pieces, [0, 1, 2, 3]);
+        assert_eq!(sent(&mut upload, &[(1, 3, true), (2, 3, true)]), [3, 3], "then as wanted");
+    }
+
+    #[test]
+    fn who_does_not_leave_the_choice_gets_what_it_wants() {
+        let mut upload = Upload::default();
+        assert_eq!(sent(&mut upload, &[(1, 2, false), (2, 2, false)]), [2, 2]);
+    }
+
+    #[test]
+    fn nobody_is_sent_what_it_is_known_to_have() {
+        let mut upload = Upload::default();
+        let pieces = vec![0, 1];
+        upload.handle(UploadInput::Knows { connection: 2, content: CONTENT, count: 4, pieces });
+        assert_eq!(sent(&mut upload, &[(1, 2, true), (2, 2, true), (2, 2, true)]), [2, 3, 2]);
+    }
+
+    #[test]
+    fn what_may_not_have_arrived_counts_as_unsent() {
+        let mut upload = Upload::default();
+        assert_eq!(sent(&mut upload, &[(1, 0, true)]), [0]);
+        upload.handle(UploadInput::Wants(2, want(1, true)));
+        assert_eq!(grants(&mut upload), [(2, Some(1))]);
+        upload.handle(UploadInput::Gone(2));
+        let mut rest = sent(&mut upload, &[(1, 0, true), (1, 0, true), (1, 0, true)]);
+        rest.sort_unstable();
+        assert_eq!(rest, [1, 2, 3]);
+    }
+
+    #[test]
+    fn connections_take_turns_and_who_stalls_lends_its_slot() {
+        let mut upload = Upload::new(UploadConfig { slots: 1, seed: 0 });
+        for connection in 1..=3 {
+            upload.handle(UploadInput::Wants(connection, want(0, false)));
+        }
+        assert_eq!(grants(&mut upload), [(1, Some(0))]);
+        upload.handle(UploadInput::Stalled(1));
+        assert_eq!(grants(&mut upload), [(2, Some(0))]);
+        upload.handle(UploadInput::Sent(1));
+        upload.handle(UploadInput::Wants(1, want(1, false)));
+        assert_eq!(grants(&mut upload), []);
+        upload.handle(UploadInput::Unwanted(3));
+        upload.handle(UploadInput::Sent(2));
+        assert_eq!(grants(&mut upload), [(1, Some(1))]);
+    }
+
+    #[test]
+    fn nothing_is_kept_of_those_who_are_gone() {
+        let mut upload = Upload::default();
+        sent(&mut upload, &[(1, 0, true), (2, 1, true)]);
+        upload.handle(UploadInput::Gone(1));
+        upload.handle(UploadInput::Gone(2));
+        assert!(upload.rounds.is_empty() && upload.known.is_empty() && upload.sending.is_empty());
+    }
+
+    #[test]
+    fn ranges_that_are_no_piece_and_partial_content_are_granted_as_they_are() {
+        let mut upload = Upload::default();
+        let part = Want { piece: None, ..want(0, true) };
+        upload.handle(UploadInput::Wants(1, part));
+        upload.handle(UploadInput::Wants(2, Want { complete: false, ..want(3, true) }));
+        assert_eq!(grants(&mut upload), [(1, None), (2, None)]);
+    }
+}
