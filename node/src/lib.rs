@@ -6,6 +6,7 @@
 //! | [`server`] | accepts connections and serves them, within bounds |
 //! | `dialer` | asks one request of somebody, over kept connections |
 //! | `link` | a lab peer's clocked connection to its tracker |
+//! | [`transfer`] | moves bytes: serves content, and fetches pieces of it |
 //! | [`tracker`], [`peer`] | the nodes: a machine, its timers, its effects |
 //! | [`observe`] | what a node does, for whoever watches |
 //! | [`log_file`] | logs on disk, whole after every timestep |
@@ -32,6 +33,7 @@ pub mod peer;
 pub mod server;
 pub mod store;
 pub mod tracker;
+pub mod transfer;
 
 use std::time::Duration;
 

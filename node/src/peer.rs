@@ -29,6 +29,7 @@ use crate::network::Network;
 use crate::observe::{Observer, Seen};
 use crate::server::{Flow, ServerConfig, Service, serve};
 use crate::store::Store;
+use crate::transfer::serve::{ContentServer, is_about_content};
 use crate::{Epoch, lock};
 
 /// A peer that listens.
@@ -58,6 +59,8 @@ pub struct PeerOptions {
     pub store: Option<Store>,
     /// Who watches.
     pub observer: Observer,
+    /// The content that it serves, if it serves any.
+    pub content: Option<Arc<ContentServer>>,
 }
 
 #[derive(Debug)]
@@ -119,6 +122,7 @@ struct Shared {
     machine: Mutex<Peer>,
     epoch: Epoch,
     observer: Observer,
+    content: Option<Arc<ContentServer>>,
 }
 
 const COMMANDS: usize = 64;
@@ -156,7 +160,9 @@ impl PeerNode {
 
     fn new(listener: TcpListener, machine: Peer, options: PeerOptions) -> Self {
         let observer = options.observer.clone();
-        let shared = Arc::new(Shared { machine: Mutex::new(machine), epoch: Epoch::default(), observer });
+        let content = options.content.clone();
+        let shared =
+            Arc::new(Shared { machine: Mutex::new(machine), epoch: Epoch::default(), observer, content });
         Self { listener, shared, options }
     }
 
@@ -401,6 +407,11 @@ impl<'a> Driver<'a> {
 
 impl Service for Shared {
     fn message(&self, connection: ConnectionId, _from: IpAddr, message: Message, out: &mut Vec<u8>) -> Flow {
+        if let Some(content) = &self.content
+            && is_about_content(&message)
+        {
+            return Flow::Content(content.clone(), message);
+        }
         let mut machine = lock(&self.machine);
         let input = PeerInput::Request { connection, message };
         self.observer.saw(Seen::PeerInput(&input));

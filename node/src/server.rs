@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::complaints::Complaints;
 use crate::network::watch;
+use crate::transfer::serve::{ContentServer, Handed};
 use crate::{Epoch, lock};
 
 /// Limits of a server (PROTOCOL.md §1.8).
@@ -61,6 +62,8 @@ pub(crate) enum Flow {
     Continue,
     /// From now on it is clocked, and also sends what comes from here.
     Clocked(mpsc::Receiver<Push>),
+    /// From now on it may also move content; this message is the first about it.
+    Content(Arc<ContentServer>, Message),
     /// It is closed after what was written.
     Close,
 }
@@ -182,8 +185,26 @@ impl<S: Service> Server<S> {
             pushes: None,
             greeted: false,
             since: Instant::now(),
+            content: None,
         };
-        if let Err(error) = connection.run().await {
+        let mut ended = connection.run().await;
+        if let (Some((content, first)), true) = (connection.content, ended.is_ok()) {
+            let handed = Handed {
+                id,
+                from,
+                stream: connection.stream,
+                decoder: connection.decoder,
+                first,
+                config: &self.config,
+                complaints: &self.complaints,
+                stop: &self.stop,
+                evict: &meta.evict,
+                active: &|| meta.active(self.epoch),
+                service: &|message, out| self.service.message(id, from, message, out),
+            };
+            ended = content.serve(handed).await;
+        }
+        if let Err(error) = ended {
             tracing::debug!(%from, connection = id, %error, "a connection broke");
         }
         lock(&self.connections).remove(&id);
@@ -204,6 +225,8 @@ struct Connection<'a, S> {
     greeted: bool,
     /// When what is waited for began: the line of which a part has come, or the silence.
     since: Instant,
+    /// Where it goes on, once it has asked about content.
+    content: Option<(Arc<ContentServer>, Message)>,
 }
 
 impl<S: Service> Connection<'_, S> {
@@ -218,6 +241,7 @@ impl<S: Service> Connection<'_, S> {
                         Ok(0) => return Ok(()),
                         Ok(_) => match self.answer_all().await? {
                             Answered::Closing => return self.stream.shutdown().await,
+                            Answered::HandedOver => return Ok(()),
                             Answered::Nothing if line_goes_on => {}
                             Answered::Nothing | Answered::Some => self.since = Instant::now(),
                         },
@@ -295,6 +319,11 @@ impl<S: Service> Connection<'_, S> {
                     self.pushes = Some(pushes);
                     self.meta.clocked.store(true, Ordering::Relaxed);
                 }
+                Flow::Content(server, message) => {
+                    self.content = Some((server, message));
+                    self.flush().await?;
+                    return Ok(Answered::HandedOver);
+                }
                 Flow::Close => {
                     self.flush().await?;
                     return Ok(Answered::Closing);
@@ -347,6 +376,8 @@ enum Answered {
     Some,
     /// The connection is to be closed.
     Closing,
+    /// The connection goes on elsewhere.
+    HandedOver,
 }
 
 enum Event {

@@ -1,0 +1,345 @@
+//! [`Answering`]: the half of a connection that answers, in the order of the requests, and tells
+//! news between the answers.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use askaround_core::Key;
+use askaround_core::message::{
+    Answer, Availability, ByteRange, ErrorAnswer, ErrorCode, Interest, MAX_HASHES, Message, RawAnswer,
+};
+use askaround_core::pieces::HASH_LEN;
+use askaround_core::upload::{UploadInput, Want};
+use askaround_core::wire::encode;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+
+use super::send::{Ended, Ran, Run, Unsent};
+use super::serve::{Connection, Get, Next, Waiting};
+use super::shelf::Shelf;
+use crate::content::ContentFile;
+use crate::server::Flow;
+
+/// Answers larger than this are written before the next is made.
+const FLUSH_AT: usize = 64 << 10;
+/// The most bytes that are sent by one call to another thread: what can no longer be stopped.
+const RUN: u64 = 1 << 20;
+/// For so long a whole file is not looked up again for its next piece.
+const REMEMBER: Duration = Duration::from_secs(1);
+
+pub(super) struct Answering<'a> {
+    connection: &'a Connection<'a>,
+    out: Vec<u8>,
+    unsent: Unsent,
+    /// The file that was sent from last.
+    opened: Option<(Key, Arc<ContentFile>, Instant)>,
+    /// What may be sent of what the limit has let through.
+    allowed: u64,
+    sending: Option<JoinHandle<Ran>>,
+}
+
+impl<'a> Answering<'a> {
+    pub(super) fn new(connection: &'a Connection<'a>) -> Self {
+        let unsent = Unsent::new(&connection.stream);
+        Self { connection, out: Vec::new(), unsent, opened: None, allowed: 0, sending: None }
+    }
+
+    /// Answers until the other end has asked everything, or the connection is to be closed.
+    pub(super) async fn run(&mut self) -> io::Result<()> {
+        loop {
+            self.connection.interests.tell(&mut self.out);
+            if self.out.len() > FLUSH_AT {
+                self.flush().await?;
+            }
+            match self.connection.next() {
+                Next::Answer(waiting) => {
+                    if !self.answer(waiting).await? {
+                        return self.flush().await;
+                    }
+                }
+                Next::Wait => {
+                    self.flush().await?;
+                    tokio::select! {
+                        () = self.connection.work.notified() => {}
+                        () = self.connection.interests.wait() => {}
+                    }
+                }
+                Next::End => return self.flush().await,
+            }
+        }
+    }
+
+    /// Waits for what a thread may still be sending.
+    pub(super) async fn join(&mut self) {
+        if let Some(sending) = self.sending.take()
+            && let Err(error) = sending.await
+        {
+            tracing::error!(%error, "sending failed by a bug of ours");
+        }
+        self.connection.server.up.give_back(self.allowed);
+    }
+
+    /// False if the connection is to be closed.
+    async fn answer(&mut self, waiting: Waiting) -> io::Result<bool> {
+        let answered = match waiting {
+            Waiting::Describe(key) => self.describe(key).await?,
+            Waiting::Hashes(key, first) => self.hashes(key, first).await?,
+            Waiting::Interest(interest) => self.interest(interest).await?,
+            Waiting::Get(get) => self.get(get).await?,
+            Waiting::Other(message) => {
+                let flow = (self.connection.service)(message, &mut self.out);
+                return Ok(matches!(flow, Flow::Continue));
+            }
+            Waiting::Bad(error) => Err(error),
+        };
+        let Err(error) = answered else { return Ok(true) };
+        let closes = error.code.closes();
+        encode(&Message::Error(error), &mut self.out);
+        Ok(!closes)
+    }
+
+    async fn describe(&mut self, key: Key) -> io::Result<Result<(), ErrorAnswer>> {
+        let found = self.ask(move |shelf| shelf.describe(&key)).await?;
+        Ok(found.map(|content| encode(&Message::Answer(Answer::Content(content)), &mut self.out)))
+    }
+
+    async fn hashes(&mut self, key: Key, first: u32) -> io::Result<Result<(), ErrorAnswer>> {
+        let found = self.ask(move |shelf| shelf.open(&key)).await?;
+        Ok(found.map(|file| {
+            let hashes = file.manifest().as_bytes();
+            let from = (first as usize).saturating_mul(HASH_LEN).min(hashes.len());
+            let to = hashes.len().min(from + MAX_HASHES as usize * HASH_LEN);
+            let count = u32::try_from((to - from) / HASH_LEN).unwrap_or(MAX_HASHES);
+            self.raw(RawAnswer::Hashes(count), &hashes[from..to]);
+        }))
+    }
+
+    async fn interest(&mut self, interest: Interest) -> io::Result<Result<(), ErrorAnswer>> {
+        let (from, about) = (self.connection.from, interest.clone());
+        let holding = match self.ask(move |shelf| shelf.interest(from, &about)).await? {
+            Ok(holding) => holding,
+            Err(error) => return Ok(Err(error)),
+        };
+        let Some(pieces) = self.connection.interests.add(interest, holding) else {
+            let text = "too many interests on one connection";
+            return Ok(Err(ErrorAnswer::new(ErrorCode::Full, text)));
+        };
+        if pieces.is_full() {
+            self.raw(RawAnswer::Pieces(Availability::All), &[]);
+        } else {
+            let bitmap = pieces.to_bytes();
+            let length = u32::try_from(bitmap.len()).map_err(io::Error::other)?;
+            self.raw(RawAnswer::Pieces(Availability::Bitmap(length)), &bitmap);
+        }
+        Ok(Ok(()))
+    }
+
+    fn raw(&mut self, answer: RawAnswer, bytes: &[u8]) {
+        encode(&Message::Answer(Answer::Raw(answer)), &mut self.out);
+        self.out.extend_from_slice(bytes);
+    }
+
+    async fn get(&mut self, get: Get) -> io::Result<Result<(), ErrorAnswer>> {
+        if get.cancelled {
+            return Ok(Err(cancelled()));
+        }
+        let file = match self.open(&get.range.key).await? {
+            Ok(file) => file,
+            Err(error) => return Ok(Err(error)),
+        };
+        if let Err(error) = check(&file, &get.range) {
+            return Ok(Err(error));
+        }
+        let geometry = file.geometry();
+        let piece = geometry.exactly(get.range.from, get.range.length);
+        let root = file.manifest().root();
+        let want = Want {
+            content: root,
+            count: geometry.count(),
+            complete: file.is_whole(),
+            piece: piece.map(|piece| piece.get()),
+            any: get.any && piece.is_some() && self.connection.interests.includes(root),
+        };
+        let mut range = get.range.clone();
+        // Answers that wait must not hold up whoever is granted something.
+        self.flush().await?;
+        self.connection.offer(get);
+        let Some(piece) = self.granted(want).await? else { return Ok(Err(cancelled())) };
+        if let Some(piece) = piece.and_then(|piece| geometry.piece(piece)) {
+            range.from = geometry.range(piece).start;
+            range.length = geometry.length(piece) as u64;
+        }
+        let sent = self.send(&file, range).await?;
+        self.connection.server.uploads.handle(UploadInput::Sent(self.connection.id));
+        Ok(sent)
+    }
+
+    /// Waits until it is this connection's turn, and says which piece to send, if it is to be a
+    /// whole one. `None` if it is not wanted any more.
+    async fn granted(&mut self, want: Want) -> io::Result<Option<Option<u32>>> {
+        let connection = self.connection;
+        let mut grant = connection.server.uploads.want(connection.id, want);
+        loop {
+            tokio::select! {
+                biased;
+                grant = &mut grant => {
+                    connection.begin();
+                    return Ok(Some(grant.map_err(io::Error::other)?));
+                }
+                () = connection.work.notified() => {}
+                () = connection.interests.wait() => {}
+            }
+            if connection.is_cancelled() {
+                connection.begin();
+                connection.server.uploads.withdraw(connection.id);
+                return Ok(None);
+            }
+            connection.interests.tell(&mut self.out);
+            self.flush().await?;
+        }
+    }
+
+    /// Sends bytes of a file; what is not sent whole ends the connection.
+    async fn send(
+        &mut self,
+        file: &Arc<ContentFile>,
+        range: ByteRange,
+    ) -> io::Result<Result<(), ErrorAnswer>> {
+        let connection = self.connection;
+        let (mut from, mut left) = (range.from, range.length);
+        let mut head = Vec::with_capacity(160);
+        encode(&Message::Answer(Answer::Raw(RawAnswer::Bytes(range))), &mut head);
+        let mut first = true;
+        let mut give_up = None;
+        while left > 0 {
+            if self.allowed == 0 {
+                self.allowed = connection.server.up.take(left.min(RUN)).await;
+            }
+            let (stream, length) = (connection.stream.clone(), left.min(RUN).min(self.allowed));
+            let begun = Instant::now();
+            let ran = self.on_thread(Run { stream, file: file.clone(), head, first, from, length }).await?;
+            self.allowed -= ran.sent;
+            if ran.sent > 0 {
+                self.unsent.sent(&connection.stream, ran.sent, begun.elapsed());
+                connection.moved();
+                give_up = None;
+            }
+            (head, first, from, left) = (ran.head, false, from + ran.sent, left - ran.sent);
+            match ran.ended {
+                Ended::Done => {}
+                Ended::Failed(error) => return Err(error),
+                Ended::Changed => {
+                    let root = file.manifest().root();
+                    self.opened = None;
+                    tracing::warn!(content = %root, "a file has changed since it was added: it is not served");
+                    let tell = move |shelf: &dyn Shelf| {
+                        shelf.changed(root);
+                        Ok(None)
+                    };
+                    return self.ask(tell).await;
+                }
+                Ended::Stalled => {
+                    connection.server.uploads.handle(UploadInput::Stalled(connection.id));
+                    let at = *give_up.get_or_insert_with(|| begun + connection.config.message_timeout);
+                    self.taken_by(at).await?;
+                }
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    async fn on_thread(&mut self, run: Run) -> io::Result<Ran> {
+        let sending = self.sending.insert(tokio::task::spawn_blocking(move || run.run()));
+        let ran = sending.await;
+        self.sending = None;
+        ran.map_err(io::Error::other)
+    }
+
+    /// The file of a key. A whole file may be remembered: it is looked at again before each piece.
+    async fn open(&mut self, key: &Key) -> io::Result<Result<Arc<ContentFile>, ErrorAnswer>> {
+        if let Some((opened, file, at)) = &self.opened
+            && opened == key
+            && at.elapsed() < REMEMBER
+        {
+            return Ok(Ok(file.clone()));
+        }
+        self.opened = None;
+        let wanted = key.clone();
+        let found = self.ask(move |shelf| shelf.open(&wanted)).await?;
+        if let Ok(file) = &found
+            && file.is_whole()
+        {
+            self.opened = Some((key.clone(), file.clone(), Instant::now()));
+        }
+        Ok(found)
+    }
+
+    /// Asks the shelf, on a thread that may block.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&dyn Shelf) -> io::Result<Option<T>> + Send + 'static,
+    ) -> io::Result<Result<T, ErrorAnswer>> {
+        let shelf = self.connection.server.shelf.clone();
+        let found = tokio::task::spawn_blocking(move || question(&*shelf)).await.map_err(io::Error::other)?;
+        Ok(match found {
+            Ok(Some(found)) => Ok(found),
+            Ok(None) => Err(ErrorAnswer::new(ErrorCode::UnknownKey, "no content of this key is here")),
+            Err(error) => {
+                tracing::warn!(%error, "content cannot be read");
+                Err(ErrorAnswer::new(ErrorCode::NotHere, "the content cannot be read now"))
+            }
+        })
+    }
+
+    /// Waits until the other end has taken something.
+    async fn taken_by(&self, at: Instant) -> io::Result<()> {
+        match timeout_at(at, self.connection.stream.writable()).await {
+            Ok(writable) => writable,
+            Err(_) => {
+                self.connection.complaints.about(self.connection.from, "does not read its answers");
+                Err(io::ErrorKind::TimedOut.into())
+            }
+        }
+    }
+
+    /// Writes the answers that are ready.
+    async fn flush(&mut self) -> io::Result<()> {
+        let stream = &self.connection.stream;
+        let mut written = 0;
+        while written < self.out.len() {
+            match stream.try_write(&self.out[written..]) {
+                Ok(count) => written += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.taken_by(Instant::now() + self.connection.config.message_timeout).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if written > 0 {
+            self.connection.moved();
+        }
+        self.out.clear();
+        if self.out.capacity() > FLUSH_AT {
+            self.out = Vec::new();
+        }
+        Ok(())
+    }
+}
+
+fn cancelled() -> ErrorAnswer {
+    ErrorAnswer::new(ErrorCode::Cancelled, "cancelled by its sender")
+}
+
+/// Whether all of the range is here.
+fn check(file: &ContentFile, range: &ByteRange) -> Result<(), ErrorAnswer> {
+    let geometry = file.geometry();
+    let not_here = |text| Err(ErrorAnswer::new(ErrorCode::NotHere, text));
+    let Some(end) = range.from.checked_add(range.length).filter(|end| *end <= geometry.size()) else {
+        return not_here("past the end of the content");
+    };
+    if !geometry.covering(range.from..end).all(|piece| file.has(piece)) {
+        return not_here("these bytes are not here yet");
+    }
+    Ok(())
+}

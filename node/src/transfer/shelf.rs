@@ -1,0 +1,55 @@
+//! [`Shelf`]: what serving needs to know of the content that is here.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use askaround_core::Key;
+use askaround_core::message::{Description, Interest};
+use askaround_core::pieces::{PieceSet, Root};
+use tokio::sync::watch;
+
+use crate::content::ContentFile;
+
+/// The content that is here, whole or being fetched. All of it may block.
+pub trait Shelf: std::fmt::Debug + Send + Sync + 'static {
+    /// The content that `key` names, opened to be sent from; `None` if it is not here.
+    ///
+    /// # Errors
+    /// If it should be here and cannot be read now.
+    fn open(&self, key: &Key) -> io::Result<Option<Arc<ContentFile>>>;
+
+    /// What the content that `key` names is.
+    ///
+    /// # Errors
+    /// As [`Shelf::open`].
+    fn describe(&self, key: &Key) -> io::Result<Option<Description>>;
+
+    /// Somebody at `from` is interested: what is here of it. Where it says that it fetches the
+    /// content too, that is a source to know of.
+    ///
+    /// # Errors
+    /// As [`Shelf::open`].
+    fn interest(&self, from: IpAddr, interest: &Interest) -> io::Result<Option<Holding>>;
+
+    /// A file is found not to be what it was, and must not be served any more.
+    fn changed(&self, root: Root);
+}
+
+/// What is here of a content.
+#[derive(Debug)]
+pub struct Holding {
+    /// The content's hash.
+    pub root: Root,
+    /// Which pieces.
+    pub pieces: Pieces,
+}
+
+/// Which pieces are here.
+#[derive(Debug)]
+pub enum Pieces {
+    /// All of so many.
+    All(u32),
+    /// Those of a set that grows while the content is fetched.
+    Live(watch::Receiver<PieceSet>),
+}

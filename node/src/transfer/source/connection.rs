@@ -1,0 +1,415 @@
+//! The loop of a connection to a source.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use askaround_core::Key;
+use askaround_core::message::{
+    ByteRange, Description, ErrorAnswer, ErrorCode, Interest, MAX_NEWS, Message, News, Request, VERSION,
+};
+use askaround_core::peer::AskError;
+use askaround_core::wire::encode;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::super::pool::Buffer;
+use super::inbox::{Destination, Inbox};
+use super::patience::Patience;
+use super::{Has, Place, Rejected, Sink, SourceCommand, SourceEvent, SourceId, SourceOptions};
+use crate::network::watch;
+
+/// The most requests under way on a connection; further commands wait in their channel.
+const MAX_ASKED: usize = 256;
+/// With so many bytes of requests unsent, no more are made.
+const MAX_UNSENT: usize = 64 << 10;
+/// The most pieces of a connection that are being checked and written while the next one is read.
+const MAX_CHECKS: usize = 2;
+/// With so many events untold, nothing is read: the driver is behind.
+const MAX_UNTOLD: usize = 16;
+/// How often progress is told.
+const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+/// What is taken of the limit at once.
+const ALLOWANCE: u64 = 1 << 20;
+
+pub(super) struct Connection {
+    id: SourceId,
+    pub(super) options: SourceOptions,
+    pub(super) sink: Arc<dyn Sink>,
+    stream: TcpStream,
+    commands: mpsc::Receiver<SourceCommand>,
+    events: mpsc::Sender<(SourceId, SourceEvent)>,
+    pub(super) inbox: Inbox,
+    patience: Patience,
+    /// What was asked and not answered, oldest first.
+    pub(super) asked: VecDeque<Asked>,
+    /// The answer whose raw bytes are on their way, or wait for memory.
+    pub(super) reading: Option<Reading>,
+    /// Memory for a piece that has been announced.
+    memory: Option<Pin<Box<dyn Future<Output = Buffer> + Send>>>,
+    /// More of the limit.
+    allowance: Option<Pin<Box<dyn Future<Output = u64> + Send>>>,
+    allowed: u64,
+    pub(super) checks: JoinSet<Checked>,
+    pub(super) opening: Opening,
+    unsent: Vec<u8>,
+    unsent_since: Option<Instant>,
+    pub(super) untold: VecDeque<SourceEvent>,
+    progress: u64,
+    progress_at: Instant,
+    pub(super) told: u64,
+}
+
+/// What was asked.
+#[derive(Debug)]
+pub(super) enum Asked {
+    Describe,
+    Interest { files: bool },
+    Hashes { key: Key, first: u32 },
+    Get { piece: u32, place: Place, any: bool, cancelled: bool },
+}
+
+/// What the raw bytes are that come now.
+#[derive(Debug)]
+pub(super) enum Reading {
+    Bitmap { files: bool },
+    Hashes { key: Key, first: u32 },
+    Piece { asked: u32, piece: u32, length: usize },
+}
+
+/// The first answers, as they come.
+#[derive(Debug, Default)]
+pub(super) struct Opening {
+    pub(super) done: bool,
+    pub(super) description: Option<Description>,
+    pub(super) has: Option<Has>,
+}
+
+pub(super) struct Checked {
+    pub(super) asked: u32,
+    pub(super) piece: u32,
+    pub(super) result: Result<(), Rejected>,
+}
+
+impl Connection {
+    pub(super) fn new(
+        id: SourceId,
+        options: SourceOptions,
+        sink: Arc<dyn Sink>,
+        stream: TcpStream,
+        commands: mpsc::Receiver<SourceCommand>,
+        events: mpsc::Sender<(SourceId, SourceEvent)>,
+    ) -> io::Result<Self> {
+        watch(&stream)?;
+        let patience = Patience::new(options.limits.answer_timeout, options.limits.least_bytes);
+        let mut connection = Self {
+            id,
+            options,
+            sink,
+            stream,
+            commands,
+            events,
+            inbox: Inbox::new(),
+            patience,
+            asked: VecDeque::new(),
+            reading: None,
+            memory: None,
+            allowance: None,
+            allowed: 0,
+            checks: JoinSet::new(),
+            opening: Opening::default(),
+            unsent: Vec::new(),
+            unsent_since: None,
+            untold: VecDeque::new(),
+            progress: 0,
+            progress_at: Instant::now(),
+            told: 0,
+        };
+        connection.open();
+        Ok(connection)
+    }
+
+    /// Everything that the first piece needs to be asked for, in one packet.
+    fn open(&mut self) {
+        let interest = self.options.interest.clone();
+        let key = interest.key.clone();
+        encode(&Message::Version(VERSION), &mut self.unsent);
+        self.ask(Request::Describe(key.clone()), Asked::Describe);
+        let files = interest.files;
+        self.ask(Request::Interest(interest), Asked::Interest { files });
+        self.ask(Request::Hashes { key: key.clone(), first: 0 }, Asked::Hashes { key, first: 0 });
+    }
+
+    fn ask(&mut self, request: Request, asked: Asked) {
+        encode(&Message::Request(request), &mut self.unsent);
+        self.asked.push_back(asked);
+    }
+
+    /// Runs until the commands end (`None`) or the source is gone. What came whole by then is
+    /// checked and told.
+    pub(super) async fn run(mut self) -> Option<AskError> {
+        let mut why = self.carry().await.err();
+        self.options.down.give_back(self.allowed);
+        while let Some(checked) = self.checks.join_next().await {
+            // Worse than a connection that breaks is what came over it.
+            if let Err(worse) = self.checked(checked) {
+                why = Some(worse);
+            }
+        }
+        self.tell_progress();
+        for event in std::mem::take(&mut self.untold) {
+            // Without a driver nobody needs to know.
+            let _ = self.events.send((self.id, event)).await;
+        }
+        why
+    }
+
+    async fn carry(&mut self) -> Result<(), AskError> {
+        let events = self.events.clone();
+        loop {
+            self.write()?;
+            self.take_in()?;
+            let reads = self.reads();
+            self.watch_over(reads);
+            let unsent_until = self.unsent_since.map(|since| since + self.options.limits.answer_timeout);
+            let deadline = [self.patience.deadline(), unsent_until].into_iter().flatten().min();
+            let room = self.asked.len() < MAX_ASKED && self.unsent.len() < MAX_UNSENT;
+            tokio::select! {
+                command = self.commands.recv(), if room => match command {
+                    Some(command) => self.command(command),
+                    None => return Ok(()),
+                },
+                Some(checked) = self.checks.join_next() => self.checked(checked)?,
+                permit = events.reserve(), if !self.untold.is_empty() => {
+                    match (permit, self.untold.pop_front()) {
+                        (Ok(permit), Some(event)) => permit.send((self.id, event)),
+                        _ => return Ok(()),
+                    }
+                }
+                buffer = done(&mut self.memory) => {
+                    self.memory = None;
+                    self.inbox.expect(Destination::Piece(buffer));
+                }
+                allowed = done(&mut self.allowance) => {
+                    self.allowance = None;
+                    self.allowed += allowed;
+                }
+                ready = self.stream.readable(), if reads => {
+                    ready.map_err(unreachable)?;
+                    self.read()?;
+                }
+                ready = self.stream.writable(), if !self.unsent.is_empty() => ready.map_err(unreachable)?,
+                () = sleep_until(deadline) => self.too_slow()?,
+            }
+        }
+    }
+
+    /// Sends what there is to send and the socket takes.
+    fn write(&mut self) -> Result<(), AskError> {
+        while !self.unsent.is_empty() {
+            match self.stream.try_write(&self.unsent) {
+                Ok(count) => {
+                    self.unsent.drain(..count);
+                    self.unsent_since = None;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.unsent_since.get_or_insert_with(Instant::now);
+                    break;
+                }
+                Err(error) => return Err(unreachable(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether to read now. Not while somebody of ours is behind: memory, checks, the limit, or
+    /// the driver.
+    fn reads(&mut self) -> bool {
+        if self.untold.len() >= MAX_UNTOLD || (self.reading.is_some() && !self.inbox.is_raw()) {
+            return false;
+        }
+        if self.inbox.is_piece() && self.allowed == 0 && self.options.down.limit().is_some() {
+            if self.allowance.is_none() {
+                let down = self.options.down.clone();
+                self.allowance = Some(Box::pin(async move { down.take(ALLOWANCE).await }));
+            }
+            return false;
+        }
+        true
+    }
+
+    fn watch_over(&mut self, reads: bool) {
+        if reads && (self.inbox.is_partial() || !self.opening.done) {
+            self.patience.begin();
+        } else {
+            self.patience.rest();
+        }
+    }
+
+    fn too_slow(&mut self) -> Result<(), AskError> {
+        let window = self.options.limits.answer_timeout;
+        if self.unsent_since.is_some_and(|since| since.elapsed() >= window)
+            || self.patience.is_over(self.inbox.is_raw())
+        {
+            return Err(AskError::TimedOut);
+        }
+        Ok(())
+    }
+
+    fn read(&mut self) -> Result<(), AskError> {
+        let is_piece = self.inbox.is_piece();
+        let limited = is_piece && self.options.down.limit().is_some();
+        let most = if limited { usize::try_from(self.allowed).unwrap_or(usize::MAX) } else { usize::MAX };
+        match self.inbox.read(&self.stream, most) {
+            Ok(0) => Err(self.closed()),
+            Ok(count) => {
+                let count = count as u64;
+                self.patience.came(count);
+                if limited {
+                    self.allowed -= count;
+                }
+                if is_piece {
+                    self.progress += count;
+                    if self.progress_at.elapsed() >= PROGRESS_EVERY {
+                        self.tell_progress();
+                    }
+                }
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(unreachable(error)),
+        }
+    }
+
+    fn closed(&self) -> AskError {
+        let when = match &self.reading {
+            Some(Reading::Piece { piece, .. }) => &format!("in the middle of piece {piece}"),
+            _ if self.inbox.is_partial() => "in the middle of an answer",
+            _ if !self.asked.is_empty() => "before it answered",
+            _ => "",
+        };
+        AskError::Unreachable(format!("it closed the connection {when}").trim_end().into())
+    }
+
+    fn tell_progress(&mut self) {
+        self.progress_at = Instant::now();
+        if self.progress > 0 {
+            self.untold.push_back(SourceEvent::Progress(std::mem::take(&mut self.progress)));
+        }
+    }
+
+    /// Takes what has come, as far as there is room for it.
+    fn take_in(&mut self) -> Result<(), AskError> {
+        loop {
+            if self.untold.len() >= MAX_UNTOLD {
+                return Ok(());
+            }
+            if self.inbox.is_raw() {
+                let Some(came) = self.inbox.raw() else { return Ok(()) };
+                self.came(came)?;
+                continue;
+            }
+            if let Some(Reading::Piece { length, .. }) = self.reading {
+                if self.memory.is_none() && self.checks.len() < MAX_CHECKS {
+                    let pool = self.options.pool.clone();
+                    self.memory = Some(Box::pin(async move { pool.take(length).await }));
+                }
+                return Ok(());
+            }
+            match self.inbox.line() {
+                Ok(Some(message)) => self.heard(message)?,
+                Ok(None) => return Ok(()),
+                Err(error) => return Err(misbehaved(&error.to_string())),
+            }
+        }
+    }
+
+    /// A piece was checked and, if it is right, written.
+    fn checked(&mut self, checked: Result<Checked, tokio::task::JoinError>) -> Result<(), AskError> {
+        let Checked { asked, piece, result } =
+            checked.map_err(|error| AskError::Unreachable(format!("a bug of ours: {error}")))?;
+        self.tell_progress();
+        let bad = matches!(result, Err(Rejected::Bad));
+        self.untold.push_back(SourceEvent::Piece { asked, piece, result });
+        if bad {
+            return Err(misbehaved(&format!("piece {piece} is not what the key says")));
+        }
+        Ok(())
+    }
+
+    fn command(&mut self, command: SourceCommand) {
+        let interest = self.options.interest.clone();
+        match command {
+            SourceCommand::Get { piece, any } => match self.sink.place(piece) {
+                Some(place) => {
+                    let range = place.range();
+                    self.ask(Request::Get { range, any }, Asked::Get { piece, place, any, cancelled: false });
+                }
+                None => {
+                    let error = ErrorAnswer::new(ErrorCode::NotHere, "there is no such piece");
+                    self.untold.push_back(SourceEvent::Refused { piece, error });
+                }
+            },
+            SourceCommand::Cancel { piece } => {
+                for asked in &mut self.asked {
+                    if let Asked::Get { piece: asked, place, cancelled, .. } = asked
+                        && *asked == piece
+                        && !*cancelled
+                    {
+                        *cancelled = true;
+                        encode(&Message::Cancel(place.range()), &mut self.unsent);
+                        return;
+                    }
+                }
+            }
+            SourceCommand::News { files, pieces } => {
+                for pieces in pieces.chunks(MAX_NEWS) {
+                    let news = News { key: interest.key.clone(), files, pieces: pieces.to_vec() };
+                    encode(&Message::News(news), &mut self.unsent);
+                }
+            }
+            SourceCommand::Hashes { key, first } => {
+                self.ask(Request::Hashes { key: key.clone(), first }, Asked::Hashes { key, first });
+            }
+            SourceCommand::Files => {
+                let interest = Interest { files: true, ..interest };
+                self.ask(Request::Interest(interest), Asked::Interest { files: true });
+            }
+        }
+    }
+}
+
+impl Place {
+    fn range(&self) -> ByteRange {
+        ByteRange { key: self.key.clone(), from: self.from, length: self.length }
+    }
+}
+
+/// What a future gives that may be there.
+async fn done<T>(future: &mut Option<Pin<Box<dyn Future<Output = T> + Send>>>) -> T {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+pub(super) fn misbehaved(what: &str) -> AskError {
+    AskError::Misbehaved(what.into())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn unreachable(error: io::Error) -> AskError {
+    AskError::Unreachable(error.to_string())
+}

@@ -1,0 +1,75 @@
+//! [`Uploads`]: the machine that decides who is sent to next, and the connections that wait for it.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use askaround_core::pieces::Root;
+use askaround_core::tracker::ConnectionId;
+use askaround_core::upload::{Upload, UploadConfig, UploadInput, Want};
+use tokio::sync::oneshot;
+
+use crate::lock;
+
+/// The upload machine of a node, and the connections that it has not answered yet.
+#[derive(Debug, Default)]
+pub struct Uploads(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    machine: Upload,
+    waiting: BTreeMap<ConnectionId, oneshot::Sender<Option<u32>>>,
+}
+
+impl Uploads {
+    /// Nobody is served yet.
+    pub fn new(config: UploadConfig) -> Self {
+        Self(Mutex::new(State { machine: Upload::new(config), waiting: BTreeMap::new() }))
+    }
+
+    /// Asks for a connection's turn. When it comes, so does the piece to send, unless what is
+    /// wanted is not a whole one. A connection asks for one turn at a time.
+    pub(super) fn want(&self, connection: ConnectionId, want: Want) -> oneshot::Receiver<Option<u32>> {
+        let (sender, receiver) = oneshot::channel();
+        let mut state = lock(&self.0);
+        state.waiting.insert(connection, sender);
+        state.handle(UploadInput::Wants(connection, want));
+        receiver
+    }
+
+    /// A turn is not wanted any more, also if it has come meanwhile.
+    pub(super) fn withdraw(&self, connection: ConnectionId) {
+        let mut state = lock(&self.0);
+        let waits = state.waiting.remove(&connection).is_some();
+        let input = if waits { UploadInput::Unwanted } else { UploadInput::Sent };
+        state.handle(input(connection));
+    }
+
+    /// What happened on a connection.
+    pub(super) fn handle(&self, input: UploadInput) {
+        lock(&self.0).handle(input);
+    }
+
+    /// The connection has these pieces of a content from elsewhere.
+    pub(super) fn knows(&self, connection: ConnectionId, content: Root, count: u32, pieces: Vec<u32>) {
+        self.handle(UploadInput::Knows { connection, content, count, pieces });
+    }
+
+    /// The connection has ended.
+    pub(super) fn gone(&self, connection: ConnectionId) {
+        let mut state = lock(&self.0);
+        state.waiting.remove(&connection);
+        state.handle(UploadInput::Gone(connection));
+    }
+}
+
+impl State {
+    fn handle(&mut self, input: UploadInput) {
+        self.machine.handle(input);
+        while let Some(grant) = self.machine.poll_output() {
+            if let Some(waiting) = self.waiting.remove(&grant.connection) {
+                // If nobody waits any more, the connection is about to say that it is gone.
+                let _ = waiting.send(grant.piece);
+            }
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Serving content: in order, whole, and never what it is not.
+
+mod content;
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use askaround_core::pieces::PieceSet;
+use askaround_node::server::ServerConfig;
+use askaround_node::transfer::source::{Has, SourceCommand, SourceEvent};
+use content::{Client, OneContent, Server, content};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+const PIECE: usize = 65_536;
+
+/// A client by hand, which has said hello.
+async fn connect(server: &Server) -> BufReader<TcpStream> {
+    let mut stream = TcpStream::connect(server.addr).await.unwrap();
+    stream.write_all(b"V {\"version\":1}\n").await.unwrap();
+    BufReader::new(stream)
+}
+
+async fn send(stream: &mut BufReader<TcpStream>, text: &str) {
+    stream.get_mut().write_all(text.as_bytes()).await.unwrap();
+}
+
+async fn line(stream: &mut BufReader<TcpStream>) -> String {
+    let mut line = String::new();
+    stream.read_line(&mut line).await.unwrap();
+    line
+}
+
+async fn raw(stream: &mut BufReader<TcpStream>, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    stream.read_exact(&mut bytes).await.unwrap();
+    bytes
+}
+
+#[tokio::test]
+async fn a_source_gives_everything_to_a_client() {
+    let (bytes, manifest) = content(20 * PIECE + 1000);
+    let server = Server::start(Arc::new(OneContent::new(&bytes, &manifest)), ServerConfig::default(), 4);
+    let mut client = Client::connect(server.addr, manifest.root().key());
+    let opened = client.opened().await.unwrap();
+    assert_eq!((opened.description.size, opened.has), (bytes.len() as u64, Has::All));
+    let count = manifest.geometry().count();
+    for piece in 0..count {
+        client.get(piece, piece % 2 == 0).await;
+        if piece < 3 {
+            continue;
+        }
+        assert!(matches!(client.event().await, SourceEvent::Piece { result: Ok(()), .. }));
+    }
+    for _ in 0..3 {
+        assert!(matches!(client.event().await, SourceEvent::Piece { result: Ok(()), .. }));
+    }
+    assert!(client.sink.bytes() == bytes);
+    client.end().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn answers_come_in_order_whatever_was_asked() {
+    let (bytes, manifest) = content(2 * PIECE + 10);
+    let server = Server::start(Arc::new(OneContent::new(&bytes, &manifest)), ServerConfig::default(), 1);
+    let (mut client, key) = (connect(&server).await, manifest.root());
+    let size = bytes.len();
+    send(
+        &mut client,
+        &format!(
+            "D {{\"key\":\"{key}\"}}\nH {{\"key\":\"{key}\",\"first\":1}}\nI {{\"key\":\"{key}\"}}\nO {{}}\n\
+             G {{\"key\":\"{key}\",\"from\":65530,\"length\":20}}\nQ {{\"key\":\"{key}\"}}\nNEW {{}}\n\
+             G {{\"key\":\"{key}\",\"from\":{size},\"length\":1}}\nG {{\"key\":\"a\",\"from\":0,\"length\":1}}\n\
+             H {{\"key\":\"{key}\",\"first\":3}}\nM {{}}\n"
+        ),
+    )
+    .await;
+    let described = format!("A {{\"content\":{{\"blake3\":\"{key}\",\"size\":{size}}}}}\n");
+    assert_eq!(line(&mut client).await, described);
+    assert_eq!(line(&mut client).await, "A {\"hashes\":2}\n");
+    assert_eq!(raw(&mut client, 64).await, manifest.as_bytes()[32..]);
+    assert_eq!(line(&mut client).await, "A {\"pieces\":\"all\"}\n");
+    assert_eq!(line(&mut client).await, "A {\"peers\":[]}\n");
+    assert_eq!(line(&mut client).await, format!("A {{\"key\":\"{key}\",\"from\":65530,\"length\":20}}\n"));
+    assert_eq!(raw(&mut client, 20).await, bytes[65_530..65_550]);
+    for start in [
+        "A {\"have\":false}",
+        "E {\"code\":\"unknown-verb\"",
+        "E {\"code\":\"not-here\"",
+        "E {\"code\":\"unknown-key\"",
+        "A {\"hashes\":0}",
+        "A {\"keys\":[]}",
+    ] {
+        let line = line(&mut client).await;
+        assert!(line.starts_with(start), "{line} is not {start}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_cancelled_is_not_sent() {
+    let (bytes, manifest) = content(4 * PIECE);
+    let server = Server::start(Arc::new(OneContent::new(&bytes, &manifest)), ServerConfig::default(), 1);
+    let (mut client, key) = (connect(&server).await, manifest.root());
+    let range = |piece: usize| format!("{{\"key\":\"{key}\",\"from\":{},\"length\":{PIECE}}}", piece * PIECE);
+    send(&mut client, &format!("G {}\nG {}\nG {}\nX {}\n", range(0), range(1), range(2), range(1))).await;
+    assert_eq!(line(&mut client).await, format!("A {}\n", range(0)));
+    assert_eq!(raw(&mut client, PIECE).await, bytes[..PIECE]);
+    assert!(line(&mut client).await.starts_with("E {\"code\":\"cancelled\""));
+    assert_eq!(line(&mut client).await, format!("A {}\n", range(2)));
+    raw(&mut client, PIECE).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_file_that_changed_is_not_served_as_what_it_was() {
+    let (bytes, manifest) = content(2 * PIECE);
+    let shelf = Arc::new(OneContent::new(&bytes, &manifest));
+    let server = Server::start(shelf.clone(), ServerConfig::default(), 1);
+    let mut client = Client::connect(server.addr, manifest.root().key());
+    client.opened().await.unwrap();
+    client.get(0, false).await;
+    assert!(matches!(client.event().await, SourceEvent::Piece { piece: 0, result: Ok(()), .. }));
+    // One byte more: its time might not tell within a clock's tick, its length does.
+    shelf.on_disk.as_file().write_all(b"x").unwrap();
+    client.get(1, false).await;
+    let SourceEvent::Refused { piece: 1, error } = client.event().await else { panic!() };
+    assert_eq!(error.code.as_str(), "unknown-key");
+    assert_eq!(*shelf.changed.lock().unwrap(), [manifest.root()], "its owner is told");
+    client.end().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn news_are_pushed_between_answers_and_gathered() {
+    let (bytes, manifest) = content(40 * PIECE);
+    let mut shelf = OneContent::new(&bytes, &manifest);
+    let mut first = PieceSet::empty(40);
+    first.insert(3);
+    let live = watch::Sender::new(first.clone());
+    shelf.live = Some(live.clone());
+    let server = Server::start(Arc::new(shelf), ServerConfig::default(), 1);
+    let mut client = Client::connect(server.addr, manifest.root().key());
+    assert_eq!(client.opened().await.unwrap().has, Has::Bitmap(first.to_bytes()));
+    let mut heard = Vec::new();
+    for piece in 4..40 {
+        live.send_modify(|pieces| assert!(pieces.insert(piece)));
+        client.get(piece, false).await;
+        while heard.len() as u32 + 4 <= piece {
+            match client.event().await {
+                SourceEvent::News { files: false, pieces } => heard.extend(pieces),
+                SourceEvent::Piece { result: Ok(()), .. } => {}
+                event => panic!("{event:?}"),
+            }
+        }
+    }
+    assert_eq!(heard, (4..40).collect::<Vec<_>>());
+    client.end().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_asks_for_everything_and_reads_nothing_is_closed_and_costs_others_nothing() {
+    let (bytes, manifest) = content(64 * PIECE);
+    let config = ServerConfig { message_timeout: Duration::from_millis(200), ..ServerConfig::default() };
+    let server = Server::start(Arc::new(OneContent::new(&bytes, &manifest)), config, 1);
+    let key = manifest.root();
+    let request = format!("G {{\"key\":\"{key}\",\"from\":0,\"length\":{}}}\n", 16 * PIECE);
+    let many = request.repeat(10_000);
+    let mut greedy = Vec::new();
+    for _ in 0..3 {
+        let mut stream = connect(&server).await.into_inner();
+        let many = many.clone();
+        greedy.push(tokio::spawn(async move {
+            let mut written = 0;
+            while written < 200 && stream.write_all(many.as_bytes()).await.is_ok() {
+                written += 1;
+            }
+            written
+        }));
+    }
+    // There is one slot, and it is lent on when its owner takes nothing.
+    let mut client = Client::connect(server.addr, key.key());
+    client.opened().await.unwrap();
+    for piece in 0..20 {
+        client.get(piece, false).await;
+        assert!(matches!(client.event().await, SourceEvent::Piece { result: Ok(()), .. }));
+    }
+    for greedy in greedy {
+        assert!(greedy.await.unwrap() < 200, "the server stops reading, and closes");
+    }
+    client.end().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_cancel_of_what_waits_for_its_turn_is_answered_at_once() {
+    let (bytes, manifest) = content(2 * PIECE);
+    let server = Server::start(Arc::new(OneContent::new(&bytes, &manifest)), ServerConfig::default(), 1);
+    let mut client = Client::connect(server.addr, manifest.root().key());
+    client.opened().await.unwrap();
+    client.get(0, false).await;
+    client.commands.send(SourceCommand::Cancel { piece: 0 }).await.unwrap();
+    // Either is right: it was in time, or it was not.
+    assert!(matches!(
+        client.event().await,
+        SourceEvent::Refused { piece: 0, .. } | SourceEvent::Piece { piece: 0, result: Ok(()), .. }
+    ));
+    client.get(1, false).await;
+    assert!(matches!(client.event().await, SourceEvent::Piece { piece: 1, result: Ok(()), .. }));
+    client.end().await;
+    server.stop().await;
+}

@@ -1,0 +1,261 @@
+//! Sources that stop, lie, flood and trickle: each ends with an error that says what it did, and
+//! nothing that is not verified is ever taken.
+
+mod content;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use askaround_core::peer::AskError;
+use askaround_core::pieces::Manifest;
+use askaround_node::transfer::source::{Rejected, SourceEvent, SourceLimits};
+use content::{Client, content};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// A server of one connection that says this: first, then once it is asked for a piece. It stops
+/// sending after so many bytes.
+async fn script(first: Vec<u8>, then: Vec<u8>, most: usize) -> (SocketAddr, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream = BufReader::new(stream);
+        let now = most.min(first.len());
+        // The client may close at any time.
+        let _ = stream.get_mut().write_all(&first[..now]).await;
+        if most <= first.len() {
+            return;
+        }
+        let mut line = String::new();
+        while !line.starts_with('G') {
+            line.clear();
+            if stream.read_line(&mut line).await.unwrap_or(0) == 0 {
+                return;
+            }
+        }
+        let _ = stream.get_mut().write_all(&then[..then.len().min(most - now)]).await;
+        let _ = stream.get_mut().shutdown().await;
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    });
+    (addr, task)
+}
+
+/// What a good source says first, and then of piece 0.
+fn good(bytes: &[u8], manifest: &Manifest) -> (Vec<u8>, Vec<u8>) {
+    let (key, size, count) = (manifest.root(), bytes.len(), manifest.geometry().count());
+    let mut first = format!("A {{\"content\":{{\"blake3\":\"{key}\",\"size\":{size}}}}}\n").into_bytes();
+    first.extend(format!("A {{\"bitmap\":{}}}\n", count.div_ceil(8)).bytes());
+    first.extend([1, 0, 0, 0].iter().take(count.div_ceil(8) as usize));
+    first.extend(format!("A {{\"hashes\":{count}}}\n").bytes());
+    first.extend(manifest.as_bytes());
+    let length = size.min(65_536);
+    let mut then = format!("N {{\"key\":\"{key}\",\"pieces\":[1]}}\n").into_bytes();
+    then.extend(format!("A {{\"key\":\"{key}\",\"from\":0,\"length\":{length}}}\n").bytes());
+    then.extend(&bytes[..length]);
+    (first, then)
+}
+
+/// Runs a client against such a server, which is asked for piece 0. What came, and how it ended.
+async fn fetch(
+    manifest: &Manifest,
+    first: Vec<u8>,
+    then: Vec<u8>,
+    most: usize,
+) -> (Client, Vec<SourceEvent>, AskError) {
+    let (addr, server) = script(first, then, most).await;
+    let mut client = Client::with_limits(addr, manifest.root().key(), hasty());
+    let ended = match client.opened().await {
+        Ok(_) => {
+            client.get(0, false).await;
+            client.gone().await
+        }
+        Err(error) => (Vec::new(), error),
+    };
+    server.await.unwrap();
+    (client, ended.0, ended.1)
+}
+
+fn hasty() -> SourceLimits {
+    SourceLimits { answer_timeout: Duration::from_millis(300), ..SourceLimits::default() }
+}
+
+fn took_piece(events: &[SourceEvent]) -> bool {
+    events.iter().any(|event| matches!(event, SourceEvent::Piece { result: Ok(()), .. }))
+}
+
+#[tokio::test]
+async fn a_source_may_disconnect_at_every_byte() {
+    let (bytes, manifest) = content(300);
+    let (first, then) = good(&bytes, &manifest);
+    let whole = first.len() + then.len();
+    for most in 0..=whole {
+        let (client, events, error) = fetch(&manifest, first.clone(), then.clone(), most).await;
+        assert!(matches!(&error, AskError::Unreachable(why) if why.contains("closed")), "{most}: {error}");
+        assert_eq!(took_piece(&events), most == whole, "{most} of {whole} bytes: {events:?}");
+        assert_eq!(client.sink.bytes().len(), if most == whole { 300 } else { 0 });
+        client.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_lies_is_told_so() {
+    let (bytes, manifest) = content(200_000);
+    let (first, then) = good(&bytes, &manifest);
+    let key = manifest.root();
+    let lines = |text: &str| text.as_bytes().to_vec();
+    let other = "0".repeat(64);
+    let described = |root: &str, size: u64| {
+        lines(&format!("A {{\"content\":{{\"blake3\":\"{root}\",\"size\":{size}}}}}\n"))
+    };
+    let with = |description: Vec<u8>, rest: &[u8]| [description, rest.to_vec()].concat();
+    let right = described(&key.to_string(), 200_000);
+    let piece = |from: u64, length: u64| {
+        lines(&format!("A {{\"key\":\"{key}\",\"from\":{from},\"length\":{length}}}\n"))
+    };
+    for (first, then, expected) in [
+        (described(&other, 200_000), vec![], "another content"),
+        (described(&key.to_string(), u64::MAX), vec![], "at most"),
+        (with(right.clone(), b"A {\"bitmap\":2}\nxx"), vec![], "bitmap of another length"),
+        (with(right.clone(), b"A {\"bitmap\":1}\n\xff"), vec![], "not a bitmap"),
+        (with(right.clone(), b"A {\"pieces\":\"all\"}\nA {\"hashes\":3}\n"), vec![], "number of hashes"),
+        (with(right.clone(), b"A {\"pieces\":\"all\"}\nA {\"hashes\":5}\n"), vec![], "hashes"),
+        (
+            with(right.clone(), b"A {\"pieces\":\"all\"}\nA {\"pieces\":\"all\"}\n"),
+            vec![],
+            "other than what was asked",
+        ),
+        (with(right.clone(), b"A {\"peers\":[]}\n"), vec![], "other than what was asked"),
+        (lines("GET / HTTP/1.1\r\n\r\n"), vec![], "JSON"),
+        (vec![b'A'; 100_000], vec![], "a line has at most"),
+        (first.clone(), piece(65_536, 65_536), "other bytes than were asked for"),
+        (first.clone(), piece(0, 65_535), "other bytes than were asked for"),
+        (first.clone(), piece(0, 1 << 40), "a length is"),
+        (first.clone(), [&then[..], b"A {\"have\":true}\n"].concat(), "what was not asked"),
+        (first.clone(), [&then[..], &[7; 70_000]].concat(), "a line has at most"),
+        (first.clone(), lines("T {\"time\":1}\n"), "other than an answer"),
+        (first.clone(), lines("N {\"key\":\"a\",\"pieces\":[1]}\n"), "was not asked about"),
+        (
+            first.clone(),
+            lines(&format!("N {{\"key\":\"{key}\",\"pieces\":[]}}\n")).repeat(1100),
+            "news without end",
+        ),
+    ] {
+        let shown =
+            String::from_utf8_lossy(&[&first[..], &then[..]].concat()).chars().take(300).collect::<String>();
+        let (client, _, error) = fetch(&manifest, first, then, usize::MAX).await;
+        let AskError::Misbehaved(why) = &error else { panic!("{error}: {shown}") };
+        assert!(why.contains(expected), "{why} is not {expected}: {shown}");
+        client.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_piece_is_not_taken_and_its_sender_is_dropped_by_name() {
+    let (bytes, manifest) = content(200_000);
+    let (first, mut then) = good(&bytes, &manifest);
+    *then.last_mut().unwrap() ^= 1;
+    let (client, events, error) = fetch(&manifest, first, then, usize::MAX).await;
+    let bad = |event: &SourceEvent| {
+        matches!(event, SourceEvent::Piece { asked: 0, piece: 0, result: Err(Rejected::Bad) })
+    };
+    assert!(events.iter().any(bad), "{events:?}");
+    assert_eq!(error, AskError::Misbehaved("piece 0 is not what the key says".into()));
+    assert!(client.sink.bytes().is_empty());
+    client.end().await;
+}
+
+#[tokio::test]
+async fn what_a_source_refuses_is_an_event_and_what_ends_it_is_an_error() {
+    let (bytes, manifest) = content(200_000);
+    let (first, _) = good(&bytes, &manifest);
+    let then = b"E {\"code\":\"not-here\",\"text\":\"gone\"}\nE {\"code\":\"busy\"}\n".to_vec();
+    let (client, events, error) = fetch(&manifest, first, then, usize::MAX).await;
+    assert!(
+        matches!(&events[..], [SourceEvent::Refused { piece: 0, error }] if error.text == "gone"),
+        "{events:?}"
+    );
+    assert!(matches!(&error, AskError::Refused(error) if error.code.as_str() == "busy"), "{error}");
+    client.end().await;
+    let (client, _, error) =
+        fetch(&manifest, b"E {\"code\":\"unknown-key\"}\n".to_vec(), vec![], usize::MAX).await;
+    assert!(matches!(&error, AskError::Refused(error) if error.code.as_str() == "unknown-key"), "{error}");
+    client.end().await;
+}
+
+/// A server that sends `bytes` at once, and then one byte of `then` again and again, as long as
+/// somebody listens.
+async fn trickle(bytes: Vec<u8>, then: u8) -> (SocketAddr, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut sent = stream.write_all(&bytes).await;
+        while sent.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            sent = stream.write_all(&[then]).await;
+        }
+    });
+    (addr, task)
+}
+
+#[tokio::test]
+async fn who_trickles_or_says_nothing_is_too_slow() {
+    let (bytes, manifest) = content(200_000);
+    let (first, then) = good(&bytes, &manifest);
+    let begun = first.len() + 200;
+    let all = [first.clone(), then].concat();
+    for (sent, byte) in [(vec![], b'A'), (first[..first.len() / 2].to_vec(), 0), (all[..begun].to_vec(), 0)] {
+        let asks = sent.len() >= first.len();
+        // What is sent of a piece before it is asked for would be a lie.
+        let (now, later) = sent.split_at(sent.len().min(first.len()));
+        let (addr, server) = if asks {
+            script_then_trickle(now.to_vec(), later.to_vec()).await
+        } else {
+            trickle(sent, byte).await
+        };
+        let mut client = Client::with_limits(addr, manifest.root().key(), hasty());
+        let error = match client.opened().await {
+            Ok(_) => {
+                client.get(0, false).await;
+                client.gone().await.1
+            }
+            Err(error) => error,
+        };
+        assert_eq!(error, AskError::TimedOut);
+        client.end().await;
+        server.await.unwrap();
+    }
+}
+
+/// Sends `first`, then `then` once it is asked for a piece, and then a byte at a time.
+async fn script_then_trickle(first: Vec<u8>, then: Vec<u8>) -> (SocketAddr, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream = BufReader::new(stream);
+        stream.get_mut().write_all(&first).await.unwrap();
+        let mut line = String::new();
+        while !line.starts_with('G') {
+            line.clear();
+            assert_ne!(stream.read_line(&mut line).await.unwrap(), 0);
+        }
+        let mut sent = stream.get_mut().write_all(&then).await;
+        while sent.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            sent = stream.get_mut().write_all(&[0]).await;
+        }
+    });
+    (addr, task)
+}
+
+#[tokio::test]
+async fn nobody_there_is_an_error_at_once() {
+    let addr = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (_, manifest) = content(1);
+    let mut client = Client::connect(addr, manifest.root().key());
+    assert!(matches!(client.gone().await.1, AskError::Unreachable(_)));
+    client.end().await;
+}
