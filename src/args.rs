@@ -13,6 +13,7 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::lab::pictures::PictureArgs;
+use crate::lab::replay::ReplayArgs;
 
 use crate::limits::{AskLimits, RegistryLimits, ServerLimits};
 
@@ -95,6 +96,8 @@ pub enum LabCommand {
     Sim(crate::lab::sim::SimArgs),
     /// Compare two folders of logs, explain the differences, and grade by the assignment's rubric
     Grade(GradeArgs),
+    /// Draw a run from its trace: as a page, for a paper, for a README; or say what is in it
+    Replay(ReplayArgs),
 }
 
 /// `askaround lab run`.

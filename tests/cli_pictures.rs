@@ -5,7 +5,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use support::{ASKAROUND, run, scenario, stderr};
+use support::{ASKAROUND, run, scenario, stderr, stdout};
 
 fn lab_run(name: &str, out: &Path, more: &[&str]) -> std::process::Output {
     let logs = out.join("logs");
@@ -52,4 +52,71 @@ fn processes_cannot_be_watched() {
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("leave --processes away"), "{}", stderr(&output));
     assert!(!path.exists());
+}
+
+/// A trace of a shipped scenario.
+fn trace(name: &str, out: &Path) -> String {
+    let path = out.join("t.jsonl").to_str().unwrap().to_owned();
+    let output = lab_run(name, out, &["--trace", &path]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    path
+}
+
+#[test]
+fn a_run_and_its_replay_draw_the_same() {
+    let out = tempfile::tempdir().unwrap();
+    let path = |name: &str| out.path().join(name).to_str().unwrap().to_owned();
+    let pictures = |prefix: &str| {
+        ["report", "svg", "mermaid"].map(|kind| (format!("--{kind}"), path(&format!("{prefix}-{kind}"))))
+    };
+    let (first, second) = (pictures("run"), pictures("replay"));
+    let mut words = vec!["--trace".to_owned(), path("t.jsonl")];
+    words.extend(first.iter().flat_map(|(option, path)| [option.clone(), path.clone()]));
+    let output =
+        lab_run("corner-hint-loop", out.path(), &words.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let trace = path("t.jsonl");
+    let mut words = vec!["lab", "replay", &trace];
+    words.extend(second.iter().flat_map(|(option, path)| [option.as_str(), path.as_str()]));
+    let output = run(ASKAROUND, &words);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    for ((_, first), (_, second)) in first.iter().zip(&second) {
+        let (first, second) = (fs::read_to_string(first).unwrap(), fs::read_to_string(second).unwrap());
+        assert!(first == second && first.len() > 1000, "{first}");
+    }
+}
+
+#[test]
+fn a_replay_without_a_picture_says_what_is_in_the_trace() {
+    let out = tempfile::tempdir().unwrap();
+    let output = run(ASKAROUND, &["lab", "replay", &trace("corner-hint-loop", out.path())]);
+    let said = stdout(&output);
+    assert!(
+        said.starts_with("corner-hint-loop: ") && said.contains("TIME  PEER  FOUND AT  QUESTIONS  KEY"),
+        "{said}"
+    );
+}
+
+#[test]
+fn what_cannot_be_drawn_is_said() {
+    let out = tempfile::tempdir().unwrap();
+    let trace = trace("campus-20", out.path());
+    let script = scenario("campus-20").join("1.json").to_str().unwrap().to_owned();
+    let picture = out.path().join("picture").to_str().unwrap().to_owned();
+    let cases: &[(&[&str], &str)] = &[
+        (&["/nowhere/t.jsonl"], "/nowhere/t.jsonl: cannot be read"),
+        (&[&script], "1.json: not a trace: "),
+        (&[&trace, "--mermaid", &picture], "906 messages are more than the 400"),
+        (&[&trace, "--svg", &picture, "--draw-peers", "99"], "peer 99 did not take part"),
+        (&[&trace, "--svg", &picture, "--draw-key", "none"], "nobody asked for or held the key none"),
+        (&[&trace, "--svg", &picture, "--draw-times", "13-20"], "no message of this run fits"),
+        (&[&trace, "--svg", &picture, "--draw-times", "5-2"], "expected a timestep, or two"),
+        (&[&trace, "--report", "/proc/none/r.html"], "cannot write /proc/none/r.html"),
+    ];
+    for (words, expected) in cases {
+        let output = run(ASKAROUND, &[&["lab", "replay"], *words].concat());
+        assert_eq!(output.status.code(), Some(2), "{words:?}");
+        assert!(stderr(&output).contains(expected), "{}", stderr(&output));
+    }
+    assert_eq!(fs::read_dir(out.path()).unwrap().count(), 2, "the logs and the trace, and nothing else");
 }

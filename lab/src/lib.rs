@@ -9,12 +9,14 @@
 //! | [`world`] | a scenario in virtual time, without sockets |
 //! | [`trace`] | everything that happens in a run, event by event, and as a file |
 //! | [`check`] | whether the order within a timestep matters, and which actions race |
+//! | [`report`] | pictures of a run, drawn from its trace |
 //! | [`grade`] | logs compared and explained, and the assignment's rubric |
 
 pub mod check;
 pub mod grade;
 pub mod loopback;
 pub mod ports;
+pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod script_file;

@@ -1,40 +1,19 @@
 //! What the trace of a run over sockets says, against the logs of that run and the rules of
 //! vector clocks.
 
+mod play;
+
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
 
 use askaround_core::clock::Turns;
 use askaround_core::log::LogEntry;
 use askaround_core::message::Message;
 use askaround_core::peer::Change;
-use askaround_lab::run::{RunOptions, TRACKER_LOG, log_name, run};
-use askaround_lab::scenario::Scenario;
+use askaround_lab::run::{TRACKER_LOG, log_name};
 use askaround_lab::trace::clocks::Clocks;
-use askaround_lab::trace::watch::Watcher;
-use askaround_lab::trace::{Header, Host, How, Trace, What};
-use tokio_util::sync::CancellationToken;
-
-/// Plays a shipped scenario: its trace and the folder of its logs.
-fn play(name: &str, turns: Turns) -> (Trace, tempfile::TempDir) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios").join(name);
-    let scenario = Scenario::read(&folder).unwrap();
-    let watcher = Watcher::new(Header::of(&scenario, How::Sockets).unwrap());
-    let out = tempfile::tempdir().unwrap();
-    let options = RunOptions {
-        out: out.path().to_owned(),
-        turns,
-        step_timeout: Duration::from_secs(60),
-        gather: Duration::from_secs(60),
-        processes: None,
-        watcher: Some(watcher.clone()),
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let report = runtime.block_on(run(&scenario, &options, &CancellationToken::new(), &mut |_| {})).unwrap();
-    assert_eq!(report.troubles, [] as [String; 0]);
-    (watcher.finish(), out)
-}
+use askaround_lab::trace::{Host, Trace, What};
+use play::{play, scenario};
 
 fn log(trace: &Trace, host: Host) -> Vec<LogEntry> {
     let logged = trace.events.iter().filter(|event| event.host == host);
@@ -116,7 +95,7 @@ fn check_clocks(trace: &Trace) {
 #[test]
 fn a_trace_tells_the_whole_run() {
     for (name, turns) in [("campus-20", Turns::ById), ("rubric-11-more-than-20-clients", Turns::Concurrent)] {
-        let (trace, out) = play(name, turns);
+        let (trace, out) = play(&scenario(name), turns);
         check_logs(&trace, out.path());
         check_messages(&trace);
         check_clocks(&trace);
@@ -126,7 +105,7 @@ fn a_trace_tells_the_whole_run() {
 
 #[test]
 fn obtained_keys_come_from_whoever_said_that_it_has_them() {
-    let (trace, _out) = play("campus-20", Turns::ById);
+    let (trace, _out) = play(&scenario("campus-20"), Turns::ById);
     let mut obtained = 0;
     let mut last_answer = BTreeMap::new();
     let mut sent = BTreeMap::new();

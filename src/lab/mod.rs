@@ -4,6 +4,7 @@ mod check;
 mod grade;
 mod logs;
 pub mod pictures;
+pub mod replay;
 mod run;
 pub mod sim;
 
@@ -22,5 +23,6 @@ pub async fn run(command: LabCommand) -> Result<(), Failure> {
         LabCommand::Check(args) => check::check(args).await,
         LabCommand::Sim(args) => sim::run(&args),
         LabCommand::Grade(args) => grade::grade(&args),
+        LabCommand::Replay(args) => replay::replay(&args),
     }
 }

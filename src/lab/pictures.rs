@@ -1,25 +1,72 @@
-//! What can be kept of a run besides its logs: `--trace` and the pictures drawn from it.
+//! What can be kept of a run besides its logs: `--trace`, and the pictures drawn from it.
 
 #![allow(rustdoc::invalid_html_tags, reason = "a help text has a regular expression")]
 
 use std::io::{BufWriter, Write};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use askaround_core::message::Timestep;
+use askaround_core::{Key, PeerId};
+use askaround_lab::report::model::Report;
+use askaround_lab::report::select::Selection;
+use askaround_lab::report::{html, mermaid, svg};
 use askaround_lab::trace::{self, Trace};
 use clap::Args;
 use tempfile::NamedTempFile;
 
 use crate::exit::Failure;
 
-/// The files to write.
+const HEADING: &str = "Pictures";
+
+/// `--trace` and what can be drawn from it.
 #[derive(Debug, Default, Args)]
 pub struct PictureArgs {
-    /// Write every event as JSON lines with vector clocks
+    /// Write every event as JSON lines with vector clocks; `askaround lab replay` draws from it
     ///
     /// ShiViz reads it too, with the parser expression
     /// "host":"(?<host>[^"]*)","clock":(?<clock>{[^}]*}),"event":"(?<event>[^"]*)"
-    #[arg(long, value_name = "FILE", help_heading = "Pictures")]
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
     pub trace: Option<PathBuf>,
+    /// The pictures.
+    #[command(flatten)]
+    pub drawn: DrawArgs,
+}
+
+/// The pictures.
+#[derive(Debug, Default, Args)]
+pub struct DrawArgs {
+    /// Write one HTML page: a space-time diagram, every search, who holds what, the logs
+    ///
+    /// It needs nothing else, no network either. A large run opens with a part of itself.
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
+    pub report: Option<PathBuf>,
+    /// Write a space-time diagram for a paper, of at most 5000 messages
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
+    pub svg: Option<PathBuf>,
+    /// Write a sequence diagram for a README, of at most 400 messages
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
+    pub mermaid: Option<PathBuf>,
+    /// In --svg and --mermaid, only messages from or to these peers, such as 1,4,5
+    #[arg(long, value_name = "IDS", value_delimiter = ',', help_heading = HEADING)]
+    pub draw_peers: Vec<PeerId>,
+    /// In --svg and --mermaid, only these timesteps, such as 3 or 2-5
+    #[arg(long, value_name = "TIMES", value_parser = times, help_heading = HEADING)]
+    pub draw_times: Option<RangeInclusive<Timestep>>,
+    /// In --svg and --mermaid, only what is about this key
+    #[arg(long, value_name = "KEY", help_heading = HEADING)]
+    pub draw_key: Option<Key>,
+    /// In --svg and --mermaid, the messages of the clock too
+    #[arg(long, help_heading = HEADING)]
+    pub draw_clock: bool,
+}
+
+fn times(text: &str) -> Result<RangeInclusive<Timestep>, String> {
+    let wrong = || "expected a timestep, or two with a dash between them, such as 2-5".to_owned();
+    let number = |text: &str| text.trim().parse::<Timestep>().map_err(|_| wrong());
+    let (from, to) = text.split_once('-').unwrap_or((text, text));
+    let (from, to) = (number(from)?, number(to)?);
+    if from > to { Err(wrong()) } else { Ok(from..=to) }
 }
 
 /// Files that are begun before the run, so that what cannot be written is known at once, and
@@ -27,18 +74,51 @@ pub struct PictureArgs {
 #[derive(Debug)]
 pub(super) struct Pictures {
     trace: Option<Begun>,
+    report: Option<Begun>,
+    svg: Option<Begun>,
+    mermaid: Option<Begun>,
+    selection: Selection,
 }
 
 impl PictureArgs {
     /// Whether a run has to be watched.
     pub(super) fn any(&self) -> bool {
-        self.trace.is_some()
+        self.trace.is_some() || self.drawn.any()
     }
 
-    /// Begins every file.
+    /// Begins every file. `ids` are those who take part.
+    pub(super) fn begin(&self, ids: impl IntoIterator<Item = PeerId>) -> Result<Pictures, Failure> {
+        let ids: Vec<_> = ids.into_iter().collect();
+        if let Some(stranger) = self.drawn.draw_peers.iter().find(|id| !ids.contains(id)) {
+            return Err(Failure::usage(format!("--draw-peers: peer {stranger} does not take part")));
+        }
+        let begun = self.drawn.begin()?;
+        Ok(Pictures { trace: self.trace.as_deref().map(Begun::new).transpose()?, ..begun })
+    }
+}
+
+impl DrawArgs {
+    /// Whether there is anything to draw.
+    pub(super) fn any(&self) -> bool {
+        self.report.is_some() || self.svg.is_some() || self.mermaid.is_some()
+    }
+
+    /// Begins every picture.
     pub(super) fn begin(&self) -> Result<Pictures, Failure> {
-        let trace = self.trace.as_deref().map(Begun::new).transpose()?;
-        Ok(Pictures { trace })
+        let begin = |path: &Option<PathBuf>| path.as_deref().map(Begun::new).transpose();
+        let selection = Selection {
+            peers: self.draw_peers.iter().copied().collect(),
+            times: self.draw_times.clone(),
+            key: self.draw_key.clone(),
+            clock: self.draw_clock,
+        };
+        Ok(Pictures {
+            trace: None,
+            report: begin(&self.report)?,
+            svg: begin(&self.svg)?,
+            mermaid: begin(&self.mermaid)?,
+            selection,
+        })
     }
 }
 
@@ -51,8 +131,35 @@ impl Pictures {
         if let Some(file) = self.trace {
             file.finish("trace", |out| trace::write::write(trace, out))?;
         }
+        if self.report.is_none() && self.svg.is_none() && self.mermaid.is_none() {
+            return Ok(());
+        }
+        let report = Report::of(trace);
+        if let Some(file) = self.report {
+            file.finish("report", |out| html::write(&report, out))?;
+        }
+        if let Some(file) = self.svg {
+            let messages = select(&self.selection, &report, "--svg", svg::MAX_MESSAGES)?;
+            file.finish("diagram", |out| svg::write(&report, &messages, out))?;
+        }
+        if let Some(file) = self.mermaid {
+            let messages = select(&self.selection, &report, "--mermaid", mermaid::MAX_MESSAGES)?;
+            file.finish("sequence diagram", |out| mermaid::write(&report, &messages, out))?;
+        }
         Ok(())
     }
+}
+
+fn select(selection: &Selection, report: &Report, what: &str, most: usize) -> Result<Vec<usize>, Failure> {
+    let messages = selection.messages(report).map_err(|e| Failure::usage(format!("{what}: {e}")))?;
+    if messages.len() > most {
+        return Err(Failure::usage(format!(
+            "{what}: {} messages are more than the {most} that such a picture can show; choose a part with \
+             --draw-peers, --draw-times or --draw-key",
+            messages.len()
+        )));
+    }
+    Ok(messages)
 }
 
 /// A file under another name, beside where it will be.

@@ -29,7 +29,7 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
     // Not before the files are read: one of them may be a pipe that nobody writes to.
     let stop = Stop::on_signals()?;
     let out = args.out.clone().unwrap_or_else(|| Path::new("logs").join(&scenario.name));
-    let mut pictures = Some(begin_pictures(&args)?);
+    let mut pictures = Some(begin_pictures(&args, &scenario)?);
     let mut options = RunOptions {
         out: out.clone(),
         turns: args.turns.into(),
@@ -86,14 +86,14 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
 }
 
 /// Whatever cannot be written is known before the run.
-fn begin_pictures(args: &RunArgs) -> Result<Pictures, Failure> {
+fn begin_pictures(args: &RunArgs, scenario: &Scenario) -> Result<Pictures, Failure> {
     if args.processes && args.pictures.any() {
         return Err(Failure::usage(
             "a run with --processes cannot be watched from outside: leave --processes away to get a trace or \
              a picture",
         ));
     }
-    args.pictures.begin()
+    args.pictures.begin(scenario.scripts.iter().map(|(_, script)| script.id))
 }
 
 async fn one_run(

@@ -10,6 +10,7 @@ const NOT_IN_CORE: [&str; 6] = ["tokio", "mio", "socket2", "rand", "getrandom", 
 /// # Errors
 /// Which check failed.
 pub(crate) fn run() -> Result<(), String> {
+    what_the_tests_start()?;
     step("format", &["fmt", "--all", "--check"], &[])?;
     step("clippy", &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"], &[])?;
     let docs = ["doc", "--workspace", "--no-deps", "--locked", "--document-private-items"];
@@ -24,6 +25,31 @@ pub(crate) fn run() -> Result<(), String> {
         );
     }
     tests()
+}
+
+/// Programs that the tests start. What is missing is said before the long part.
+fn what_the_tests_start() -> Result<(), String> {
+    let needed = [
+        ("python3", "a peer in Python takes part in runs", "python3"),
+        ("chromium", "the reports are tested in a real browser", "chromium"),
+        ("chromedriver", "it drives that browser", "chromium-driver"),
+    ];
+    let missing = needed.iter().filter(|(program, ..)| {
+        let started =
+            Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        !started.is_ok_and(|status| status.success())
+    });
+    let missing: Vec<_> = missing.collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let lines = missing.iter().map(|(program, why, _)| format!("  {program}: {why}"));
+    let packages: Vec<_> = missing.iter().map(|(.., package)| *package).collect();
+    Err(format!(
+        "the tests need programs that are not here:\n{}\non Debian: apt-get install {}",
+        lines.collect::<Vec<_>>().join("\n"),
+        packages.join(" ")
+    ))
 }
 
 fn step(name: &str, words: &[&str], environment: &[(&str, &str)]) -> Result<(), String> {

@@ -35,7 +35,7 @@ fn header() -> Header {
 }
 
 /// Peer 1 asks peer 2, which hints at itself, and then an address where nobody is.
-fn everything() -> Recorder {
+pub(crate) fn everything() -> Recorder {
     let mut recorder = Recorder::new(header());
     let (one, two) = (header().peers[0].contact(), header().peers[1].contact());
     let ask = |ask, to: SocketAddr, why| PeerOutput::Ask {
