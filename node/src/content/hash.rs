@@ -93,6 +93,26 @@ fn hash_on(
     Ok(Hashed { root: manifest.root(), md5: hasher.finish(), manifest, size: before.length })
 }
 
+/// The piece hashes of a file, without its md5: several times as fast.
+pub(super) fn hash_root(
+    file: &File,
+    progress: &dyn Fn(u64),
+    cancel: &AtomicBool,
+) -> Result<Manifest, HashError> {
+    let before = Stamp::of(file)?;
+    let geometry = Geometry::new(before.length)?;
+    let pieces: Vec<_> = geometry.pieces().collect();
+    let mut done = 0;
+    let hashes = hash_pieces(cores(), file, &geometry, &pieces, cancel, &mut |_, bytes| {
+        done += bytes.len() as u64;
+        progress(done);
+    })?;
+    if Stamp::of(file)? != before {
+        return Err(HashError::Changed);
+    }
+    Ok(Manifest::of(before.length, hashes).expect("one hash a piece"))
+}
+
 /// Which of `pieces` are not as the manifest says, or are not there at all. `progress` is told
 /// how many bytes are done.
 pub(super) fn check_pieces(

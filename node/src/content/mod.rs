@@ -8,6 +8,7 @@
 //! | [`file`](mod@file) | [`ContentFile`]: what a server needs to send pieces |
 //! | [`catalogue`] | [`Catalogue`]: which content is here, and in which file |
 //! | [`collection`] | the list of a folder's files, itself content |
+//! | [`restore`] | what it takes to have a collection in a folder |
 //! | [`place`] | a name in an open folder: where files are made and renamed, and how nothing from a peer leaves its folder |
 //! | [`path`] | [`RelativePath`]: the path of a file below a folder, which may come from a stranger |
 //! | [`disk`] | what a disk can say no to, with the path |
@@ -31,6 +32,7 @@ pub mod md5;
 pub mod part;
 pub mod path;
 pub mod place;
+pub mod restore;
 mod walk;
 
 pub use boot::BootId;
@@ -45,6 +47,7 @@ pub use md5::Md5;
 pub use part::{Found, Part, PartError, PartOptions, Wanted};
 pub use path::{InvalidPath, RelativePath};
 pub use place::{Folder, Place, There};
+pub use restore::{RestoreError, Step};
 pub use walk::{Skipped, WhySkipped};
 
 /// A folder in memory where the system has one: tests sync often, and need not wait for a disk.

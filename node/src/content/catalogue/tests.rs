@@ -1,7 +1,10 @@
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
+use std::sync::atomic::AtomicBool;
+
 use super::*;
 use crate::content::part::{Part, PartOptions, Wanted};
+use crate::content::place::Place;
 use crate::content::walk::WhySkipped;
 use crate::store::Store;
 

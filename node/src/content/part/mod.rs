@@ -7,6 +7,7 @@
 //! The data file is locked while a part is open: two fetches of one destination never mix.
 
 mod journal;
+mod local;
 mod prepare;
 
 use std::fs::File;
@@ -24,7 +25,6 @@ use self::prepare::{JOURNAL, begin_journal, data_place, lock, refuse_if_taken, s
 use super::boot::BootId;
 use super::disk::DiskError;
 use super::file::{ContentFile, LiveSet, Stamp};
-use super::hash::{HashError, check_pieces};
 use super::md5::Md5;
 use super::place::{Place, There};
 
@@ -76,6 +76,9 @@ pub enum PartError {
         /// How many.
         missing: u32,
     },
+    /// Whoever asked for it does not want it any more.
+    #[error("stopped")]
+    Cancelled,
     /// The disk's.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -121,22 +124,6 @@ impl Part {
             let _ = place.beside(JOURNAL).remove();
         }
         made
-    }
-
-    /// Begins to repair a file that is there: the pieces of `good` were just verified, the others
-    /// are fetched into their places.
-    ///
-    /// # Errors
-    /// If there is no file, another fetch writes it, or the disk says no.
-    pub fn repair(place: Place, wanted: Wanted, good: PieceSet) -> Result<Self, PartError> {
-        let options = PartOptions { in_place: true, replace: true, ..PartOptions::default() };
-        let file = lock(&place, &place, false)?;
-        file.set_len(wanted.manifest.geometry().size()).map_err(|e| place.error(e))?;
-        let journal = begin_journal(&place, &file, &wanted, options)?;
-        let none = PieceSet::empty(good.count());
-        let part = Self::assemble(place, wanted, options, false, file, (good.clone(), none), journal);
-        part.note(&good.iter().collect::<Vec<_>>())?;
-        Ok(part)
     }
 
     /// Goes on with an earlier fetch of `key` to `place`. Pieces of which the journal is not sure
@@ -216,28 +203,6 @@ impl Part {
             journal: journal.map(Mutex::new),
             finished: AtomicBool::new(false),
         }
-    }
-
-    /// Looks at the pieces of which the journal is not sure, and counts those that are right.
-    /// How many there were to look at, and how many are right.
-    ///
-    /// # Errors
-    /// If they cannot be read, or `cancel` becomes true.
-    pub fn check_doubtful(&self, cancel: &AtomicBool) -> Result<(u32, u32), HashError> {
-        let manifest = &self.wanted.manifest;
-        let doubtful: Vec<_> = {
-            let doubtful = crate::lock(&self.doubtful);
-            doubtful.iter().filter_map(|piece| manifest.geometry().piece(piece)).collect()
-        };
-        let bad = check_pieces(&self.file, manifest, &doubtful, &|_| (), cancel)?;
-        let good: Vec<_> = doubtful.iter().copied().filter(|piece| !bad.contains(piece.get())).collect();
-        {
-            let mut have = self.have_mut();
-            good.iter().for_each(|piece| _ = have.insert(piece.get()));
-        }
-        self.record(&good).map_err(|error| HashError::Disk(io::Error::other(error)))?;
-        *crate::lock(&self.doubtful) = PieceSet::empty(bad.count());
-        Ok((doubtful.len() as u32, good.len() as u32))
     }
 
     /// How many pieces the journal is not sure of.
@@ -400,7 +365,7 @@ impl Drop for Part {
     }
 }
 
-fn make_executable(file: &File) -> io::Result<()> {
+pub(super) fn make_executable(file: &File) -> io::Result<()> {
     let mut mode = file.metadata()?.permissions();
     mode.set_mode(mode.mode() | (mode.mode() & 0o444) >> 2);
     file.set_permissions(mode)

@@ -1,0 +1,122 @@
+//! [`Addition`]: a file on its way into the catalogue.
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use askaround_core::pieces::{Geometry, Manifest, Root};
+
+use super::{Catalogue, Condition, Entry, Kept, tables};
+use crate::content::boot::BootId;
+use crate::content::disk::DiskError;
+use crate::content::file::Stamp;
+use crate::content::md5::Md5;
+use crate::content::part::Part;
+use crate::content::place::Place;
+
+/// A file that was hashed or fetched, on its way into the catalogue.
+#[derive(Debug, Clone)]
+pub struct Addition {
+    /// Its pieces.
+    pub manifest: Arc<Manifest>,
+    /// Its md5, if that is known.
+    pub md5: Option<Md5>,
+    /// Its file; an absolute path.
+    pub path: PathBuf,
+    /// How it came here.
+    pub kept: Kept,
+    /// How its file looked when it was verified.
+    pub stamp: Stamp,
+    /// Whether at least a piece of it is a hole.
+    pub sparse: bool,
+    /// Whether its file may be run.
+    pub executable: bool,
+}
+
+impl Addition {
+    /// What a finished fetch has brought.
+    ///
+    /// # Errors
+    /// If the file is gone.
+    pub fn fetched(part: &Part, md5: Option<Md5>) -> Result<Self, DiskError> {
+        let file = part.place().open_to_read()?;
+        let wanted = part.wanted();
+        Self::of(part.place(), &file, Arc::clone(&wanted.manifest), md5.or(wanted.md5))
+    }
+
+    /// A file that lies where it was to be fetched to.
+    pub(in crate::content) fn of(
+        place: &Place,
+        file: &File,
+        manifest: Arc<Manifest>,
+        md5: Option<Md5>,
+    ) -> Result<Self, DiskError> {
+        let path = place.path();
+        let look = Look::at(file).map_err(DiskError::at(&path))?;
+        Ok(Self {
+            manifest,
+            md5,
+            path: std::path::absolute(&path).map_err(DiskError::at(&path))?,
+            kept: Kept::Fetched,
+            stamp: look.stamp,
+            sparse: look.sparse,
+            executable: look.executable,
+        })
+    }
+}
+
+/// Writes an entry. What is known of the same content stays where it is still true.
+pub(super) fn put(
+    write: &redb::WriteTransaction,
+    file: &Addition,
+    collection: Option<&Root>,
+) -> Result<(), redb::Error> {
+    let root = file.manifest.root();
+    let known = tables::entry(&write.open_table(tables::FILES)?, &root)?;
+    if let Some(collection) = collection {
+        tables::join(write, &root, collection)?;
+    }
+    let own = collection.is_none() || known.as_ref().is_some_and(|known| known.own);
+    let md5 = file.md5.or(known.as_ref().and_then(|known| known.md5));
+    let ours = |known: &&Entry| matches!(known.kept, Kept::Copy | Kept::List) && known.path != file.path;
+    if let Some(known) = known.as_ref().filter(ours) {
+        // What is in the peer's own folder is what nobody else changes.
+        if Catalogue::look(known) == Condition::Good {
+            return tables::put(write, &Entry { own, md5, ..known.clone() });
+        }
+    }
+    let same = known.filter(|known| known.path == file.path);
+    let entry = Entry {
+        root,
+        size: file.stamp.length,
+        md5,
+        path: file.path.clone(),
+        kept: same.as_ref().map_or(file.kept, |same| same.kept),
+        own,
+        sparse: file.sparse,
+        executable: file.executable,
+        stamp: file.stamp,
+        boot: BootId::current(),
+        synced: same.is_some_and(|same| same.synced && same.stamp == file.stamp),
+    };
+    tables::put(write, &entry)?;
+    tables::put_manifest(write, &file.manifest)
+}
+
+/// What an open file looks like.
+pub(super) struct Look {
+    pub(super) stamp: Stamp,
+    pub(super) sparse: bool,
+    pub(super) executable: bool,
+}
+
+impl Look {
+    pub(super) fn at(file: &File) -> std::io::Result<Self> {
+        let data = file.metadata()?;
+        let piece = Geometry::new(data.len()).map_or(u64::MAX, |geometry| geometry.piece_size());
+        // Less than a piece may be missing for other reasons: file systems keep small ends elsewhere.
+        let sparse = (data.blocks() * 512).saturating_add(piece) <= data.len();
+        Ok(Self { stamp: Stamp::from(&data), sparse, executable: data.mode() & 0o111 != 0 })
+    }
+}

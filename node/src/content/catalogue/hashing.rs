@@ -1,0 +1,102 @@
+//! Hashing files on their way into the catalogue: one on all cores, or many at once.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
+
+use askaround_core::pieces::Manifest;
+
+use super::addition::{Addition, Look};
+use super::{CatalogueError, Kept, open};
+use crate::content::disk::DiskError;
+use crate::content::file::Stamp;
+use crate::content::hash::{HashError, hash_file, hash_file_alone};
+use crate::content::md5::Md5;
+use crate::content::walk::FoundFile;
+
+/// Files of a folder that are larger are hashed one after the other, each on all cores; smaller
+/// ones one on each core.
+const LARGE: u64 = 64 << 20;
+
+/// Hashes a file: on all cores, or on this one.
+pub(super) fn hash_one(
+    path: &Path,
+    file: &File,
+    all_cores: bool,
+    progress: &dyn Fn(u64),
+    cancel: &AtomicBool,
+) -> Result<Addition, CatalogueError> {
+    let hash = if all_cores { hash_file } else { hash_file_alone };
+    let failed = |error| CatalogueError::Hash { path: path.to_owned(), error };
+    let before = Look::at(file).map_err(DiskError::at(path))?;
+    let hashed = hash(file, progress, cancel).map_err(failed)?;
+    // What is noted is what was looked at before: a later change shows.
+    if Stamp::of(file).map_err(DiskError::at(path))? != before.stamp {
+        return Err(failed(HashError::Changed));
+    }
+    Ok(Addition {
+        manifest: Arc::new(hashed.manifest),
+        md5: Some(hashed.md5),
+        path: path.to_owned(),
+        kept: Kept::Reference,
+        stamp: before.stamp,
+        sparse: before.sparse,
+        executable: before.executable,
+    })
+}
+
+/// Hashes many files; what comes back is in their order.
+pub(super) fn hash_all(
+    found: &[FoundFile],
+    progress: &dyn Fn(u64),
+    cancel: &AtomicBool,
+) -> Result<Vec<Addition>, CatalogueError> {
+    let (large, small): (Vec<usize>, Vec<usize>) = (0..found.len()).partition(|i| found[*i].size > LARGE);
+    let hash = |at: usize, all_cores: bool, progress: &dyn Fn(u64)| {
+        let path = &found[at].path;
+        hash_one(path, &open(path)?, all_cores, progress, cancel)
+    };
+    let mut hashed: Vec<Option<Addition>> = vec![None; found.len()];
+    let mut done = 0;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(small.len());
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let (give, come) = mpsc::sync_channel(2 * cores.max(1));
+        for _ in 0..cores {
+            let (give, next, small, hash) = (give.clone(), &next, &small, &hash);
+            scope.spawn(move || {
+                while let Some(&at) = small.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if give.send((at, hash(at, false, &|_| ()))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(give);
+        // Returning drops the receiver, and with it the workers end.
+        for (at, addition) in come {
+            done += found[at].size;
+            hashed[at] = Some(addition?);
+            progress(done);
+        }
+        Ok::<_, CatalogueError>(())
+    })?;
+    for at in large {
+        hashed[at] = Some(hash(at, true, &|bytes| progress(done + bytes))?);
+        done += found[at].size;
+    }
+    Ok(hashed.into_iter().flatten().collect())
+}
+
+/// Hashes what is in memory.
+pub(super) fn hash_bytes(bytes: &[u8]) -> Result<(Manifest, Md5), CatalogueError> {
+    use std::os::unix::fs::FileExt as _;
+    let in_temp = std::env::temp_dir();
+    let file = tempfile::tempfile().map_err(DiskError::at(&in_temp))?;
+    file.write_all_at(bytes, 0).map_err(DiskError::at(&in_temp))?;
+    let hashed = hash_file_alone(&file, &|_| (), &AtomicBool::new(false));
+    let hashed = hashed.map_err(|error| CatalogueError::Hash { path: in_temp, error })?;
+    Ok((hashed.manifest, hashed.md5))
+}

@@ -1,0 +1,80 @@
+//! Pieces that need not be fetched: those that are there although the journal is not sure, those
+//! of a file that is repaired, those of another file.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use askaround_core::pieces::PieceSet;
+
+use super::prepare::{begin_journal, lock};
+use super::{Part, PartError, PartOptions, Wanted};
+use crate::content::file::ContentFile;
+use crate::content::hash::{HashError, check_pieces};
+use crate::content::place::Place;
+
+impl Part {
+    /// Begins to repair a file that is there: the pieces of `good` were just verified, the others
+    /// are fetched into their places.
+    ///
+    /// # Errors
+    /// If there is no file, another fetch writes it, or the disk says no.
+    pub fn repair(place: Place, wanted: Wanted, good: PieceSet) -> Result<Self, PartError> {
+        let options = PartOptions { in_place: true, replace: true, ..PartOptions::default() };
+        let file = lock(&place, &place, false)?;
+        file.set_len(wanted.manifest.geometry().size()).map_err(|e| place.error(e))?;
+        let journal = begin_journal(&place, &file, &wanted, options)?;
+        let none = PieceSet::empty(good.count());
+        let part = Self::assemble(place, wanted, options, false, file, (good.clone(), none), journal);
+        part.note(&good.iter().collect::<Vec<_>>())?;
+        Ok(part)
+    }
+
+    /// Looks at the pieces of which the journal is not sure, and counts those that are right.
+    /// How many there were to look at, and how many are right.
+    ///
+    /// # Errors
+    /// If they cannot be read, or `cancel` becomes true.
+    pub fn check_doubtful(&self, cancel: &AtomicBool) -> Result<(u32, u32), HashError> {
+        let manifest = &self.wanted.manifest;
+        let doubtful: Vec<_> = {
+            let doubtful = crate::lock(&self.doubtful);
+            doubtful.iter().filter_map(|piece| manifest.geometry().piece(piece)).collect()
+        };
+        let bad = check_pieces(&self.file, manifest, &doubtful, &|_| (), cancel)?;
+        let good: Vec<_> = doubtful.iter().copied().filter(|piece| !bad.contains(piece.get())).collect();
+        {
+            let mut have = self.have_mut();
+            good.iter().for_each(|piece| _ = have.insert(piece.get()));
+        }
+        self.record(&good).map_err(|error| HashError::Disk(io::Error::other(error)))?;
+        *crate::lock(&self.doubtful) = PieceSet::empty(bad.count());
+        Ok((doubtful.len() as u32, good.len() as u32))
+    }
+
+    /// Copies the pieces that are missing here from a file that has them, checking each. How many
+    /// came; those that are not what they should be are left out.
+    ///
+    /// # Errors
+    /// If a disk says no, or `cancel` becomes true.
+    pub fn fill_from(&self, other: &ContentFile, cancel: &AtomicBool) -> Result<u32, PartError> {
+        let geometry = self.wanted.manifest.geometry();
+        let missing: Vec<_> = self.pieces().missing().filter_map(|piece| geometry.piece(piece)).collect();
+        let (mut buffer, mut came) = (Vec::new(), 0);
+        for piece in missing.into_iter().filter(|piece| other.geometry() == geometry && other.has(*piece)) {
+            if cancel.load(Ordering::Relaxed) {
+                return Err(PartError::Cancelled);
+            }
+            buffer.resize(geometry.length(piece), 0);
+            if other.read_at(geometry.range(piece).start, &mut buffer).is_err() {
+                continue;
+            }
+            match self.write_piece(piece, &buffer) {
+                Ok(()) => came += 1,
+                Err(PartError::BadPiece(_)) => continue,
+                Err(error) => return Err(error),
+            }
+            self.record(&[piece])?;
+        }
+        Ok(came)
+    }
+}

@@ -1,0 +1,259 @@
+//! [`plan`]: what it takes to have a collection in a folder, and no more. What is there already
+//! and right is left alone, what is held in another file is copied from there.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::catalogue::{Addition, Catalogue, Condition, Entry, Kept};
+use super::collection::{Collection, ListedFile};
+use super::disk::{DiskError, Fault};
+use super::file::Stamp;
+use super::hash::{HashError, hash_root};
+use super::part::make_executable;
+use super::place::{Folder, Place, There};
+use crate::store::StoreError;
+
+/// An error names at most so many of the files that are in the way.
+const NAMED: usize = 10;
+
+/// What it takes to have a file of a collection.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// Nothing: it is there and right.
+    There(Addition),
+    /// A copy of a file that is held elsewhere ([`super::Part::fill_from`]).
+    Copy(Entry),
+    /// A copy of the file of the collection with this number, which comes before it.
+    Same(usize),
+    /// Fetch it. A file of 0 bytes too, of which there is nothing to fetch.
+    Fetch,
+}
+
+/// Why a collection cannot be put into a folder.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// Other files have the names of files of the collection.
+    #[error("{count} files of other content are in the way: {}", list(.first, *.count))]
+    InTheWay {
+        /// The first of them.
+        first: Vec<PathBuf>,
+        /// How many there are.
+        count: usize,
+    },
+    /// A file that is there cannot be read.
+    #[error("{}: {error}", .path.display())]
+    Hash {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: HashError,
+    },
+    /// The disk's.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The catalogue cannot be read.
+    #[error(transparent)]
+    State(#[from] StoreError),
+}
+
+/// What it takes to have `collection` in `folder`: a step a file, in its order. Files that are
+/// right but for their executable bit get it. `progress` is told how many bytes of files that are
+/// there were looked at.
+///
+/// # Errors
+/// If other files are in the way and not to be replaced, a folder or a link is, the disk says no,
+/// or `cancel` becomes true.
+pub fn plan(
+    collection: &Collection,
+    folder: &Folder,
+    catalogue: &Catalogue,
+    replace: bool,
+    progress: &dyn Fn(u64),
+    cancel: &AtomicBool,
+) -> Result<Vec<Step>, RestoreError> {
+    let mut steps = Vec::with_capacity(collection.files().len());
+    let mut earlier = HashMap::new();
+    let (mut first, mut count) = (Vec::new(), 0);
+    let mut looked_at = 0;
+    for (number, file) in collection.files().iter().enumerate() {
+        if cancel.load(Ordering::Relaxed) {
+            return Err(RestoreError::Hash { path: folder.path().to_owned(), error: HashError::Cancelled });
+        }
+        let known = catalogue.get(&file.root.key())?;
+        let there = match place(folder, file)? {
+            Some(place) => {
+                let tell = |bytes| progress(looked_at + bytes);
+                let right =
+                    right(&place, file, known.as_ref().map(|known| (catalogue, known)), &tell, cancel)?;
+                if right.is_none() && !replace {
+                    count += 1;
+                    first.extend((count <= NAMED).then(|| place.path()));
+                }
+                looked_at += file.size;
+                right
+            }
+            None => None,
+        };
+        let good =
+            known.filter(|entry| entry.kept != Kept::List && catalogue.condition(entry) == Condition::Good);
+        steps.push(match (there, earlier.get(&file.root), good) {
+            (Some(there), ..) => Step::There(there),
+            (None, Some(earlier), _) => Step::Same(*earlier),
+            (None, None, Some(entry)) => Step::Copy(entry),
+            (None, None, None) => Step::Fetch,
+        });
+        earlier.entry(file.root).or_insert(number);
+    }
+    if count > 0 {
+        return Err(RestoreError::InTheWay { first, count });
+    }
+    Ok(steps)
+}
+
+/// The place of a file, if there is one there. Whatever else is there is in the way.
+fn place(folder: &Folder, file: &ListedFile) -> Result<Option<Place>, DiskError> {
+    let place = match folder.below(&file.path, false) {
+        Ok(place) => place,
+        Err(DiskError { fault: Fault::Missing, .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let fault = match place.there()? {
+        There::Nothing => return Ok(None),
+        There::File { .. } => return Ok(Some(place)),
+        There::Folder => Fault::IsFolder,
+        There::Link => Fault::Link,
+        There::Other => Fault::NotFile,
+    };
+    Err(DiskError::new(&place.path(), fault))
+}
+
+/// The file that is there, if it is the one that should be: as the catalogue knows it, or as its
+/// bytes show.
+fn right(
+    place: &Place,
+    file: &ListedFile,
+    known: Option<(&Catalogue, &Entry)>,
+    progress: &dyn Fn(u64),
+    cancel: &AtomicBool,
+) -> Result<Option<Addition>, RestoreError> {
+    if !matches!(place.there()?, There::File { length, .. } if length == file.size) {
+        return Ok(None);
+    }
+    let open = place.open_to_read()?;
+    let here = |error: std::io::Error| RestoreError::Disk(place.error(error));
+    let path = std::path::absolute(place.path()).map_err(here)?;
+    let stamp = Stamp::of(&open).map_err(here)?;
+    let noted = known.filter(|(_, entry)| entry.path == path && entry.stamp == stamp);
+    let noted = noted.filter(|(_, entry)| Catalogue::look(entry) == Condition::Good);
+    let (manifest, md5) = match noted.map(|(catalogue, entry)| (catalogue.manifest(entry), entry.md5)) {
+        Some((Ok(manifest), md5)) => (manifest, md5),
+        _ => {
+            let failed = |error| RestoreError::Hash { path: path.clone(), error };
+            (hash_root(&open, progress, cancel).map_err(failed)?, None)
+        }
+    };
+    if manifest.root() != file.root {
+        return Ok(None);
+    }
+    let mut addition = Addition::of(place, &open, Arc::new(manifest), md5)?;
+    if file.executable && !addition.executable {
+        make_executable(&open).map_err(here)?;
+        addition.executable = true;
+    }
+    Ok(Some(addition))
+}
+
+fn list(first: &[PathBuf], count: usize) -> String {
+    let mut names: Vec<_> = first.iter().map(|path| path.display().to_string()).collect();
+    names.extend((count > first.len()).then(|| "…".to_owned()));
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::path::Path;
+
+    use super::*;
+    use crate::content::catalogue::How;
+    use crate::content::part::{Part, PartOptions, Wanted};
+
+    static GO: AtomicBool = AtomicBool::new(false);
+
+    fn make(folder: &Path, files: &[(&str, &str)]) {
+        for (name, bytes) in files {
+            let path = folder.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        }
+    }
+
+    fn steps(plan: &[Step]) -> String {
+        let letter = |step: &Step| match step {
+            Step::There(_) => 'T',
+            Step::Copy(_) => 'C',
+            Step::Same(_) => 'S',
+            Step::Fetch => 'F',
+        };
+        plan.iter().map(letter).collect()
+    }
+
+    #[test]
+    fn takes_no_more_than_is_missing() {
+        let (theirs, mine) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        make(
+            theirs.path(),
+            &[("a", "aa"), ("b/c", "cc"), ("b/d", "dd"), ("e", "ee"), ("f", "ee"), ("g", "g")],
+        );
+        let run = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(theirs.path().join("a"), run).unwrap();
+        let seed = Catalogue::temporary().unwrap();
+        let added = seed.add_folder(theirs.path(), How::Reference, &|_, _| (), &GO).unwrap();
+        let (collection, catalogue) = (added.collection, Catalogue::temporary().unwrap());
+        make(mine.path(), &[("elsewhere", "cc"), ("out/a", "aa")]);
+        catalogue.add(&mine.path().join("elsewhere"), How::Reference, &|_| (), &GO).unwrap();
+        let folder = Folder::open(&mine.path().join("out")).unwrap();
+        let plan = |replace| plan(&collection, &folder, &catalogue, replace, &|_| (), &GO);
+        assert_eq!(steps(&plan(false).unwrap()), "TCFFSF");
+        let mode = std::fs::metadata(mine.path().join("out/a")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o100, 0o100, "right but for its executable bit");
+
+        make(&mine.path().join("out"), &[("e", "other"), ("g", "h")]);
+        let error = plan(false).unwrap_err();
+        assert!(matches!(&error, RestoreError::InTheWay { count: 2, .. }), "{error}");
+        assert_eq!(steps(&plan(true).unwrap()), "TCFFSF");
+        std::fs::remove_file(mine.path().join("out/g")).unwrap();
+        symlink("/etc/passwd", mine.path().join("out/g")).unwrap();
+        let error = plan(true).unwrap_err();
+        assert!(matches!(&error, RestoreError::Disk(DiskError { fault: Fault::Link, .. })), "{error}");
+        std::fs::remove_file(mine.path().join("out/g")).unwrap();
+
+        // As a fetch does it.
+        let mut done = Vec::new();
+        for (file, step) in collection.files().iter().zip(plan(true).unwrap()) {
+            if let Step::There(addition) = step {
+                done.push(addition);
+                continue;
+            }
+            let from = if matches!(step, Step::Copy(_)) { &catalogue } else { &seed };
+            let content = from.open(&file.root).unwrap();
+            let wanted = Wanted { manifest: Arc::clone(content.manifest()), md5: None };
+            let options =
+                PartOptions { replace: true, executable: file.executable, ..PartOptions::default() };
+            let part = Part::create(folder.below(&file.path, true).unwrap(), wanted, options).unwrap();
+            assert_eq!(part.fill_from(&content, &GO).unwrap(), 1);
+            part.finish().unwrap();
+            done.push(Addition::fetched(&part, None).unwrap());
+        }
+        let entry = catalogue.add_collection(&collection, folder.path(), &done).unwrap();
+        assert_eq!(entry.root, added.entry.root);
+        assert_eq!(steps(&plan(false).unwrap()), "TTTTTT");
+        let again = catalogue.add_folder(folder.path(), How::Reference, &|_, _| (), &GO).unwrap();
+        assert_eq!(again.collection, collection);
+        for file in collection.files() {
+            assert!(catalogue.verify(&file.root.key(), &|_| (), &GO).unwrap().is_good());
+        }
+    }
+}
