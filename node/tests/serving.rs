@@ -135,6 +135,25 @@ async fn a_file_that_changed_is_not_served_as_what_it_was() {
 }
 
 #[tokio::test]
+async fn a_file_that_becomes_shorter_in_the_middle_ends_the_connection() {
+    let (bytes, manifest) = content(16 * PIECE);
+    let shelf = Arc::new(OneContent::new(&bytes, &manifest));
+    let server = Server::start(shelf.clone(), ServerConfig::default(), 1);
+    let (mut client, key) = (connect(&server).await, manifest.root());
+    server.up.set(Some(10));
+    send(&mut client, &format!("G {{\"key\":\"{key}\",\"from\":0,\"length\":{}}}\n", bytes.len())).await;
+    line(&mut client).await;
+    let first = raw(&mut client, 1000).await;
+    shelf.on_disk.as_file().set_len(PIECE as u64).unwrap();
+    server.up.set(None);
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).await.unwrap();
+    let came = [first, rest].concat();
+    assert!(came.len() <= PIECE && bytes.starts_with(&came), "{} bytes", came.len());
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn news_are_pushed_between_answers_and_gathered() {
     let (bytes, manifest) = content(40 * PIECE);
     let mut shelf = OneContent::new(&bytes, &manifest);

@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use askaround_core::peer::AskError;
 use askaround_core::pieces::Manifest;
-use askaround_node::transfer::source::{Rejected, SourceEvent, SourceLimits};
+use askaround_node::transfer::source::{Rejected, SourceCommand, SourceEvent, SourceLimits};
 use content::{Client, content};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// A server of one connection that says this: first, then once it is asked for a piece. It stops
-/// sending after so many bytes.
+/// A server of one connection that says this: first, then once it is asked for a piece or for more
+/// hashes. It stops sending after so many bytes.
 async fn script(first: Vec<u8>, then: Vec<u8>, most: usize) -> (SocketAddr, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
@@ -29,7 +29,7 @@ async fn script(first: Vec<u8>, then: Vec<u8>, most: usize) -> (SocketAddr, Join
             return;
         }
         let mut line = String::new();
-        while !line.starts_with('G') {
+        while !line.starts_with('G') && !line.contains("\"first\":") {
             line.clear();
             if stream.read_line(&mut line).await.unwrap_or(0) == 0 {
                 return;
@@ -182,6 +182,29 @@ async fn what_a_source_refuses_is_an_event_and_what_ends_it_is_an_error() {
         fetch(&manifest, b"E {\"code\":\"unknown-key\"}\n".to_vec(), vec![], usize::MAX).await;
     assert!(matches!(&error, AskError::Refused(error) if error.code.as_str() == "unknown-key"), "{error}");
     client.end().await;
+}
+
+#[tokio::test]
+async fn the_hashes_of_a_large_content_come_in_several_answers() {
+    let (_, manifest) = content(1);
+    let key = manifest.root();
+    let size = 40_000_u64 << 22;
+    let mut first =
+        format!("A {{\"content\":{{\"blake3\":\"{key}\",\"size\":{size}}}}}\nA {{\"pieces\":\"all\"}}\n")
+            .into_bytes();
+    first.extend(b"A {\"hashes\":32768}\n");
+    first.extend(vec![1; 32_768 * 32]);
+    let then = [&b"A {\"hashes\":7232}\n"[..], &[2; 7232 * 32]].concat();
+    let (addr, server) = script(first, then, usize::MAX).await;
+    let mut client = Client::connect(addr, key.key());
+    let hashes = SourceCommand::Hashes { key: key.key(), first: 32_768 };
+    client.commands.send(hashes).await.unwrap();
+    let SourceEvent::Opened(opened) = client.event().await else { panic!() };
+    assert_eq!(opened.hashes, vec![1; 32_768 * 32]);
+    let SourceEvent::Hashes { first: 32_768, hashes, .. } = client.event().await else { panic!() };
+    assert_eq!(hashes, vec![2; 7232 * 32]);
+    client.end().await;
+    server.await.unwrap();
 }
 
 /// A server that sends `bytes` at once, and then one byte of `then` again and again, as long as

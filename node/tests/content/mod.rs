@@ -96,6 +96,8 @@ impl Shelf for OneContent {
 /// A peer that serves a shelf.
 pub(crate) struct Server {
     pub(crate) addr: SocketAddr,
+    /// The limit on what it sends.
+    pub(crate) up: Arc<Rate>,
     stop: CancellationToken,
     task: JoinHandle<PeerEnd>,
     _commands: mpsc::Sender<PeerCommand>,
@@ -104,7 +106,8 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn start(shelf: Arc<dyn Shelf>, server: ServerConfig, slots: usize) -> Self {
         let uploads = Uploads::new(UploadConfig { slots, seed: 0 });
-        let content = Some(Arc::new(ContentServer { shelf, uploads, up: Arc::new(Rate::new(None)) }));
+        let up = Arc::new(Rate::new(None));
+        let content = Some(Arc::new(ContentServer { shelf, uploads, up: up.clone() }));
         let listener = Network::default().listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let addr = listener.local_addr().unwrap();
         let me = Contact::new(PeerId::new(1).unwrap(), addr);
@@ -115,7 +118,7 @@ impl Server {
         let stop = CancellationToken::new();
         let run = node.run(stop.clone(), incoming, |_| {});
         let task = tokio::spawn(async move { run.await.unwrap() });
-        Self { addr, stop, task, _commands: commands }
+        Self { addr, up, stop, task, _commands: commands }
     }
 
     /// All its connections end with it.

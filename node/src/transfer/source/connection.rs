@@ -57,6 +57,8 @@ pub(super) struct Connection {
     allowed: u64,
     pub(super) checks: JoinSet<Checked>,
     pub(super) opening: Opening,
+    /// How many pieces the content has, once it was described.
+    pub(super) count: u32,
     unsent: Vec<u8>,
     unsent_since: Option<Instant>,
     pub(super) untold: VecDeque<SourceEvent>,
@@ -123,6 +125,7 @@ impl Connection {
             allowed: 0,
             checks: JoinSet::new(),
             opening: Opening::default(),
+            count: 0,
             unsent: Vec::new(),
             unsent_since: None,
             untold: VecDeque::new(),

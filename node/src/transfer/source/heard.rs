@@ -36,14 +36,14 @@ impl Connection {
                 Ok(())
             }
             (Asked::Interest { files }, Answer::Raw(RawAnswer::Pieces(Availability::Bitmap(length)))) => {
-                if !files && length != self.count().div_ceil(8) {
+                if !files && length != self.count.div_ceil(8) {
                     return Err(misbehaved("sent a bitmap of another length than the content's"));
                 }
                 self.expect_bytes(Reading::Bitmap { files }, length as usize);
                 Ok(())
             }
             (Asked::Hashes { key, first }, Answer::Raw(RawAnswer::Hashes(count))) => {
-                let due = self.count().saturating_sub(first).min(MAX_HASHES);
+                let due = self.count.saturating_sub(first).min(MAX_HASHES);
                 if key == self.options.interest.key && count != due {
                     return Err(misbehaved("sent another number of hashes than the content has"));
                 }
@@ -67,17 +67,10 @@ impl Connection {
         if !fits {
             return Err(misbehaved("described another content than was asked for"));
         }
-        if let Err(error) = Geometry::new(description.size) {
-            return Err(misbehaved(&error.to_string()));
-        }
+        let geometry = Geometry::new(description.size).map_err(|error| misbehaved(&error.to_string()))?;
+        self.count = geometry.count();
         self.opening.description = Some(description);
         Ok(())
-    }
-
-    /// How many pieces the content has.
-    fn count(&self) -> u32 {
-        let size = self.opening.description.as_ref().map_or(0, |description| description.size);
-        Geometry::new(size).map_or(0, |geometry| geometry.count())
     }
 
     fn expect_bytes(&mut self, reading: Reading, length: usize) {
@@ -104,7 +97,7 @@ impl Connection {
     pub(super) fn came(&mut self, came: Destination) -> Result<(), AskError> {
         match (self.reading.take(), came) {
             (Some(Reading::Bitmap { files }), Destination::Bytes(bytes, _)) => {
-                if !files && let Err(error) = PieceSet::from_bytes(self.count(), &bytes) {
+                if !files && let Err(error) = PieceSet::from_bytes(self.count, &bytes) {
                     return Err(misbehaved(&error.to_string()));
                 }
                 self.has(files, Has::Bitmap(bytes));
@@ -163,7 +156,7 @@ impl Connection {
         if news.key != self.options.interest.key {
             return Err(misbehaved("sent news of a content that was not asked about"));
         }
-        let most = if news.files { MAX_PIECES } else { u64::from(self.count()) };
+        let most = if news.files { MAX_PIECES } else { u64::from(self.count) };
         self.told += news.pieces.len().max(1) as u64;
         if self.told > 2 * most + SPARE_NEWS {
             return Err(misbehaved("sent news without end"));

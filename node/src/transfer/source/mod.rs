@@ -195,9 +195,11 @@ impl Default for SourceLimits {
     }
 }
 
-/// Connects to a source and does what the commands say until they end or the source is gone. The
-/// last event is then [`SourceEvent::Gone`]. Commands are taken also while events wait, so that a
-/// driver may wait for room in either channel.
+/// Connects to a source and does what the commands say until they end or the source is gone; in
+/// the second case the last event is [`SourceEvent::Gone`]. Pieces that have come whole by then are
+/// still checked, and told: the driver takes events until there are no more, or drops their
+/// channel. Commands are taken also while events wait, so that a driver may wait for room in either
+/// channel.
 pub async fn run(
     id: SourceId,
     options: SourceOptions,
