@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::io::ErrorKind::{ConnectionAborted, ConnectionReset};
 use std::net::{IpAddr, SocketAddr};
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,7 +17,7 @@ use askaround_core::wire::{Decoder, encode};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -95,7 +96,6 @@ pub(crate) async fn serve<S: Service>(
         service,
         config,
         epoch: Epoch::default(),
-        stop: stop.clone(),
         connections: Mutex::new(BTreeMap::new()),
         complaints: Complaints::default(),
     });
@@ -112,7 +112,7 @@ pub(crate) async fn serve<S: Service>(
                 last += 1;
                 server.make_room(server.config.max_connections);
                 server.service.connected(last, peer);
-                let meta = Arc::new(Meta::default());
+                let meta = Arc::new(Meta::new(&stop));
                 meta.active(server.epoch);
                 lock(&server.connections).insert(last, meta.clone());
                 let task = server.clone().connection(last, stream, peer.ip().to_canonical(), meta);
@@ -140,20 +140,23 @@ struct Server<S> {
     service: Arc<S>,
     config: ServerConfig,
     epoch: Epoch,
-    stop: CancellationToken,
     connections: Mutex<BTreeMap<ConnectionId, Arc<Meta>>>,
     complaints: Complaints,
 }
 
 /// What the server knows of a connection from outside its task.
-#[derive(Default)]
 struct Meta {
     last_active_ns: AtomicU64,
     clocked: AtomicBool,
-    evict: CancellationToken,
+    /// Cancelled when the connection makes room for another, or the server ends.
+    end: CancellationToken,
 }
 
 impl Meta {
+    fn new(stop: &CancellationToken) -> Self {
+        Self { last_active_ns: AtomicU64::new(0), clocked: AtomicBool::new(false), end: stop.child_token() }
+    }
+
     fn active(&self, epoch: Epoch) {
         self.last_active_ns.store(epoch.now().as_nanos(), Ordering::Relaxed);
     }
@@ -169,7 +172,7 @@ impl<S: Service> Server<S> {
         let idle = connections.iter().filter(|(_, m)| !m.clocked.load(Ordering::Relaxed));
         let longest = idle.min_by_key(|(_, m)| m.last_active_ns.load(Ordering::Relaxed)).map(|(id, _)| *id);
         if let Some(meta) = longest.and_then(|id| connections.remove(&id)) {
-            meta.evict.cancel();
+            meta.end.cancel();
         }
     }
 
@@ -197,8 +200,7 @@ impl<S: Service> Server<S> {
                 first,
                 config: &self.config,
                 complaints: &self.complaints,
-                stop: &self.stop,
-                evict: &meta.evict,
+                end: &meta.end,
                 active: &|| meta.active(self.epoch),
                 service: &|message, out| self.service.message(id, from, message, out),
             };
@@ -232,8 +234,9 @@ struct Connection<'a, S> {
 impl<S: Service> Connection<'_, S> {
     async fn run(&mut self) -> io::Result<()> {
         self.stream.set_nodelay(true)?;
+        let mut alarm = pin!(sleep_until(self.since + self.server.config.message_timeout));
         loop {
-            match self.wait().await? {
+            match self.wait(alarm.as_mut()).await? {
                 Event::Readable => {
                     // More of a line does not give that line more time.
                     let line_goes_on = !self.greeted || self.decoder.has_partial_line();
@@ -269,27 +272,30 @@ impl<S: Service> Connection<'_, S> {
         }
     }
 
-    async fn wait(&mut self) -> io::Result<Event> {
+    /// The alarm is moved only when it would ring too late. That it may ring too early costs
+    /// less than to set it anew for each message.
+    async fn wait(&mut self, mut alarm: Pin<&mut Sleep>) -> io::Result<Event> {
         let config = &self.server.config;
-        let (limit, over) = if !self.greeted || self.decoder.has_partial_line() {
-            (config.message_timeout, Event::Slow)
-        } else {
-            (config.idle_timeout, Event::Stop)
-        };
-        let clocked = self.pushes.is_some() && !self.decoder.has_partial_line();
-        let wait = async {
+        let unfinished = !self.greeted || self.decoder.has_partial_line();
+        let limit = if unfinished { config.message_timeout } else { config.idle_timeout };
+        let deadline = (unfinished || self.pushes.is_none()).then(|| self.since + limit);
+        if deadline.is_some_and(|deadline| deadline < alarm.deadline()) {
+            alarm.as_mut().reset(self.since + limit);
+        }
+        loop {
             tokio::select! {
                 biased;
-                () = self.server.stop.cancelled() => Ok(Event::Stop),
-                () = self.meta.evict.cancelled() => Ok(Event::Stop),
-                push = next_push(&mut self.pushes) => Ok(Event::Push(push)),
-                ready = self.stream.readable() => ready.map(|()| Event::Readable),
+                () = self.meta.end.cancelled() => return Ok(Event::Stop),
+                push = next_push(&mut self.pushes) => return Ok(Event::Push(push)),
+                ready = self.stream.readable() => return ready.map(|()| Event::Readable),
+                () = alarm.as_mut(), if deadline.is_some() => {}
             }
-        };
-        if clocked {
-            return wait.await;
+            match deadline {
+                Some(deadline) if Instant::now() < deadline => alarm.as_mut().reset(deadline),
+                _ if unfinished => return Ok(Event::Slow),
+                _ => return Ok(Event::Stop),
+            }
         }
-        timeout_at(self.since + limit, wait).await.unwrap_or(Ok(over))
     }
 
     /// Answers every whole message.

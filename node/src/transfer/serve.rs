@@ -48,8 +48,8 @@ pub(crate) struct Handed<'a> {
     pub(crate) first: Message,
     pub(crate) config: &'a ServerConfig,
     pub(crate) complaints: &'a Complaints,
-    pub(crate) stop: &'a CancellationToken,
-    pub(crate) evict: &'a CancellationToken,
+    /// Cancelled when the connection makes room for another, or the server ends.
+    pub(crate) end: &'a CancellationToken,
     /// To be called whenever something moves.
     pub(crate) active: &'a (dyn Fn() + Sync),
     /// Answers messages that are not about content.
@@ -96,8 +96,7 @@ impl ContentServer {
         let mut answering = Answering::new(&connection);
         let ended = tokio::select! {
             biased;
-            () = handed.stop.cancelled() => Ok(()),
-            () = handed.evict.cancelled() => Ok(()),
+            () = handed.end.cancelled() => Ok(()),
             ended = connection.run(handed.decoder, &mut answering) => ended,
         };
         answering.join().await;

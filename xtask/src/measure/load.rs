@@ -17,7 +17,9 @@ const THREADS: usize = 2;
 const CONNECTIONS_EACH: usize = 8000;
 const KEPT: usize = 16;
 const BATCH: usize = 100;
-const BATCHES: usize = 150;
+const BATCHES: usize = 400;
+const READ_AT_ONCE: usize = 64 * 1024;
+const IDLE: usize = 8000;
 
 /// A server that ends with this value.
 struct Server {
@@ -48,12 +50,14 @@ impl Server {
         Self::start(Command::new(me).args(["bench", ECHO]))
     }
 
-    /// CPU seconds that the server has used, in ticks of 10 ms.
+    /// CPU seconds that the threads of the server have used, to the nanosecond.
     fn cpu_s(&self) -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks = |at: usize| fields.get(at).and_then(|f| f.parse::<f64>().ok()).unwrap_or(0.0);
-        (ticks(11) + ticks(12)) / 100.0
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).into_iter().flatten();
+        let nanos = tasks.flatten().filter_map(|task| {
+            let schedstat = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+            schedstat.split(' ').next()?.parse::<f64>().ok()
+        });
+        nanos.sum::<f64>() / 1e9
     }
 
     fn rss_bytes(&self) -> f64 {
@@ -73,6 +77,7 @@ impl Drop for Server {
 }
 
 pub(super) fn tracker(rows: &mut Vec<Row>) -> Result<(), String> {
+    idle(rows)?;
     let echo = Server::echo()?;
     for peers in [1_000u64, 1_000_000] {
         let tracker = Server::tracker()?;
@@ -89,46 +94,86 @@ pub(super) fn tracker(rows: &mut Vec<Row>) -> Result<(), String> {
         for (what, list, answer) in [("register", "", 60), ("register and list 50", ",\"list\":50", 1400)] {
             let request = |n: u64| register(n * 7919 % peers + 1, list);
             let name = format!("tracker, {peers} peers, {what}");
-            let each = measure(&tracker, |addr| connection_each(addr, &request))?;
-            let yard = measure(&echo, |addr| connection_each(addr, &|_| echo_request(answer)))?;
-            push(rows, format!("{name}, a connection each"), each, yard, 30_000.0);
-            let kept = measure(&tracker, |addr| pipelined(addr, &request))?;
-            let yard = measure(&echo, |addr| pipelined(addr, &|_| echo_request(answer)))?;
-            push(rows, format!("{name}, pipelined"), kept, yard, 150_000.0);
+            let echoed = |n: u64| echo_request(&request(n), answer);
+            let each = measure(
+                (&tracker, &|addr| connection_each(addr, &request)),
+                (&echo, &|addr| connection_each(addr, &echoed)),
+            )?;
+            push(rows, format!("{name}, a connection each"), &each, 30_000.0);
+            let kept = measure(
+                (&tracker, &|addr| pipelined(addr, &request)),
+                (&echo, &|addr| pipelined(addr, &echoed)),
+            )?;
+            push(rows, format!("{name}, pipelined"), &kept, 150_000.0);
         }
     }
     Ok(())
 }
 
-fn push(rows: &mut Vec<Row>, name: String, ours: Rate, echo: Rate, target: f64) {
+/// What a connection costs that has been answered once and says nothing more.
+fn idle(rows: &mut Vec<Row>) -> Result<(), String> {
+    let text = |e: std::io::Error| e.to_string();
+    rlimit::increase_nofile_limit(IDLE as u64 + 100).map_err(text)?;
+    let tracker = Server::tracker()?;
+    let before = tracker.rss_bytes();
+    let mut connections = Vec::new();
+    for _ in 0..IDLE {
+        let mut stream = connect(tracker.addr).map_err(text)?;
+        stream.write_all(format!("{HELLO}L {{}}\n").as_bytes()).map_err(text)?;
+        stream.read(&mut [0; 256]).map_err(text)?;
+        connections.push(stream);
+    }
+    rows.push(Row {
+        name: format!("tracker, {IDLE} idle connections, memory"),
+        figure: (tracker.rss_bytes() - before) / IDLE as f64,
+        unit: "bytes each",
+        against: "-".into(),
+        note: "growth of the resident set; without the system's own buffers".into(),
+    });
+    Ok(())
+}
+
+fn push(rows: &mut Vec<Row>, name: String, rate: &Rate, target: f64) {
     rows.push(Row {
         name,
-        figure: ours.a_cpu_second,
+        figure: rate.a_cpu_second,
         unit: "a CPU-second",
-        against: format!("target {target}: x{:.2}", ours.a_cpu_second / target),
+        against: format!("target {target}: x{:.2}", rate.a_cpu_second / target),
         note: format!(
             "{:.0} a second; x{:.2} of the echo server's rate a CPU-second",
-            ours.a_second,
-            ours.a_cpu_second / echo.a_cpu_second
+            rate.a_second, rate.of_echo
         ),
     });
 }
 
-#[derive(Clone, Copy)]
+/// Medians of requests.
 struct Rate {
     a_second: f64,
     a_cpu_second: f64,
+    /// The ratio of the rates a CPU-second, pair by pair.
+    of_echo: f64,
 }
 
-fn measure(server: &Server, load: impl Fn(SocketAddr) -> Result<usize, String>) -> Result<Rate, String> {
-    let (mut seconds, mut cpu_seconds) = (Vec::new(), Vec::new());
+type Load<'a> = (&'a Server, &'a dyn Fn(SocketAddr) -> Result<usize, String>);
+
+/// Ours and the echo server in turn, so that whatever else the machine does meets both.
+fn measure(ours: Load<'_>, echo: Load<'_>) -> Result<Rate, String> {
+    let (mut seconds, mut cpu_seconds, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..RUNS {
-        let (begin, cpu) = (Instant::now(), server.cpu_s());
-        let requests = load(server.addr)? as f64;
-        seconds.push(requests / begin.elapsed().as_secs_f64());
-        cpu_seconds.push(requests / (server.cpu_s() - cpu).max(0.01));
+        let (a_second, a_cpu_second) = once(ours)?;
+        let (_, echo_a_cpu_second) = once(echo)?;
+        seconds.push(a_second);
+        cpu_seconds.push(a_cpu_second);
+        ratios.push(a_cpu_second / echo_a_cpu_second);
     }
-    Ok(Rate { a_second: median(seconds), a_cpu_second: median(cpu_seconds) })
+    Ok(Rate { a_second: median(seconds), a_cpu_second: median(cpu_seconds), of_echo: median(ratios) })
+}
+
+/// Requests a second, and a CPU-second of the server.
+fn once((server, load): Load<'_>) -> Result<(f64, f64), String> {
+    let (begin, cpu) = (Instant::now(), server.cpu_s());
+    let requests = load(server.addr)? as f64;
+    Ok((requests / begin.elapsed().as_secs_f64(), requests / (server.cpu_s() - cpu)))
 }
 
 /// Runs `work` on each of the load threads and adds up what they did.
@@ -235,13 +280,15 @@ fn fill(addr: SocketAddr, peers: u64) -> Result<(), String> {
     Ok(())
 }
 
-/// Asks the echo server for a line of `answer` bytes.
-fn echo_request(answer: usize) -> String {
-    format!("{answer}\n")
+/// The same bytes as `request`, but asking the echo server for a line of `answer` bytes.
+fn echo_request(request: &str, answer: usize) -> String {
+    let number = format!("{answer} ");
+    let padding = "x".repeat(request.len().saturating_sub(number.len() + 1));
+    format!("{number}{padding}\n")
 }
 
-/// Answers each line that is a number with a line of so many bytes. On one thread, like the
-/// tracker.
+/// Answers each line that begins with a number with a line of so many bytes, and does nothing
+/// else. On one thread, like the tracker.
 pub(super) fn echo_server() -> Result<(), String> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
@@ -249,30 +296,34 @@ pub(super) fn echo_server() -> Result<(), String> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.map_err(|e| e.to_string())?;
         println!("echo listens on {}", listener.local_addr().map_err(|e| e.to_string())?);
         loop {
-            let Ok((mut stream, _)) = listener.accept().await else { continue };
-            tokio::spawn(async move {
-                let _ = stream.set_nodelay(true);
-                let (mut buffer, mut out, mut line) = (vec![0; 64 * 1024], Vec::new(), Vec::new());
-                while let Ok(count @ 1..) = stream.read(&mut buffer).await {
-                    for byte in &buffer[..count] {
-                        if *byte != b'\n' {
-                            line.push(*byte);
-                            continue;
-                        }
-                        if let Some(length) =
-                            std::str::from_utf8(&line).ok().and_then(|l| l.parse::<usize>().ok())
-                        {
-                            out.resize(out.len() + length.saturating_sub(1), b'x');
-                            out.push(b'\n');
-                        }
-                        line.clear();
-                    }
-                    if stream.write_all(&out).await.is_err() {
-                        return;
-                    }
-                    out.clear();
-                }
-            });
+            let Ok((stream, _)) = listener.accept().await else { continue };
+            tokio::spawn(echo(stream));
         }
     })
+}
+
+async fn echo(mut stream: tokio::net::TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let (mut buffer, mut out) = (Vec::with_capacity(READ_AT_ONCE), Vec::new());
+    while let Ok(1..) = stream.read_buf(&mut buffer).await {
+        let mut start = 0;
+        for end in memchr::memchr_iter(b'\n', &buffer) {
+            // A tracker's client says hello first; here that line has no number, and no answer.
+            if let Some(length) = leading_number(&buffer[start..end]) {
+                out.resize(out.len() + length.saturating_sub(1), b'x');
+                out.push(b'\n');
+            }
+            start = end + 1;
+        }
+        buffer.drain(..start);
+        if stream.write_all(&out).await.is_err() {
+            return;
+        }
+        out.clear();
+    }
+}
+
+fn leading_number(line: &[u8]) -> Option<usize> {
+    let digits = line.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    std::str::from_utf8(&line[..digits]).ok()?.parse().ok()
 }
