@@ -124,10 +124,11 @@ impl Clock {
     }
 
     /// A peer says that it has completed `time`. Anything but the timestep that it was told to
-    /// go ahead with changes nothing.
+    /// go ahead with changes nothing, and nor does whoever was left out.
     pub fn complete(&mut self, now: Instant, id: PeerId, time: Timestep) {
         let Some(member) = self.members.get_mut(&id) else { return };
-        if self.phase == Phase::Running(time) && member.told == time && member.completed < time {
+        let due = !member.left_out && member.told == time && member.completed < time;
+        if self.phase == Phase::Running(time) && due {
             member.completed = time;
             self.advance(now);
         }
