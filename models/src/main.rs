@@ -14,7 +14,7 @@ fn main() -> ExitCode {
         let seconds = summary.took.as_secs_f64();
         let rate = summary.states as f64 / seconds;
         println!(
-            "{:<26} {:>12} {:>12} {:>6} {seconds:>9.2} {rate:>12.0}",
+            "{:<26} {:>12} {:>12} {:>6} {seconds:>9.4} {rate:>12.0}",
             summary.name, summary.unique, summary.states, summary.depth
         );
     });

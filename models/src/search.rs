@@ -45,6 +45,8 @@ pub struct SearchModel {
     pub peers: usize,
     /// How many questions may be open at once.
     pub width: usize,
+    /// Whether the searcher may have got the key from somebody before.
+    pub originator: bool,
     /// How many peers may crash; the tracker is one too.
     pub crashes: u8,
     /// How many entries fit a page of a list.
@@ -195,9 +197,8 @@ impl SearchModel {
             }
             None => {}
             Some(SearchResult::Found(peer, _)) => {
-                if state.network.says.get(&number(peer)) != Some(&Says::Have) {
-                    state.wrong.insert(Wrong::FoundNothing);
-                }
+                let has = state.network.says.get(&number(peer)) == Some(&Says::Have);
+                state.wrong.extend((!has).then_some(Wrong::FoundNothing));
             }
             Some(SearchResult::NotFound { truncated }) => {
                 let asked = |what| state.asked.contains(&(what, None));
@@ -351,7 +352,8 @@ impl Model for SearchModel {
             self.pump(&mut state);
             state
         };
-        (0..self.peers).map(Some).chain([None]).map(state).collect()
+        let originators = (0..self.peers).filter(|_| self.originator).map(Some);
+        originators.chain([None]).map(state).collect()
     }
 
     fn actions(&self, state: &SearchState, actions: &mut Vec<Step>) {
@@ -368,7 +370,7 @@ impl Model for SearchModel {
             match what {
                 _ if crashed => {}
                 Asked::List(whose) if state.network.lists.contains_key(&whose) => {
-                    actions.push(Step::NextPage(i))
+                    actions.push(Step::NextPage(i));
                 }
                 Asked::List(whose) => {
                     actions.extend(self.lists(state, whose).into_iter().map(|list| Step::Lists(i, list)));

@@ -2,6 +2,7 @@
 //! of several runs, against a target or a yardstick of the same run.
 
 mod load;
+mod models;
 mod process;
 mod search;
 
@@ -44,6 +45,9 @@ pub(crate) fn run(names: &[String]) -> Result<(), String> {
     }
     if wanted("tracker") {
         load::tracker(&mut rows)?;
+    }
+    if wanted("models") {
+        models::models(&mut rows)?;
     }
     if wanted("search") {
         search::search(&mut rows)?;

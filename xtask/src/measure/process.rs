@@ -1,4 +1,4 @@
-//! Whole commands: `askaround lab run` from start to exit.
+//! Whole commands: `askaround lab run` and `lab check` from start to exit.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -26,7 +26,30 @@ pub(super) fn lab(rows: &mut Vec<Row>) -> Result<(), String> {
         let against = target.map_or("-".into(), |t| format!("target {t} s: x{:.2}", figure / t));
         rows.push(Row { name: name.into(), figure, unit: "s, whole process", against, note: String::new() });
     }
+    let campus = Path::new("scenarios/campus-20");
+    let seconds = (0..RUNS).map(|_| lab_check(campus)).collect::<Result<Vec<_>, _>>()?;
+    let figure = median(seconds);
+    rows.push(Row {
+        name: "lab check, campus of 20 peers".into(),
+        figure,
+        unit: "s, whole process",
+        against: format!("target 2 s: x{:.4}", figure / 2.0),
+        note: "every order that can make a difference".into(),
+    });
     Ok(())
+}
+
+fn lab_check(folder: &Path) -> Result<f64, String> {
+    let begin = Instant::now();
+    let output = Command::new(askaround()).args(["lab", "check"]).arg(folder).output();
+    let seconds = begin.elapsed().as_secs_f64();
+    let output = output.map_err(|e| e.to_string())?;
+    let exhaustive = String::from_utf8_lossy(&output.stdout).contains("every one that can make a difference");
+    if output.status.success() && exhaustive {
+        Ok(seconds)
+    } else {
+        Err(format!("lab check {} failed", folder.display()))
+    }
 }
 
 fn lab_run(folder: &Path) -> Result<f64, String> {
