@@ -9,6 +9,7 @@
 //! | [`content`], [`originators`] | what a peer holds; whom it got what from |
 //! | [`search`] | [`search::Search`], how a key is found |
 //! | [`pieces`] | how content is cut, and how a piece from a stranger is checked |
+//! | [`download`] | which piece is asked of whom, who is told of it, and who is to blame |
 //! | [`upload`] | whose turn it is to be sent something, and which piece |
 //! | [`script`], [`log`] | what a lab's peer does when; what its log says |
 //! | [`peer`] | [`peer::Peer`], which composes the four |
@@ -31,6 +32,7 @@
 
 pub mod clock;
 pub mod content;
+pub mod download;
 pub mod id;
 pub mod key;
 pub mod log;

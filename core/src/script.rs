@@ -27,6 +27,8 @@ pub enum Action {
     Find(Key),
     /// Hold a key from now on (live only).
     Hold(Key),
+    /// Find everybody who holds a key or is fetching it, and obtain nothing (live only).
+    Gather(Key),
 }
 
 impl fmt::Display for Action {
@@ -42,6 +44,7 @@ impl fmt::Display for Action {
             Self::Contents(id) => write!(f, "M {id}"),
             Self::Find(key) => write!(f, "find {key}"),
             Self::Hold(key) => write!(f, "hold {key}"),
+            Self::Gather(key) => write!(f, "gather {key}"),
         }
     }
 }

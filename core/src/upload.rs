@@ -35,6 +35,10 @@ pub struct Want {
     pub piece: Option<u32>,
     /// Whether another piece is as welcome (PROTOCOL.md §7.5).
     pub any: bool,
+    /// How many others are known to have the piece; 0 where that is not known.
+    pub copies: u32,
+    /// Whether whoever wants it has nothing yet that it could pass on.
+    pub newcomer: bool,
 }
 
 /// What happens to an [`Upload`].
@@ -142,14 +146,27 @@ impl Upload {
         self.outputs.pop_front()
     }
 
+    /// Whether nobody waits for a turn: the uplink has room for more.
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     fn grant(&mut self) {
         while self.sending.values().filter(|s| !s.stalled).count() < self.config.slots.max(1)
-            && let Some((connection, want)) = self.waiting.pop_front()
+            && let Some((connection, want)) = self.next_waiting()
         {
             let piece = self.choose(connection, &want);
             self.sending.insert(connection, Sending { content: want.content, piece, stalled: false });
             self.outputs.push_back(Grant { connection, piece });
         }
+    }
+
+    /// Whoever has nothing to pass on comes first, then the piece that the fewest have, since
+    /// whoever gets it can pass it on; then whoever has waited longest.
+    fn next_waiting(&mut self) -> Option<(ConnectionId, Want)> {
+        let (at, _) =
+            self.waiting.iter().enumerate().min_by_key(|(_, (_, want))| (!want.newcomer, want.copies))?;
+        self.waiting.remove(at)
     }
 
     fn choose(&mut self, connection: ConnectionId, want: &Want) -> Option<u32> {
@@ -210,7 +227,15 @@ mod tests {
     const CONTENT: Root = Root::new([7; 32]);
 
     fn want(piece: u32, any: bool) -> Want {
-        Want { content: CONTENT, count: 4, complete: true, piece: Some(piece), any }
+        Want {
+            content: CONTENT,
+            count: 4,
+            complete: true,
+            piece: Some(piece),
+            any,
+            copies: 0,
+            newcomer: false,
+        }
     }
 
     fn grants(upload: &mut Upload) -> Vec<(ConnectionId, Option<u32>)> {

@@ -4,7 +4,7 @@
 mod operation;
 mod types;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::content::ContentList;
@@ -16,7 +16,7 @@ use crate::message::{
 };
 use crate::originators::OriginatorList;
 use crate::script::{Action, Script};
-use crate::search::{Question, Search};
+use crate::search::{Question, Search, SearchConfig};
 use crate::time::Instant;
 use operation::{Operation, Owner, Progress, Waiting};
 pub use types::{
@@ -34,9 +34,10 @@ pub struct Peer {
     operations: BTreeMap<u64, Operation>,
     next_operation: u64,
     asks: BTreeMap<AskId, PendingAsk>,
-    deadlines: std::collections::BTreeSet<(Instant, AskId)>,
+    deadlines: BTreeSet<(Instant, AskId)>,
     next_ask: AskId,
     script: Option<ScriptRun>,
+    fetching: BTreeSet<Key>,
     membership: Membership,
     outputs: VecDeque<PeerOutput>,
 }
@@ -108,9 +109,10 @@ impl Peer {
             operations: BTreeMap::new(),
             next_operation: 0,
             asks: BTreeMap::new(),
-            deadlines: std::collections::BTreeSet::new(),
+            deadlines: BTreeSet::new(),
             next_ask: 0,
             script: None,
+            fetching: BTreeSet::new(),
             membership: Membership::default(),
             outputs: VecDeque::new(),
         }
@@ -156,6 +158,16 @@ impl Peer {
                 self.begin_operation(now, Owner::Command(command), &action, trace);
             }
             PeerInput::Abandon(command) => self.abandon(command),
+            PeerInput::Fetching(key, true) => _ = self.fetching.insert(key),
+            PeerInput::Fetching(key, false) => _ = self.fetching.remove(&key),
+            PeerInput::Delivered { keys, from } => {
+                for key in keys {
+                    self.change(match from {
+                        Some(from) => Change::Obtained(key, from),
+                        None => Change::Held(key),
+                    });
+                }
+            }
             PeerInput::Answered { ask, result } => self.answered(now, ask, result),
             PeerInput::Tracker(message) => self.tracker_says(now, &message),
             PeerInput::TrackerLost(why) => {
@@ -246,7 +258,11 @@ impl Peer {
         if self.contents.contains(key) {
             return HaveAnswer::Have;
         }
-        self.originators.sender_of(key).map_or(HaveAnswer::No, HaveAnswer::Hint)
+        let hint = self.originators.sender_of(key);
+        if self.fetching.contains(key) {
+            return HaveAnswer::Fetching(hint);
+        }
+        hint.map_or(HaveAnswer::No, HaveAnswer::Hint)
     }
 
     fn contents_page(&self, page: Page) -> Answer {
@@ -353,13 +369,17 @@ impl Peer {
                 }
                 return self.done(now, owner, Outcome::Held { key: key.clone(), new });
             }
-            Action::Obtain(key) | Action::Find(key) => {
+            Action::Obtain(key) | Action::Find(key) | Action::Gather(key) => {
                 let obtain = matches!(action, Action::Obtain(_));
-                if self.contents.contains(key) {
+                let collect = matches!(action, Action::Gather(_));
+                if self.contents.contains(key) && !collect {
                     return self.done(now, owner, Outcome::own(key.clone(), self.me, obtain));
                 }
-                let search =
-                    Search::new(self.me, self.originators.sender_of(key), self.config.search.clone());
+                let search = Search::new(
+                    self.me,
+                    self.originators.sender_of(key),
+                    SearchConfig { collect, ..self.config.search.clone() },
+                );
                 Waiting::Search {
                     key: key.clone(),
                     obtain,
@@ -429,11 +449,14 @@ impl Peer {
     /// Asks what the search wants asked; ends the operation when the search has ended.
     fn pump_search(&mut self, now: Instant, number: u64) {
         loop {
-            let Some(Operation { waiting: Waiting::Search { key, search, trace, .. }, .. }) =
+            let Some(Operation { owner, waiting: Waiting::Search { key, search, trace, .. }, .. }) =
                 self.operations.get_mut(&number)
             else {
                 return;
             };
+            while let (Owner::Command(command), Some(holder)) = (*owner, search.next_holder()) {
+                self.outputs.push_back(PeerOutput::Holder { command, holder });
+            }
             let Some(question) = search.next() else {
                 if search.result().is_some() {
                     self.end_operation(now, number, |operation| operation.search_ended(now));

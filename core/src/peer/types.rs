@@ -9,7 +9,7 @@ use crate::log;
 use crate::log::LogEntry;
 use crate::message::{Answer, ErrorAnswer, Message, Request};
 use crate::script::Action;
-use crate::search::{Ask, Question, Reason, Reply, SearchConfig};
+use crate::search::{Ask, Holder, Question, Reason, Reply, SearchConfig};
 use crate::time::Instant;
 use crate::tracker::ConnectionId;
 
@@ -74,6 +74,15 @@ pub enum PeerInput {
     },
     /// Nobody waits for this command any more.
     Abandon(CommandId),
+    /// The content of this key is being fetched, or no longer.
+    Fetching(Key, bool),
+    /// The content of these keys, which name the same, was fetched and verified.
+    Delivered {
+        /// Its keys.
+        keys: Vec<Key>,
+        /// Who sent it, if that is known.
+        from: Option<Contact>,
+    },
     /// What came of a [`PeerOutput::Ask`].
     Answered {
         /// Which.
@@ -114,6 +123,13 @@ pub enum PeerOutput {
     Cancel(AskId),
     /// Send this on the clocked connection; the log so far is to be on disk first.
     TellTracker(Message),
+    /// An [`Action::Gather`] has found somebody.
+    Holder {
+        /// Which command.
+        command: CommandId,
+        /// Whom.
+        holder: Holder,
+    },
     /// A command is over.
     Done {
         /// Which.

@@ -101,6 +101,8 @@ impl Recorder {
             PeerInput::Begin
             | PeerInput::Command { .. }
             | PeerInput::Abandon(_)
+            | PeerInput::Fetching(..)
+            | PeerInput::Delivered { .. }
             | PeerInput::TrackerLost(_)
             | PeerInput::Timeout => {}
         }
@@ -135,7 +137,7 @@ impl Recorder {
             PeerOutput::Changed(change) => self.push(at_ns, me, What::Change(change.clone())),
             PeerOutput::Finished => self.push(at_ns, me, What::Finished),
             PeerOutput::Failed(reason) => self.push(at_ns, me, What::Failed(reason.to_string())),
-            PeerOutput::Done { .. } | PeerOutput::Membership(_) => {}
+            PeerOutput::Done { .. } | PeerOutput::Holder { .. } | PeerOutput::Membership(_) => {}
         }
     }
 

@@ -85,7 +85,7 @@ fn actions(script: &Script) -> Vec<(u32, String, Option<String>)> {
             Action::Known(id) => ("O", Some(id.to_string())),
             Action::Contents(id) => ("M", Some(id.to_string())),
             // Live only: a script never has them.
-            Action::Find(_) | Action::Hold(_) => return None,
+            Action::Find(_) | Action::Hold(_) | Action::Gather(_) => return None,
         };
         Some((*time, code.to_owned(), parameter))
     };

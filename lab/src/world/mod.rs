@@ -368,7 +368,10 @@ impl World {
                     self.send(Event::Left { peer });
                 }
                 // A scripted peer has no commands, no store and no lease.
-                PeerOutput::Done { .. } | PeerOutput::Changed(_) | PeerOutput::Membership(_) => {}
+                PeerOutput::Done { .. }
+                | PeerOutput::Holder { .. }
+                | PeerOutput::Changed(_)
+                | PeerOutput::Membership(_) => {}
             }
         }
         self.rearm(Some(peer));

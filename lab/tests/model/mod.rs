@@ -123,7 +123,7 @@ impl Model {
                     None => log::unavailable_text(key),
                 }
             }
-            Action::Find(_) | Action::Hold(_) => unreachable!("not in a script"),
+            Action::Find(_) | Action::Hold(_) | Action::Gather(_) => unreachable!("not in a script"),
         }
     }
 

@@ -1,0 +1,447 @@
+//! [`Download`]: which piece is asked of whom, who is told of it, and who is to blame.
+
+mod pick;
+mod source;
+#[cfg(test)]
+mod tests;
+mod types;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+
+use crate::message::MAX_NEWS;
+use crate::pieces::PieceSet;
+use crate::time::Instant;
+use source::Source;
+pub use types::{
+    DownloadConfig, DownloadInput, DownloadOutput, DropReason, Listener, SourceId, SourceState, SubscriberId,
+};
+
+/// One content, or the files of one collection, on its way here from many sources at once.
+///
+/// It is driven as all machines are (see the crate's root). The driver opens sources, carries
+/// requests and news, verifies and keeps pieces; every choice is made here.
+///
+/// - A lone source is asked for pieces in order. Otherwise the rarest piece comes first, ties by
+///   chance.
+/// - A piece is asked of one source at a time. Where a source has nothing else to give, it is
+///   asked for a piece that waits at another, which is told so; and in the end game, when every
+///   missing piece is on its way, also for one that comes too slowly.
+/// - A source that sends a bad piece is dropped. One that sends nothing loses what it owes to
+///   others, and is dropped in the end.
+/// - Pieces that few have are told of at once: who has them is needed now. Pieces that many have
+///   are told of later, several at a time.
+#[derive(Debug)]
+pub struct Download {
+    config: DownloadConfig,
+    random: fastrand::Rng,
+    lengths: Vec<u32>,
+    have: PieceSet,
+    /// Pieces that a source owes and is not slow with.
+    asked: PieceSet,
+    /// Which sources owe a piece.
+    owed_by: BTreeMap<u32, Vec<SourceId>>,
+    /// How many of the sources that have a part have a piece.
+    copies: Vec<u32>,
+    sources: BTreeMap<SourceId, Source>,
+    by_addr: BTreeMap<SocketAddr, SourceId>,
+    subscribers: BTreeMap<SubscriberId, Option<SocketAddr>>,
+    /// What is still to be told.
+    news: BTreeMap<Listener, Vec<u32>>,
+    news_at: Option<Instant>,
+    done: bool,
+    outputs: VecDeque<DownloadOutput>,
+}
+
+/// What a download waits for. Each deadline is in [`Download::poll_timeout`].
+#[derive(Debug, Clone, Copy)]
+enum Timer {
+    /// There is news that can wait no longer.
+    News,
+    /// A source sends nothing.
+    Source,
+}
+
+impl Download {
+    /// A download of pieces of these lengths, of which `have` are here already.
+    ///
+    /// # Panics
+    /// If `have` is a set of another number of pieces.
+    pub fn new(config: DownloadConfig, lengths: Vec<u32>, have: PieceSet) -> Self {
+        let count = have.count();
+        assert_eq!(lengths.len(), count as usize, "a length a piece");
+        let mut download = Self {
+            random: fastrand::Rng::with_seed(config.seed),
+            config,
+            asked: PieceSet::empty(count),
+            owed_by: BTreeMap::new(),
+            copies: vec![0; lengths.len()],
+            lengths,
+            sources: BTreeMap::new(),
+            by_addr: BTreeMap::new(),
+            subscribers: BTreeMap::new(),
+            news: BTreeMap::new(),
+            news_at: None,
+            done: false,
+            have,
+            outputs: VecDeque::new(),
+        };
+        download.finish_if_complete();
+        download
+    }
+
+    /// Which pieces are here.
+    pub fn have(&self) -> &PieceSet {
+        &self.have
+    }
+
+    /// Whether this is one of its sources.
+    pub fn knows(&self, source: SourceId) -> bool {
+        self.sources.contains_key(&source)
+    }
+
+    /// Whether every piece is here.
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// Whether another source is welcome.
+    pub fn wants_sources(&self) -> bool {
+        !self.done && self.sources.len() < self.config.max_sources
+    }
+
+    /// Whether some piece is missing that no source has.
+    pub fn lacks_a_holder(&self) -> bool {
+        !self.done
+            && self.sources.values().all(|source| !source.pieces.is_full())
+            && self.have.missing().any(|piece| self.copies[piece as usize] == 0)
+    }
+
+    /// Whether somebody who listens lacks a piece that nobody else is known to have.
+    pub fn is_needed(&self) -> bool {
+        let others =
+            |piece: u32| self.sources.values().filter(|source| source.pieces.contains(piece)).count();
+        let fetching = self.subscribers.values().flatten().filter_map(|addr| self.by_addr.get(addr));
+        let mut fetching = fetching.filter_map(|id| self.sources.get(id));
+        fetching.any(|source| source.pieces.missing().any(|p| self.have.contains(p) && others(p) == 0))
+    }
+
+    /// How many of the sources that have a part have this piece.
+    pub fn copies(&self, piece: u32) -> u32 {
+        self.copies.get(piece as usize).copied().unwrap_or(0)
+    }
+
+    /// Whether whoever listens there is known to have nothing that it could pass on.
+    pub fn is_newcomer(&self, addr: SocketAddr) -> bool {
+        let source = self.by_addr.get(&addr).and_then(|id| self.sources.get(id));
+        source.is_some_and(|source| source.pieces.is_empty())
+    }
+
+    /// How each source is doing.
+    pub fn sources(&self) -> impl Iterator<Item = SourceState> {
+        self.sources.iter().map(|(id, source)| SourceState {
+            source: *id,
+            addr: source.addr,
+            complete: source.pieces.is_full(),
+            pieces: source.got,
+            bytes: source.bytes,
+            rate: source.rate().unwrap_or(0.0) as u64,
+            asked: source.owes.len(),
+        })
+    }
+
+    /// Takes one input. Poll the outputs afterwards.
+    pub fn handle(&mut self, now: Instant, input: DownloadInput) {
+        match input {
+            DownloadInput::Opened { source, addr, pieces } => self.opened(now, source, addr, pieces),
+            DownloadInput::News(source, pieces) => self.heard(now, source, &pieces),
+            DownloadInput::Progress(source, bytes) => {
+                if let Some(state) = self.sources.get_mut(&source) {
+                    let was_slow = state.slow;
+                    state.progress(now, bytes);
+                    if was_slow {
+                        self.asked_again(source);
+                    }
+                    self.fill(now, source);
+                }
+            }
+            DownloadInput::Begun { source, piece, asked } => self.begun(now, source, piece, asked),
+            DownloadInput::Got(source, piece) => self.got(now, source, piece),
+            DownloadInput::Bad(source, piece) => {
+                self.outputs.push_back(DownloadOutput::Drop(source, DropReason::BadPiece(piece)));
+                self.closed(now, source);
+            }
+            DownloadInput::Refused(source, piece) => self.refused(now, source, piece),
+            DownloadInput::Closed(source) => self.closed(now, source),
+            DownloadInput::Subscribed { subscriber, addr } => {
+                self.subscribers.insert(subscriber, addr);
+            }
+            DownloadInput::Unsubscribed(subscriber) => {
+                self.subscribers.remove(&subscriber);
+                self.news.remove(&Listener::Subscriber(subscriber));
+            }
+            DownloadInput::UplinkIdle => self.tell_all(),
+            DownloadInput::Timeout => {
+                for timer in [Timer::News, Timer::Source] {
+                    self.fire(now, timer);
+                }
+            }
+        }
+    }
+
+    /// The next thing to do, in order.
+    pub fn poll_output(&mut self) -> Option<DownloadOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call with [`DownloadInput::Timeout`].
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [Timer::News, Timer::Source].into_iter().filter_map(|timer| self.deadline(timer)).min()
+    }
+
+    fn deadline(&self, timer: Timer) -> Option<Instant> {
+        match timer {
+            Timer::News => self.news_at,
+            Timer::Source => {
+                let owing = self.sources.values().filter(|source| !source.owes.is_empty());
+                let wait = |slow| if slow { self.config.drop_after } else { self.config.slow_after };
+                owing.map(|source| source.last_progress + wait(source.slow)).min()
+            }
+        }
+    }
+
+    fn fire(&mut self, now: Instant, timer: Timer) {
+        match timer {
+            Timer::News => {
+                if self.news_at.is_some_and(|at| at <= now) {
+                    self.tell_all();
+                }
+            }
+            Timer::Source => {
+                let owing = self.sources.iter().filter(|(_, source)| !source.owes.is_empty());
+                let silent = owing.map(|(id, source)| (*id, source.slow, now.since(source.last_progress)));
+                let silent: Vec<_> = silent.filter(|(_, _, time)| *time >= self.config.slow_after).collect();
+                for (source, slow, time) in silent {
+                    if time >= self.config.drop_after {
+                        self.outputs.push_back(DownloadOutput::Drop(source, DropReason::Stalled(time)));
+                        self.closed(now, source);
+                    } else if !slow {
+                        self.is_slow(now, source);
+                    }
+                }
+            }
+        }
+    }
+
+    fn opened(&mut self, now: Instant, id: SourceId, addr: SocketAddr, pieces: PieceSet) {
+        assert_eq!(pieces.count(), self.have.count(), "the driver checks what sources send");
+        if !pieces.is_full() {
+            for piece in pieces.iter() {
+                self.copies[piece as usize] += 1;
+            }
+        } else if !self.have.is_empty() {
+            // It should not send what is here already.
+            self.news.insert(Listener::Source(id), self.have.iter().collect());
+            self.tell(Listener::Source(id));
+        }
+        self.sources.insert(id, Source::new(now, addr, pieces));
+        self.by_addr.insert(addr, id);
+        self.fill(now, id);
+    }
+
+    fn heard(&mut self, now: Instant, id: SourceId, pieces: &[u32]) {
+        let Some(source) = self.sources.get_mut(&id) else { return };
+        let was_complete = source.pieces.is_full();
+        for piece in pieces {
+            if source.pieces.insert(*piece) {
+                self.copies[*piece as usize] += 1;
+            }
+        }
+        if source.pieces.is_full() && !was_complete {
+            // Now it counts among those who have everything.
+            for copies in &mut self.copies {
+                *copies -= 1;
+            }
+        }
+        self.fill(now, id);
+    }
+
+    fn begun(&mut self, now: Instant, id: SourceId, piece: u32, asked: u32) {
+        let Some(source) = self.sources.get_mut(&id) else { return };
+        if piece != asked && source.settled(asked) {
+            self.not_owed(id, asked);
+        }
+        let length = self.length(piece);
+        let Some(source) = self.sources.get_mut(&id) else { return };
+        if let Some(owed) = source.owes.iter_mut().find(|owed| owed.piece == piece) {
+            owed.begun = true;
+            return;
+        }
+        // It chose another piece, or the word that this one is not wanted came too late.
+        source.chose(now, piece, length);
+        self.owed_by.entry(piece).or_default().push(id);
+        self.update_asked(piece);
+        self.cancel_elsewhere(id, piece);
+    }
+
+    fn got(&mut self, now: Instant, id: SourceId, piece: u32) {
+        if let Some(source) = self.sources.get_mut(&id) {
+            source.settled(piece);
+            source.got += 1;
+        }
+        self.not_owed(id, piece);
+        if self.have.insert(piece) {
+            self.cancel_elsewhere(id, piece);
+            self.asked.remove(piece);
+            self.spread(now, piece);
+            self.finish_if_complete();
+        }
+        if self.have.len() + self.asked.len() == self.have.count() {
+            // In the end game whoever is idle may be of use.
+            self.fill_all(now);
+        } else {
+            self.fill(now, id);
+        }
+    }
+
+    fn refused(&mut self, now: Instant, id: SourceId, piece: u32) {
+        let Some(source) = self.sources.get_mut(&id) else { return };
+        if !source.settled(piece) {
+            // It was cancelled.
+            return;
+        }
+        if !source.pieces.is_full() && source.pieces.remove(piece) {
+            self.copies[piece as usize] -= 1;
+        }
+        self.not_owed(id, piece);
+        self.fill_all(now);
+    }
+
+    fn closed(&mut self, now: Instant, id: SourceId) {
+        let Some(source) = self.sources.remove(&id) else { return };
+        if self.by_addr.get(&source.addr) == Some(&id) {
+            self.by_addr.remove(&source.addr);
+        }
+        self.news.remove(&Listener::Source(id));
+        if !source.pieces.is_full() {
+            for piece in source.pieces.iter() {
+                self.copies[piece as usize] -= 1;
+            }
+        }
+        for owed in source.owes {
+            self.not_owed(id, owed.piece);
+        }
+        self.fill_all(now);
+    }
+
+    /// What this source owes may be asked of others.
+    fn is_slow(&mut self, now: Instant, id: SourceId) {
+        let Some(source) = self.sources.get_mut(&id) else { return };
+        source.slow = true;
+        let owed: Vec<u32> = source.owes.iter().map(|owed| owed.piece).collect();
+        for piece in owed {
+            self.update_asked(piece);
+        }
+        self.fill_all(now);
+    }
+
+    /// This source is not slow any more.
+    fn asked_again(&mut self, id: SourceId) {
+        let owed = self.sources.get(&id).into_iter().flat_map(|source| &source.owes);
+        for piece in owed.map(|owed| owed.piece).collect::<Vec<_>>() {
+            self.update_asked(piece);
+        }
+    }
+
+    fn not_owed(&mut self, id: SourceId, piece: u32) {
+        if let Some(owners) = self.owed_by.get_mut(&piece) {
+            owners.retain(|owner| *owner != id);
+            if owners.is_empty() {
+                self.owed_by.remove(&piece);
+            }
+        }
+        self.update_asked(piece);
+    }
+
+    fn update_asked(&mut self, piece: u32) {
+        let owners = self.owed_by.get(&piece).into_iter().flatten();
+        let asked = owners.filter_map(|id| self.sources.get(id)).any(|source| !source.slow);
+        if asked && !self.have.contains(piece) {
+            self.asked.insert(piece);
+        } else {
+            self.asked.remove(piece);
+        }
+    }
+
+    /// Nobody but `id` needs to send this piece.
+    fn cancel_elsewhere(&mut self, id: SourceId, piece: u32) {
+        let owners = self.owed_by.get(&piece).cloned().unwrap_or_default();
+        for other in owners.into_iter().filter(|other| *other != id) {
+            self.cancel(other, piece);
+        }
+    }
+
+    /// Takes a piece back from a source, unless it is being sent already.
+    fn cancel(&mut self, id: SourceId, piece: u32) -> bool {
+        let Some(source) = self.sources.get_mut(&id) else { return false };
+        if !source.owes.iter().any(|owed| owed.piece == piece && !owed.begun) {
+            return false;
+        }
+        source.settled(piece);
+        self.not_owed(id, piece);
+        self.outputs.push_back(DownloadOutput::Cancel(id, piece));
+        true
+    }
+
+    /// Tells of a piece that has come: at once of one that few have.
+    fn spread(&mut self, now: Instant, piece: u32) {
+        let fetching = self.sources.values().filter(|source| !source.pieces.is_full()).count();
+        let copies = self.copies[piece as usize] as usize;
+        let rare = copies == 0 || (copies + 1) * 4 <= fetching + 1;
+        let mut listeners = Vec::new();
+        for (id, addr) in &self.subscribers {
+            let source = addr.and_then(|addr| self.by_addr.get(&addr)).and_then(|id| self.sources.get(id));
+            if !source.is_some_and(|source| source.pieces.contains(piece)) {
+                listeners.push((Listener::Subscriber(*id), rare));
+            }
+        }
+        let complete = self.sources.iter().filter(|(_, source)| source.pieces.is_full());
+        listeners.extend(complete.map(|(id, _)| (Listener::Source(*id), false)));
+        for (listener, now) in listeners {
+            let news = self.news.entry(listener).or_default();
+            news.push(piece);
+            if now || news.len() >= MAX_NEWS {
+                self.tell(listener);
+            }
+        }
+        if !self.news.is_empty() && self.news_at.is_none() {
+            self.news_at = Some(now + self.config.news_delay);
+        }
+    }
+
+    fn tell(&mut self, listener: Listener) {
+        for pieces in self.news.remove(&listener).unwrap_or_default().chunks(MAX_NEWS) {
+            self.outputs.push_back(DownloadOutput::Tell(listener, pieces.to_vec()));
+        }
+    }
+
+    fn tell_all(&mut self) {
+        self.news_at = None;
+        let listeners: BTreeSet<Listener> = self.news.keys().copied().collect();
+        for listener in listeners {
+            self.tell(listener);
+        }
+    }
+
+    fn finish_if_complete(&mut self) {
+        if self.have.is_full() && !self.done {
+            self.done = true;
+            self.tell_all();
+            self.outputs.push_back(DownloadOutput::Done);
+        }
+    }
+
+    fn length(&self, piece: u32) -> u64 {
+        self.lengths.get(piece as usize).copied().unwrap_or(0).into()
+    }
+}

@@ -1,0 +1,123 @@
+//! Which piece is asked of a source next.
+
+use std::time::Duration;
+
+use super::Download;
+use super::types::{DownloadOutput, SourceId};
+use crate::time::Instant;
+
+/// A choice looks at so many pieces at most, evenly picked where there are more.
+const MAX_CANDIDATES: u32 = 4096;
+/// A piece is taken over from another source only if that saves at least so much time.
+const WORTH_IT: Duration = Duration::from_millis(20);
+
+/// With more sources than this, each has others to serve while its next request is under way: one
+/// request at each is enough, and keeps everybody's queues short.
+const CROWDED: usize = 6;
+
+impl Download {
+    pub(super) fn fill_all(&mut self, now: Instant) {
+        let ids: Vec<SourceId> = self.sources.keys().copied().collect();
+        for id in ids {
+            self.fill(now, id);
+        }
+    }
+
+    /// Asks a source for as much as it should be asked for.
+    pub(super) fn fill(&mut self, now: Instant, id: SourceId) {
+        let crowded = self.sources.len() > CROWDED;
+        while !self.done
+            && let Some(source) = self.sources.get(&id)
+            && !source.slow
+            && source.has_room(&self.config, crowded)
+        {
+            let choice = self.pick(id);
+            // What the source chooses in place of it cannot be on its way from elsewhere, unless
+            // everything is.
+            let any = choice.is_some() && self.sources[&id].pieces.is_full();
+            let choice = choice.or_else(|| self.take_over(id));
+            let Some(piece) = choice else { break };
+            let length = self.length(piece);
+            if let Some(source) = self.sources.get_mut(&id) {
+                source.asked(now, piece, length);
+            }
+            self.owed_by.entry(piece).or_default().push(id);
+            self.asked.insert(piece);
+            self.outputs.push_back(DownloadOutput::Ask { source: id, piece, any });
+        }
+    }
+
+    /// A piece of this source that is missing and asked of nobody: the next for a lone source,
+    /// otherwise the rarest.
+    fn pick(&mut self, id: SourceId) -> Option<u32> {
+        let lone = self.sources.len() == 1;
+        let source = self.sources.get(&id)?;
+        let mut candidates = source.pieces.without(&self.have, &self.asked);
+        // What it is slow with may be asked of others, not of itself.
+        let owes = |piece: &u32| source.owes.iter().any(|owed| owed.piece == *piece);
+        if lone {
+            return candidates.find(|piece| !owes(piece));
+        }
+        let missing = self.have.count() - self.have.len();
+        let stride = (missing / MAX_CANDIDATES).max(1);
+        let offset = self.random.u32(0..stride);
+        let (mut best, mut ties) = (None, 0);
+        for (at, piece) in (0..).zip(candidates) {
+            if at % stride != offset && best.is_some() || owes(&piece) {
+                continue;
+            }
+            let copies = self.copies[piece as usize];
+            match best {
+                Some((fewest, _)) if copies > fewest => continue,
+                Some((fewest, _)) if copies == fewest => ties += 1,
+                _ => ties = 1,
+            }
+            // Each of the ties so far is as likely as the others.
+            if ties == 1 || self.random.u32(0..ties) == 0 {
+                best = Some((copies, piece));
+            }
+        }
+        best.map(|(_, piece)| piece)
+    }
+
+    /// For an idle source: a piece that waits at another source, or in the end game one that comes
+    /// too slowly from there.
+    fn take_over(&mut self, id: SourceId) -> Option<u32> {
+        let source = self.sources.get(&id)?;
+        if !source.owes.is_empty() {
+            return None;
+        }
+        let end_game = self.have.len() + self.asked.len() == self.have.count();
+        let mut best: Option<(Duration, u32, Option<SourceId>)> = None;
+        for (piece, owners) in &self.owed_by {
+            if !source.pieces.contains(*piece) || self.have.contains(*piece) {
+                continue;
+            }
+            let [owner] = owners[..] else { continue };
+            let Some(other) = self.sources.get(&owner).filter(|_| owner != id) else { continue };
+            let length = self.length(*piece);
+            let begun = other.owes.iter().any(|owed| owed.piece == *piece && owed.begun);
+            let wait = other.time_until(*piece);
+            let mine = source.time_for(length).or_else(|| other.time_for(length));
+            let saves = wait.zip(mine).is_some_and(|(wait, mine)| wait > mine * 2 + WORTH_IT);
+            // Each of those who have it is as likely to be asked for it as the others: when one
+            // more has it, its share of those who wait changes over.
+            let share = !begun && !other.pieces.is_full() && {
+                let holders = self.copies[*piece as usize].max(1);
+                let slower =
+                    source.rate().zip(other.rate()).is_some_and(|(mine, others)| mine < others / 2.0);
+                !slower && self.random.u32(0..holders) == 0
+            };
+            if (saves && (!begun || end_game) || share)
+                && best.is_none_or(|(most, ..)| wait.unwrap_or_default() > most)
+            {
+                best = Some((wait.unwrap_or_default(), *piece, (!begun).then_some(owner)));
+            }
+        }
+        let (_, piece, owner) = best?;
+        if let Some(owner) = owner {
+            self.cancel(owner, piece);
+        }
+        Some(piece)
+    }
+}

@@ -1,0 +1,128 @@
+//! One source of a download: what it has, what it owes, how fast it is.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::types::DownloadConfig;
+use crate::pieces::PieceSet;
+use crate::time::Instant;
+
+/// A rate is measured over windows of at least so long.
+const RATE_WINDOW: Duration = Duration::from_millis(50);
+
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) addr: SocketAddr,
+    pub(super) pieces: PieceSet,
+    /// What it was asked for, in order; it answers in order.
+    pub(super) owes: VecDeque<Owed>,
+    pub(super) owed_bytes: u64,
+    pub(super) last_progress: Instant,
+    /// Whether others may be asked for what it owes.
+    pub(super) slow: bool,
+    pub(super) got: u32,
+    pub(super) bytes: u64,
+    rate: Option<f64>,
+    window_began: Instant,
+    window_bytes: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Owed {
+    pub(super) piece: u32,
+    pub(super) length: u64,
+    pub(super) begun: bool,
+}
+
+impl Source {
+    pub(super) fn new(now: Instant, addr: SocketAddr, pieces: PieceSet) -> Self {
+        Self {
+            addr,
+            pieces,
+            owes: VecDeque::new(),
+            owed_bytes: 0,
+            last_progress: now,
+            slow: false,
+            got: 0,
+            bytes: 0,
+            rate: None,
+            window_began: now,
+            window_bytes: 0,
+        }
+    }
+
+    pub(super) fn asked(&mut self, now: Instant, piece: u32, length: u64) {
+        if self.owes.is_empty() {
+            self.last_progress = now;
+            self.window_began = now;
+            self.window_bytes = 0;
+        }
+        self.owes.push_back(Owed { piece, length, begun: false });
+        self.owed_bytes += length;
+    }
+
+    /// It sends a piece that it was not asked for.
+    pub(super) fn chose(&mut self, now: Instant, piece: u32, length: u64) {
+        self.asked(now, piece, length);
+        if let Some(last) = self.owes.pop_back() {
+            // Behind those that have come and are still being verified.
+            let at = self.owes.iter().position(|owed| !owed.begun).unwrap_or(self.owes.len());
+            self.owes.insert(at, Owed { begun: true, ..last });
+        }
+    }
+
+    /// It no longer owes this piece. False if it did not.
+    pub(super) fn settled(&mut self, piece: u32) -> bool {
+        let Some(at) = self.owes.iter().position(|owed| owed.piece == piece) else { return false };
+        if let Some(owed) = self.owes.remove(at) {
+            self.owed_bytes -= owed.length;
+        }
+        true
+    }
+
+    pub(super) fn progress(&mut self, now: Instant, bytes: u64) {
+        self.bytes += bytes;
+        self.last_progress = now;
+        self.slow = false;
+        self.window_bytes += bytes;
+        let elapsed = now.since(self.window_began);
+        if elapsed >= RATE_WINDOW {
+            let lately = self.window_bytes as f64 / elapsed.as_secs_f64();
+            // Half of the weight on the latest window: quick to follow, slow to jump.
+            self.rate = Some(self.rate.map_or(lately, |rate| (rate + lately) / 2.0));
+            self.window_began = now;
+            self.window_bytes = 0;
+        }
+    }
+
+    /// Bytes a second, once known.
+    pub(super) fn rate(&self) -> Option<f64> {
+        self.rate
+    }
+
+    /// Whether it should be asked for more.
+    pub(super) fn has_room(&self, config: &DownloadConfig, crowded: bool) -> bool {
+        if self.owes.len() < if crowded { 1 } else { config.min_pipeline } {
+            return true;
+        }
+        let wanted = match self.rate {
+            Some(rate) => (rate * config.pipeline_time.as_secs_f64()) as u64,
+            None => config.first_pipeline,
+        };
+        self.owes.len() < config.max_pipeline && self.owed_bytes < wanted
+    }
+
+    /// How long it will be until it has sent everything up to this piece.
+    pub(super) fn time_until(&self, piece: u32) -> Option<Duration> {
+        let at = self.owes.iter().position(|owed| owed.piece == piece)?;
+        let bytes: u64 = self.owes.iter().take(at + 1).map(|owed| owed.length).sum();
+        self.time_for(bytes)
+    }
+
+    /// How long it takes for so many bytes.
+    pub(super) fn time_for(&self, bytes: u64) -> Option<Duration> {
+        let rate = self.rate.filter(|rate| *rate > 0.0)?;
+        Duration::try_from_secs_f64(bytes as f64 / rate).ok()
+    }
+}

@@ -1,0 +1,271 @@
+//! Downloads over sources that the test plays.
+
+use std::time::Duration;
+
+use super::*;
+
+const PIECE: u32 = 1000;
+
+fn at(ms: u64) -> Instant {
+    Instant::from_nanos(ms * 1_000_000)
+}
+
+fn addr(n: u8) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, n], 7))
+}
+
+fn download(count: u32) -> Download {
+    Download::new(DownloadConfig::default(), vec![PIECE; count as usize], PieceSet::empty(count))
+}
+
+fn set(count: u32, pieces: &[u32]) -> PieceSet {
+    let mut set = PieceSet::empty(count);
+    pieces.iter().for_each(|piece| _ = set.insert(*piece));
+    set
+}
+
+fn outputs(download: &mut Download) -> Vec<DownloadOutput> {
+    std::iter::from_fn(|| download.poll_output()).collect()
+}
+
+/// The pieces asked of a source among what is to be done now.
+fn asked(download: &mut Download, of: SourceId) -> Vec<u32> {
+    let asks = outputs(download).into_iter().filter_map(|output| match output {
+        DownloadOutput::Ask { source, piece, .. } if source == of => Some(piece),
+        _ => None,
+    });
+    asks.collect()
+}
+
+fn open(download: &mut Download, now: Instant, source: SourceId, pieces: PieceSet) {
+    let addr = addr(source as u8);
+    download.handle(now, DownloadInput::Opened { source, addr, pieces });
+}
+
+#[test]
+fn a_lone_source_is_asked_in_order() {
+    let mut download = download(200);
+    open(&mut download, at(0), 1, PieceSet::full(200));
+    let first = asked(&mut download, 1);
+    assert_eq!(first, (0..first.len() as u32).collect::<Vec<_>>());
+    assert!(first.len() > 1);
+    download.handle(at(1), DownloadInput::Got(1, 0));
+    assert_eq!(asked(&mut download, 1), [first.len() as u32]);
+}
+
+#[test]
+fn the_rarest_comes_first_and_nothing_is_asked_twice() {
+    let mut download = download(4);
+    open(&mut download, at(0), 1, set(4, &[0]));
+    open(&mut download, at(0), 2, set(4, &[0, 1, 2]));
+    open(&mut download, at(0), 3, set(4, &[1, 2, 3]));
+    let mut all = Vec::new();
+    for output in outputs(&mut download) {
+        if let DownloadOutput::Ask { piece, any, .. } = output {
+            assert!(!any, "none of them has everything");
+            all.push(piece);
+        }
+    }
+    all.sort_unstable();
+    assert_eq!(all, [0, 1, 2, 3]);
+}
+
+#[test]
+fn what_a_source_chooses_instead_is_taken() {
+    let mut download = download(8);
+    open(&mut download, at(0), 1, PieceSet::full(8));
+    open(&mut download, at(0), 2, set(8, &[]));
+    let first = asked(&mut download, 1)[0];
+    let other = (first + 5) % 8;
+    download.handle(at(1), DownloadInput::Begun { source: 1, piece: other, asked: first });
+    download.handle(at(2), DownloadInput::Got(1, other));
+    assert!(download.have().contains(other));
+    // The one that was asked for is free for others again.
+    download.handle(at(3), DownloadInput::News(2, vec![first]));
+    let again: Vec<_> = outputs(&mut download)
+        .into_iter()
+        .filter(|o| matches!(o, DownloadOutput::Ask { piece, .. } if *piece == first))
+        .collect();
+    assert_eq!(again.len(), 1);
+}
+
+#[test]
+fn who_sends_a_bad_piece_is_dropped_and_others_are_asked() {
+    let mut download = download(1);
+    open(&mut download, at(0), 1, PieceSet::full(1));
+    assert_eq!(asked(&mut download, 1), [0]);
+    open(&mut download, at(0), 2, PieceSet::full(1));
+    outputs(&mut download);
+    download.handle(at(1), DownloadInput::Bad(1, 0));
+    let done = outputs(&mut download);
+    assert_eq!(done[0], DownloadOutput::Drop(1, DropReason::BadPiece(0)));
+    assert!(matches!(done[1], DownloadOutput::Ask { source: 2, piece: 0, .. }), "{done:?}");
+}
+
+#[test]
+fn a_silent_source_loses_what_it_owes_and_then_its_place() {
+    let mut download = download(2);
+    open(&mut download, at(0), 1, PieceSet::full(2));
+    assert_eq!(asked(&mut download, 1), [0, 1]);
+    open(&mut download, at(0), 2, PieceSet::full(2));
+    outputs(&mut download);
+    let slow = download.poll_timeout().unwrap();
+    assert_eq!(slow, at(5000));
+    download.handle(slow, DownloadInput::Timeout);
+    let mut taken = asked(&mut download, 2);
+    taken.sort_unstable();
+    assert_eq!(taken, [0, 1]);
+    download.handle(at(29_000), DownloadInput::Progress(2, 10));
+    download.handle(at(30_000), DownloadInput::Timeout);
+    let dropped = DownloadOutput::Drop(1, DropReason::Stalled(Duration::from_secs(30)));
+    assert!(outputs(&mut download).contains(&dropped));
+}
+
+#[test]
+fn rare_pieces_are_told_at_once_and_common_ones_together() {
+    let mut download = download(100);
+    for source in 1..=8 {
+        open(&mut download, at(0), source, set(100, if source == 8 { &[] } else { &[50, 51] }));
+        let addr = Some(addr(source as u8));
+        download.handle(at(0), DownloadInput::Subscribed { subscriber: source, addr });
+    }
+    open(&mut download, at(0), 9, PieceSet::full(100));
+    outputs(&mut download);
+    let told = |download: &mut Download| -> Vec<(Listener, Vec<u32>)> {
+        let told = outputs(download).into_iter().filter_map(|output| match output {
+            DownloadOutput::Tell(listener, pieces) => Some((listener, pieces)),
+            _ => None,
+        });
+        told.collect()
+    };
+    download.handle(at(1), DownloadInput::Got(9, 7));
+    assert_eq!(told(&mut download).len(), 8, "nobody else had it");
+    download.handle(at(2), DownloadInput::Got(9, 50));
+    download.handle(at(2), DownloadInput::Got(9, 51));
+    assert_eq!(told(&mut download), [], "everybody but one has them");
+    assert_eq!(download.poll_timeout(), Some(at(201)));
+    download.handle(at(201), DownloadInput::Timeout);
+    let later = told(&mut download);
+    assert!(later.contains(&(Listener::Subscriber(8), vec![50, 51])), "{later:?}");
+    assert!(later.contains(&(Listener::Source(9), vec![7, 50, 51])), "{later:?}");
+}
+
+#[test]
+fn what_is_here_already_is_not_asked_for_and_its_senders_are_told() {
+    let have = set(3, &[0, 2]);
+    let mut download = Download::new(DownloadConfig::default(), vec![PIECE; 3], have);
+    open(&mut download, at(0), 1, PieceSet::full(3));
+    let all = outputs(&mut download);
+    assert_eq!(all[0], DownloadOutput::Tell(Listener::Source(1), vec![0, 2]));
+    assert!(matches!(all[1..], [DownloadOutput::Ask { piece: 1, .. }]), "{all:?}");
+    download.handle(at(1), DownloadInput::Got(1, 1));
+    assert_eq!(outputs(&mut download).last(), Some(&DownloadOutput::Done));
+}
+
+/// Many sources with parts, that refuse, vanish, substitute, send bad pieces or nothing: as long as
+/// one good source has everything, the download ends, and outside of the end game nothing is asked
+/// of two sources at once.
+mod faults {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum Mood {
+        Good,
+        Bad,
+        Refuses,
+        Vanishes,
+        Silent,
+        Substitutes,
+    }
+
+    fn moods() -> impl Strategy<Value = Mood> {
+        prop_oneof![
+            Just(Mood::Good),
+            Just(Mood::Bad),
+            Just(Mood::Refuses),
+            Just(Mood::Vanishes),
+            Just(Mood::Silent),
+            Just(Mood::Substitutes),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn every_download_ends(
+            count in 1u32..60,
+            moods in proptest::collection::vec(moods(), 0..7),
+            seed in any::<u64>(),
+        ) {
+            let config = DownloadConfig { seed, ..DownloadConfig::default() };
+            let mut download = Download::new(config, vec![PIECE; count as usize], PieceSet::empty(count));
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut now = at(0);
+            let mut all: Vec<Mood> = moods;
+            all.insert(random.usize(0..=all.len()), Mood::Good);
+            let mut owed: BTreeMap<SourceId, VecDeque<(u32, bool)>> = BTreeMap::new();
+            let mut gone = BTreeSet::new();
+            for (i, mood) in all.iter().enumerate() {
+                let pieces = match mood {
+                    Mood::Good | Mood::Substitutes => PieceSet::full(count),
+                    _ => set(count, &(0..count).filter(|_| random.bool()).collect::<Vec<_>>()),
+                };
+                owed.insert(i as u64, VecDeque::new());
+                open(&mut download, now, i as u64, pieces);
+            }
+            for _ in 0..20_000 {
+                while let Some(output) = download.poll_output() {
+                    match output {
+                        DownloadOutput::Ask { source, piece, any } => {
+                            prop_assert!(!gone.contains(&source), "asked who was dropped");
+                            owed.get_mut(&source).unwrap().push_back((piece, any));
+                        }
+                        DownloadOutput::Cancel(source, piece) => {
+                            owed.get_mut(&source).unwrap().retain(|(p, _)| *p != piece);
+                        }
+                        DownloadOutput::Drop(source, _) => {
+                            gone.insert(source);
+                            owed.get_mut(&source).unwrap().clear();
+                        }
+                        DownloadOutput::Tell(..) | DownloadOutput::Done => {}
+                    }
+                }
+                if download.is_done() {
+                    break;
+                }
+                now = now + Duration::from_millis(10);
+                let busy: Vec<_> = owed
+                    .iter()
+                    .filter(|(s, o)| !o.is_empty() && all[**s as usize] != Mood::Silent)
+                    .map(|(s, _)| *s)
+                    .collect();
+                let Some(source) = random.choice(&busy).copied() else {
+                    let deadline = download.poll_timeout();
+                    prop_assert!(deadline.is_some(), "nothing is under way and nothing is waited for");
+                    now = now.max(deadline.unwrap());
+                    download.handle(now, DownloadInput::Timeout);
+                    continue;
+                };
+                let (asked, any) = owed.get_mut(&source).unwrap().pop_front().unwrap();
+                match all[source as usize] {
+                    Mood::Bad => download.handle(now, DownloadInput::Bad(source, asked)),
+                    Mood::Refuses => download.handle(now, DownloadInput::Refused(source, asked)),
+                    Mood::Vanishes => {
+                        gone.insert(source);
+                        owed.get_mut(&source).unwrap().clear();
+                        download.handle(now, DownloadInput::Closed(source));
+                    }
+                    mood => {
+                        let instead = mood == Mood::Substitutes && any;
+                        let piece = if instead { random.u32(0..count) } else { asked };
+                        download.handle(now, DownloadInput::Begun { source, piece, asked });
+                        download.handle(now, DownloadInput::Progress(source, PIECE.into()));
+                        download.handle(now, DownloadInput::Got(source, piece));
+                    }
+                }
+            }
+            prop_assert!(download.is_done(), "{} of {count} pieces came", download.have().len());
+        }
+    }
+}

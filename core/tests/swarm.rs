@@ -1,0 +1,45 @@
+//! Flash crowds in virtual time: one holder and many who fetch, each with an uplink of its own,
+//! all played by the machines that ship. How close the last comes to the lower bound of Kurose and
+//! Ross (Computer Networking, §2.5), and that every swarm ends.
+
+mod support;
+
+use support::{Crowd, Swarm};
+
+/// The lower bound, in seconds: nobody has all before the holder has sent all once, the slowest
+/// has received all, and the uplinks together have sent everybody's share.
+fn bound(crowd: &Crowd) -> f64 {
+    let bits = crowd.size() as f64 * 8.0;
+    let n = crowd.fetchers as f64;
+    let together = n * bits / (crowd.seed_up + n * crowd.up);
+    (bits / crowd.seed_up).max(bits / crowd.down).max(together)
+}
+
+/// Plays a crowd to its end and gives the time of the last as a multiple of the bound.
+fn play(crowd: &Crowd) -> f64 {
+    let report = Swarm::new(crowd).run();
+    let ratio = report.last_seconds / bound(crowd);
+    assert_eq!(report.finished, crowd.fetchers, "{crowd:?}: {report:?}");
+    ratio
+}
+
+#[test]
+fn small_crowds_finish_close_to_the_bound() {
+    for crowd in [
+        Crowd::default(),
+        Crowd { fetchers: 32, ..Crowd::default() },
+        Crowd { seed_up: 200e6, ..Crowd::default() },
+    ] {
+        let ratio = play(&crowd);
+        assert!(ratio < 1.06, "{ratio:.3} for {crowd:?}");
+    }
+    // With so few pieces the first and the last of them cost more.
+    let slow = Crowd { fetchers: 24, up: 10e6, seed_up: 10e6, pieces: 256, ..Crowd::default() };
+    assert!(play(&slow) < 1.12);
+}
+
+#[test]
+fn a_holder_that_has_sent_everything_once_may_leave() {
+    let crowd = Crowd { seed_leaves: true, ..Crowd::default() };
+    play(&crowd);
+}
