@@ -163,7 +163,7 @@ impl From<FindReport> for ApiSearch {
         Self {
             key: report.key,
             found: report.found,
-            route: if own { Some("this peer holds it".into()) } else { report.route.map(reason) },
+            route: if own { Some("this peer holds it".into()) } else { report.route.map(reason_text) },
             truncated: report.truncated,
             questions: report.questions,
             took_ms: millis(report.took),
@@ -198,14 +198,14 @@ impl From<TraceStep> for ApiStep {
         Self {
             asked,
             what: what.into(),
-            why: reason(step.question.reason),
+            why: reason_text(step.question.reason),
             answer,
             took_ms: step.answered.map(|(at, _)| millis(at.since(step.asked_at))),
         }
     }
 }
 
-fn reason(reason: Reason) -> String {
+pub(crate) fn reason_text(reason: Reason) -> String {
     match reason {
         Reason::OwnOriginator => "this peer got it from there before".into(),
         Reason::Listed => "on the tracker's list".into(),

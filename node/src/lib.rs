@@ -9,6 +9,7 @@
 //! | [`transfer`] | moves bytes: serves content, and fetches pieces of it |
 //! | [`tracker`], [`peer`] | the nodes: a machine, its timers, its effects |
 //! | [`observe`] | what a node does, for whoever watches |
+//! | [`delivery`] | content delivered: what is here, fetched and served |
 //! | [`log_file`] | logs on disk, whole after every timestep |
 //! | [`store`] | what a live peer keeps over a restart |
 //! | [`content`] | content on disk: hashed, fetched into part files, catalogued |
@@ -24,6 +25,8 @@ pub mod api;
 mod complaints;
 #[cfg(unix)]
 pub mod content;
+#[cfg(unix)]
+pub mod delivery;
 mod dialer;
 mod link;
 pub mod log_file;

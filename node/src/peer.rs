@@ -9,12 +9,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use askaround_core::id::Contact;
+use askaround_core::key::Key;
 use askaround_core::log::LogEntry;
 use askaround_core::message::{Answer, Message};
 use askaround_core::peer::{
     AskError, AskId, CommandId, FailReason, Outcome, Peer, PeerConfig, PeerInput, PeerOutput, Target,
 };
 use askaround_core::script::{Action, Script};
+use askaround_core::search::Holder;
 use askaround_core::tracker::ConnectionId;
 use askaround_core::wire::encode;
 use tokio::net::TcpListener;
@@ -63,10 +65,24 @@ pub struct PeerOptions {
     pub content: Option<Arc<ContentServer>>,
 }
 
+/// Something that a running peer is to do.
 #[derive(Debug)]
-struct Command {
-    action: Action,
-    trace: bool,
+enum Command {
+    Do {
+        action: Action,
+        trace: bool,
+        /// Who is told of holders.
+        holders: Option<mpsc::Sender<Holder>>,
+        done: oneshot::Sender<Outcome>,
+    },
+    /// Something that came of a delivery; `done` is told when it is stored.
+    Note { input: PeerInput, done: oneshot::Sender<()> },
+}
+
+/// Who waits for a command.
+#[derive(Debug)]
+struct Waiting {
+    holders: Option<mpsc::Sender<Holder>>,
     done: oneshot::Sender<Outcome>,
 }
 
@@ -200,8 +216,53 @@ pub fn command_channel() -> (mpsc::Sender<PeerCommand>, mpsc::Receiver<PeerComma
 /// Dropping the future gives the command up.
 pub async fn command(peer: &mpsc::Sender<PeerCommand>, action: Action, trace: bool) -> Option<Outcome> {
     let (done, outcome) = oneshot::channel();
-    peer.send(PeerCommand(Command { action, trace, done })).await.ok()?;
+    peer.send(PeerCommand(Command::Do { action, trace, holders: None, done })).await.ok()?;
     outcome.await.ok()
+}
+
+/// Has a running peer do something that nobody waits for. A peer that is too busy to take it is
+/// told the next time.
+pub(crate) fn command_soon(peer: &mpsc::Sender<PeerCommand>, action: Action) {
+    let command = Command::Do { action, trace: false, holders: None, done: oneshot::channel().0 };
+    let _ = peer.try_send(PeerCommand(command));
+}
+
+/// The same for what a fetch has to say at its end.
+pub(crate) fn fetching_no_longer(peer: &mpsc::Sender<PeerCommand>, key: Key) {
+    let input = PeerInput::Fetching(key, false);
+    let _ = peer.try_send(PeerCommand(Command::Note { input, done: oneshot::channel().0 }));
+}
+
+/// Has a running peer look for everybody who holds a content or is fetching it. Each comes through
+/// `holders`; one that finds no room there is passed over. The outcome tells how the search went.
+pub async fn gather(
+    peer: &mpsc::Sender<PeerCommand>,
+    key: Key,
+    holders: mpsc::Sender<Holder>,
+) -> Option<Outcome> {
+    let (done, outcome) = oneshot::channel();
+    let (action, holders) = (Action::Gather(key), Some(holders));
+    peer.send(PeerCommand(Command::Do { action, trace: true, holders, done })).await.ok()?;
+    outcome.await.ok()
+}
+
+/// Tells a running peer that a content is being fetched, or no longer.
+pub async fn fetching(peer: &mpsc::Sender<PeerCommand>, key: Key, fetching: bool) {
+    note(peer, PeerInput::Fetching(key, fetching)).await;
+}
+
+/// Tells a running peer that a content was fetched and verified, and by whom it was sent. It is
+/// stored when this returns.
+pub async fn delivered(peer: &mpsc::Sender<PeerCommand>, keys: Vec<Key>, from: Option<Contact>) {
+    note(peer, PeerInput::Delivered { keys, from }).await;
+}
+
+/// A peer that has ended needs to know nothing.
+async fn note(peer: &mpsc::Sender<PeerCommand>, input: PeerInput) {
+    let (done, noted) = oneshot::channel();
+    if peer.send(PeerCommand(Command::Note { input, done })).await.is_ok() {
+        let _ = noted.await;
+    }
 }
 
 /// The loop that owns everything of a peer but what is served from memory.
@@ -212,8 +273,10 @@ struct Driver<'a> {
     link: Option<mpsc::Sender<Outgoing>>,
     asks: JoinSet<(AskId, Result<Answer, AskError>)>,
     asking: BTreeMap<AskId, AbortHandle>,
-    commands: BTreeMap<CommandId, oneshot::Sender<Outcome>>,
+    commands: BTreeMap<CommandId, Waiting>,
     last_command: CommandId,
+    /// Whoever waits until what was just handed over has been carried out.
+    noted: Option<oneshot::Sender<()>>,
     log: Option<LogFile>,
     store: Option<Store>,
 }
@@ -235,6 +298,7 @@ impl<'a> Driver<'a> {
             asking: BTreeMap::new(),
             commands: BTreeMap::new(),
             last_command: 0,
+            noted: None,
             log: options.log.map(LogFile::new),
             store: options.store,
         };
@@ -256,6 +320,10 @@ impl<'a> Driver<'a> {
             let (outputs, deadline) = driver.step(input.take());
             if let Some(end) = driver.carry_out(outputs, news).await? {
                 break end;
+            }
+            if let Some(noted) = driver.noted.take() {
+                // Whoever asked may have gone.
+                let _ = noted.send(());
             }
             input = tokio::select! {
                 () = stop.cancelled() => break PeerEnd::Stopped,
@@ -306,9 +374,16 @@ impl<'a> Driver<'a> {
                     self.send(Outgoing::Tell(message)).await;
                 }
                 PeerOutput::Done { command, outcome } => {
-                    if let Some(done) = self.commands.remove(&command) {
+                    if let Some(waiting) = self.commands.remove(&command) {
                         // Whoever asked may have gone.
-                        let _ = done.send(outcome);
+                        let _ = waiting.done.send(outcome);
+                    }
+                }
+                PeerOutput::Holder { command, holder } => {
+                    let holders = self.commands.get(&command).and_then(|waiting| waiting.holders.as_ref());
+                    if let Some(holders) = holders {
+                        // Whoever has enough of them need not take more.
+                        let _ = holders.try_send(holder);
                     }
                 }
                 PeerOutput::Log(entry) => {
@@ -393,10 +468,18 @@ impl<'a> Driver<'a> {
     }
 
     fn command(&mut self, command: Command) -> PeerInput {
-        self.commands.retain(|_, done| !done.is_closed());
-        self.last_command += 1;
-        self.commands.insert(self.last_command, command.done);
-        PeerInput::Command { command: self.last_command, action: command.action, trace: command.trace }
+        match command {
+            Command::Do { action, trace, holders, done } => {
+                self.commands.retain(|_, waiting| !waiting.done.is_closed());
+                self.last_command += 1;
+                self.commands.insert(self.last_command, Waiting { holders, done });
+                PeerInput::Command { command: self.last_command, action, trace }
+            }
+            Command::Note { input, done } => {
+                self.noted = Some(done);
+                input
+            }
+        }
     }
 
     async fn write_log(&mut self) -> Result<(), PeerError> {

@@ -3,7 +3,7 @@
 //! | module | what lives there |
 //! | --- | --- |
 //! | [`hash`] | one pass over a file: its root, its piece hashes, its md5 |
-//! | [`md5`] | [`Md5`], the other name of a content |
+//! | [`md5`] | how an [`Md5`], the other name of a content, is computed |
 //! | [`part`] | a file while it is fetched, and its journal: what survives a crash |
 //! | [`file`](mod@file) | [`ContentFile`]: what a server needs to send pieces |
 //! | [`catalogue`] | [`Catalogue`]: which content is here, and in which file |
@@ -43,7 +43,7 @@ pub use collection::{Collection, CollectionError, ListedFile};
 pub use disk::{DiskError, Fault};
 pub use file::ContentFile;
 pub use hash::{HashError, Hashed, InOrderHash, hash_file};
-pub use md5::Md5;
+pub use md5::{Md5, md5_of};
 pub use part::{Found, Part, PartError, PartOptions, Wanted};
 pub use path::{InvalidPath, RelativePath};
 pub use place::{Folder, Place, There};

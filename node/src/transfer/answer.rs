@@ -160,6 +160,8 @@ impl<'a> Answering<'a> {
             complete: file.is_whole(),
             piece: piece.map(|piece| piece.get()),
             any: get.any && piece.is_some() && self.connection.interests.includes(root),
+            copies: 0,
+            newcomer: false,
         };
         let mut range = get.range.clone();
         // Answers that wait must not hold up whoever is granted something.

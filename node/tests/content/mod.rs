@@ -197,7 +197,7 @@ impl Client {
         loop {
             let event = tokio::time::timeout(Duration::from_secs(30), self.events.recv()).await;
             match event.expect("an event within half a minute").expect("an event") {
-                (7, SourceEvent::Progress(_)) => {}
+                (7, SourceEvent::Progress(_) | SourceEvent::Begun { .. }) => {}
                 (source, event) => {
                     assert_eq!(source, 7);
                     return event;

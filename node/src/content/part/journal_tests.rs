@@ -13,7 +13,7 @@ fn journal() -> (Vec<u8>, Vec<Step>) {
     let content = tempfile::tempfile().unwrap();
     content.write_all_at(&vec![7; 300_000], 0).unwrap();
     let manifest = hash_file(&content, &|_| (), &false.into()).unwrap().manifest;
-    let header = Header { manifest, md5: Some(Md5::of(b"x")), in_place: true, setting: A };
+    let header = Header { manifest, md5: Some(crate::content::md5_of(b"x")), in_place: true, setting: A };
     let file = tempfile::tempfile().unwrap();
     let mut journal = Journal::begin(file.try_clone().unwrap(), &header).unwrap();
     let mut steps = vec![(journal.end() as usize, vec![], vec![])];
@@ -89,7 +89,7 @@ fn doubts_after_a_reboot_and_about_another_file() {
     let in_a = Replay::read(&file, A).unwrap().unwrap();
     assert_eq!(in_a.sure.iter().collect::<Vec<_>>(), [1, 3]);
     assert_eq!(in_a.doubtful.iter().collect::<Vec<_>>(), [0, 2, 4]);
-    assert_eq!(in_a.header.md5, Some(Md5::of(b"x")));
+    assert_eq!(in_a.header.md5, Some(crate::content::md5_of(b"x")));
 }
 
 #[test]

@@ -313,7 +313,9 @@ impl Connection {
                 return Ok(());
             }
             if self.inbox.is_raw() {
-                let Some(came) = self.inbox.raw() else { return Ok(()) };
+                let came = self.inbox.raw();
+                self.progress += self.inbox.came_along();
+                let Some(came) = came else { return Ok(()) };
                 self.came(came)?;
                 continue;
             }

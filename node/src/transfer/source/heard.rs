@@ -88,6 +88,7 @@ impl Connection {
         let Some(piece) = piece else {
             return Err(misbehaved("sent other bytes than were asked for"));
         };
+        self.untold.push_back(SourceEvent::Begun { asked, piece });
         // A message's length fits: it is at most a piece's.
         self.reading = Some(Reading::Piece { asked, piece, length: range.length as usize });
         Ok(())

@@ -17,6 +17,8 @@ const LINE_AT_ONCE: usize = 4 << 10;
 pub(super) struct Inbox {
     decoder: Decoder,
     raw: Option<Raw>,
+    /// Bytes of pieces that came together with the line before them.
+    came_along: u64,
 }
 
 /// Raw bytes that are on their way.
@@ -46,7 +48,7 @@ impl Destination {
 
 impl Inbox {
     pub(super) fn new() -> Self {
-        Self { decoder: Decoder::client(), raw: None }
+        Self { decoder: Decoder::client(), raw: None, came_along: 0 }
     }
 
     /// The next line, unless raw bytes are due.
@@ -68,7 +70,10 @@ impl Inbox {
         let length = raw.into.length();
         let came = self.decoder.take_raw(length - raw.filled);
         match &mut raw.into {
-            Destination::Piece(buffer) => buffer[raw.filled..raw.filled + came.len()].copy_from_slice(came),
+            Destination::Piece(buffer) => {
+                buffer[raw.filled..raw.filled + came.len()].copy_from_slice(came);
+                self.came_along += came.len() as u64;
+            }
             Destination::Bytes(bytes, _) => bytes.extend_from_slice(came),
         }
         raw.filled += came.len();
@@ -76,6 +81,11 @@ impl Inbox {
             return None;
         }
         self.raw.take().map(|raw| raw.into)
+    }
+
+    /// How many bytes of pieces came together with the line before them, since this was asked last.
+    pub(super) fn came_along(&mut self) -> u64 {
+        std::mem::take(&mut self.came_along)
     }
 
     /// Whether raw bytes are due.

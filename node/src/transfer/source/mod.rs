@@ -120,6 +120,13 @@ pub enum SourceEvent {
     },
     /// So many bytes of pieces came since this was said last.
     Progress(u64),
+    /// A piece begins to come.
+    Begun {
+        /// The piece that was asked for.
+        asked: u32,
+        /// The piece that comes.
+        piece: u32,
+    },
     /// A piece came whole.
     Piece {
         /// The piece that was asked for.

@@ -1,0 +1,143 @@
+//! [`Active`]: what is being fetched, for those who serve it meanwhile, and for those who ask
+//! about it now or afterwards.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use askaround_core::download::Download;
+use askaround_core::id::PeerId;
+use askaround_core::key::Key;
+use askaround_core::message::Description;
+use askaround_core::pieces::PieceSet;
+use tokio::sync::{mpsc, watch};
+
+use super::error::GetError;
+use super::types::FetchReport;
+use crate::content::ContentFile;
+use crate::lock;
+
+/// So many fetches that are over are remembered.
+const REMEMBERED: usize = 32;
+
+/// What is being fetched.
+#[derive(Debug, Default)]
+pub(super) struct Active {
+    running: BTreeMap<Key, Arc<Job>>,
+    served: BTreeMap<(Key, bool), Arc<Served>>,
+    ended: VecDeque<FetchReport>,
+}
+
+/// A fetch, as others see it.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) began: Instant,
+    pub(super) report: Mutex<FetchReport>,
+}
+
+/// What is here of a fetch, for others.
+pub(super) struct Served {
+    pub(super) description: Description,
+    pub(super) download: Arc<Mutex<Download>>,
+    /// The way to the fetch, for those who want to be told of pieces.
+    pub(super) subscribe: mpsc::Sender<Subscribe>,
+    pub(super) files: Arc<dyn Opens>,
+}
+
+/// Opens what came so far of the content of a key, if it is part of this fetch.
+pub(super) trait Opens: Send + Sync {
+    fn open(&self, key: &Key) -> io::Result<Option<Arc<ContentFile>>>;
+}
+
+/// Somebody wants to be told of pieces.
+#[derive(Debug)]
+pub(super) struct Subscribe {
+    /// What it has been told; whatever is added here it is told next.
+    pub(super) told: watch::Sender<PieceSet>,
+    /// Where it listens, if it is fetching too.
+    pub(super) addr: Option<SocketAddr>,
+    /// Who it says it is.
+    pub(super) id: Option<PeerId>,
+}
+
+impl fmt::Debug for Served {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Served").field("description", &self.description).finish_non_exhaustive()
+    }
+}
+
+impl Active {
+    /// A fetch begins.
+    pub(super) fn begin(&mut self, key: &Key, to: &Path) -> Result<Arc<Job>, GetError> {
+        if let Some(job) = self.running.get(key) {
+            let to = lock(&job.report).to.clone();
+            return Err(GetError::Busy { key: key.clone(), to });
+        }
+        let report = FetchReport {
+            key: key.clone(),
+            to: to.to_owned(),
+            here: 0,
+            size: None,
+            seconds: 0.0,
+            rate: 0,
+            ended: false,
+            state: "searching".into(),
+            sources: Vec::new(),
+            asked: Vec::new(),
+            because: Vec::new(),
+        };
+        let job = Arc::new(Job { began: Instant::now(), report: Mutex::new(report) });
+        self.running.insert(key.clone(), job.clone());
+        Ok(job)
+    }
+
+    /// A fetch is over.
+    pub(super) fn end(&mut self, key: &Key) {
+        if let Some(job) = self.running.remove(key) {
+            let mut report = lock(&job.report).clone();
+            report.seconds = job.began.elapsed().as_secs_f64();
+            report.ended = true;
+            self.ended.push_back(report);
+            if self.ended.len() > REMEMBERED {
+                self.ended.pop_front();
+            }
+        }
+    }
+
+    pub(super) fn serve(&mut self, keys: &[Key], files: bool, served: &Arc<Served>) {
+        for key in keys {
+            self.served.insert((key.clone(), files), served.clone());
+        }
+    }
+
+    pub(super) fn serve_no_longer(&mut self, keys: &[Key], files: bool) {
+        for key in keys {
+            self.served.remove(&(key.clone(), files));
+        }
+    }
+
+    pub(super) fn served(&self, key: &Key, files: bool) -> Option<Arc<Served>> {
+        self.served.get(&(key.clone(), files)).cloned()
+    }
+
+    /// Fetches that may have the content of this key, or it as one of their files.
+    pub(super) fn may_open(&self, key: &Key) -> Vec<Arc<Served>> {
+        let itself = self.served.get(&(key.clone(), false)).into_iter();
+        let folders = self.served.iter().filter(|((_, files), _)| *files).map(|(_, served)| served);
+        itself.chain(folders).cloned().collect()
+    }
+
+    pub(super) fn reports(&self, key: Option<&Key>) -> Vec<FetchReport> {
+        let running = self.running.values().map(|job| {
+            let mut report = lock(&job.report).clone();
+            report.seconds = job.began.elapsed().as_secs_f64();
+            report
+        });
+        let all = self.ended.iter().cloned().chain(running);
+        all.filter(|report| key.is_none_or(|key| report.key == *key)).collect()
+    }
+}

@@ -1,0 +1,101 @@
+//! [`GetError`]: why content was not got.
+
+use std::path::PathBuf;
+
+use askaround_core::key::Key;
+
+use crate::content::{CatalogueError, CollectionError, DiskError, HashError, PartError};
+use crate::store::StoreError;
+
+/// Why content was not got. What had come stays, and is gone on with the next time, unless it
+/// turned out to be wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum GetError {
+    /// Nobody has it.
+    #[error("nobody has {key}: {asked} peers were asked{}", incomplete(*.truncated))]
+    NotFound {
+        /// What was looked for.
+        key: Key,
+        /// How many peers were asked.
+        asked: usize,
+        /// Whether not everybody could be asked.
+        truncated: bool,
+    },
+    /// Peers have it, but none could be used.
+    #[error("nobody who has {key} could be used: {}", .why.join("; "))]
+    NoSource {
+        /// What was looked for.
+        key: Key,
+        /// Why each was not, in words.
+        why: Vec<String>,
+    },
+    /// The last source is gone, or none has what is missing.
+    #[error(
+        "{missing} pieces are missing and no source has them; what came is kept: run the same command again to go on"
+    )]
+    Starved {
+        /// How many pieces.
+        missing: u32,
+    },
+    /// It was told to stop.
+    #[error("stopped; what came is kept: run the same command again to go on")]
+    Stopped,
+    /// What came does not have the md5 that was asked for.
+    #[error("what came under {0} has another md5: whoever described it so is not asked again")]
+    WrongMd5(Key),
+    /// It is being fetched already.
+    #[error("{key} is being fetched to {} already", .to.display())]
+    Busy {
+        /// What.
+        key: Key,
+        /// Where to.
+        to: PathBuf,
+    },
+    /// There is a folder where the file should go.
+    #[error("{} is a folder: name the file in it that should be made", .0.display())]
+    IsFolder(PathBuf),
+    /// There is something where it should go.
+    #[error("{} is there already, and is not {key}", .path.display())]
+    Exists {
+        /// Where.
+        path: PathBuf,
+        /// What was asked for.
+        key: Key,
+    },
+    /// The list of a collection is not one.
+    #[error(transparent)]
+    Collection(#[from] CollectionError),
+    /// The file cannot be made, written or finished.
+    #[error(transparent)]
+    Part(#[from] PartError),
+    /// The disk's.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// A piece cannot be written.
+    #[error("{0}")]
+    Write(std::io::Error),
+    /// A file that is here cannot be read.
+    #[error("cannot read {}: {error}", .path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: HashError,
+    },
+    /// The catalogue cannot be read or written.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+    /// The catalogue cannot be read or written.
+    #[error(transparent)]
+    State(#[from] StoreError),
+    /// The peer has ended.
+    #[error("the peer has ended")]
+    PeerEnded,
+    /// A task of ours panicked.
+    #[error("a bug of ours: {0}")]
+    Bug(#[from] tokio::task::JoinError),
+}
+
+fn incomplete(truncated: bool) -> &'static str {
+    if truncated { ", and not everybody could be" } else { "" }
+}

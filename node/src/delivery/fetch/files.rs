@@ -1,0 +1,142 @@
+//! Before the files of a collection are fetched: what is there already, and the piece hashes of
+//! those that are cut.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use askaround_core::download::SourceId;
+use askaround_core::key::Key;
+use askaround_core::pieces::{Manifest, Root};
+
+use super::super::error::GetError;
+use super::super::folder::FolderTarget;
+use super::Fetch;
+use crate::content::Collection;
+use crate::transfer::source::{SourceCommand, SourceEvent};
+
+/// So many files' hashes are asked for at once.
+const AT_ONCE: usize = 64;
+
+impl Fetch {
+    /// Looks what is there, and finds out the piece hashes of the other files.
+    pub(super) async fn begin_folder(
+        &mut self,
+        to: &Path,
+        collection: Collection,
+    ) -> Result<Arc<FolderTarget>, GetError> {
+        let (to, catalogue) = (to.to_owned(), self.delivery.0.catalogue.clone());
+        let cancel = Arc::new(AtomicBool::new(false));
+        let guard = CancelOnDrop(cancel.clone());
+        let looked = tokio::task::spawn_blocking(move || {
+            FolderTarget::new(&to, collection, &catalogue, &cancel).map(Arc::new)
+        });
+        let target = looked.await??;
+        drop(guard);
+        self.learn_hashes(&target).await?;
+        Ok(target)
+    }
+
+    async fn learn_hashes(&mut self, target: &Arc<FolderTarget>) -> Result<(), GetError> {
+        let mut wanted = target.unknown();
+        wanted.reverse();
+        let mut open: BTreeMap<Root, (SourceId, Vec<u8>)> = BTreeMap::new();
+        loop {
+            while open.len() < AT_ONCE
+                && let Some(source) = self.ready_source()
+                && let Some(root) = wanted.pop()
+            {
+                open.insert(root, (source, Vec::new()));
+                self.sources.tell(source, SourceCommand::Hashes { key: root.key(), first: 0 }).await;
+            }
+            if open.is_empty() && wanted.is_empty() {
+                return Ok(());
+            }
+            self.search_if_due();
+            if self.sources.is_empty() && self.holders.is_empty() && self.searched.is_some() {
+                return Err(GetError::NoSource { key: self.key.clone(), why: self.sources.complaints() });
+            }
+            tokio::select! {
+                Some((id, event)) = self.incoming.recv() => match event {
+                    SourceEvent::Hashes { key, hashes, .. } if key != self.key => {
+                        self.hashes(target, id, &key, hashes, &mut open, &mut wanted).await?;
+                    }
+                    SourceEvent::Gone(error) => {
+                        self.gone(id, &error);
+                        let of_it: Vec<_> =
+                            open.iter().filter(|(_, (source, _))| *source == id).map(|(root, _)| *root).collect();
+                        for root in of_it {
+                            open.remove(&root);
+                            wanted.push(root);
+                        }
+                    }
+                    event => self.heard_first(id, event).await?,
+                },
+                Some(holder) = self.holders.recv() => self.add_holder(holder),
+                Some(over) = self.search.join_next() => self.search_over(over?)?,
+                () = tokio::time::sleep_until(self.next_search), if self.search.is_empty() => {}
+            }
+        }
+    }
+
+    async fn hashes(
+        &mut self,
+        target: &Arc<FolderTarget>,
+        id: SourceId,
+        key: &Key,
+        hashes: Vec<u8>,
+        open: &mut BTreeMap<Root, (SourceId, Vec<u8>)>,
+        wanted: &mut Vec<Root>,
+    ) -> Result<(), GetError> {
+        let Some(root) = Root::from_key(key) else { return Ok(()) };
+        let (Some((source, come)), Some(size)) = (open.get_mut(&root), target.size_of(&root)) else {
+            return Ok(());
+        };
+        if *source != id {
+            return Ok(());
+        }
+        if hashes.is_empty() {
+            open.remove(&root);
+            wanted.insert(0, root);
+            self.lost(id, "it has not all files of the collection", false);
+            return Ok(());
+        }
+        come.extend(hashes);
+        let count = askaround_core::pieces::Geometry::new(size).map_or(0, |geometry| geometry.count());
+        let first = (come.len() / askaround_core::pieces::HASH_LEN) as u32;
+        if first < count {
+            self.sources.tell(id, SourceCommand::Hashes { key: key.clone(), first }).await;
+            return Ok(());
+        }
+        let Some((_, come)) = open.remove(&root) else { return Ok(()) };
+        let target = target.clone();
+        let learnt = tokio::task::spawn_blocking(move || {
+            let manifest = Manifest::from_bytes(root, size, &come).ok();
+            manifest.map(|manifest| target.learn(&Arc::new(manifest)))
+        });
+        match learnt.await? {
+            Some(learnt) => learnt?,
+            None => {
+                wanted.push(root);
+                self.lost(id, "it sent piece hashes that do not belong to their file", true);
+            }
+        }
+        Ok(())
+    }
+
+    /// A source that has said what it has.
+    fn ready_source(&self) -> Option<SourceId> {
+        let ready = |id: &SourceId| self.sources.get(*id).is_some_and(|source| source.opened.is_some());
+        self.sources.ids().into_iter().find(ready)
+    }
+}
+
+/// Ends work on another thread when nobody waits for it any more.
+struct CancelOnDrop(Arc<AtomicBool>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}

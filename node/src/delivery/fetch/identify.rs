@@ -1,0 +1,217 @@
+//! What a key names: whoever has it describes it, and the first description that proves itself
+//! counts. Under an md5 key that proof is only of the root, and the rest comes at the end.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use askaround_core::download::SourceId;
+use askaround_core::id::Contact;
+use askaround_core::message::{Description, MAX_HASHES};
+use askaround_core::peer::{AskError, Outcome};
+use askaround_core::pieces::{Geometry, HASH_LEN, Manifest};
+use askaround_core::search::{Ask, Holder, Reply};
+use tokio::time::Instant;
+
+use super::super::error::GetError;
+use super::super::sources::found_by;
+use super::super::types::{AskedReport, GetEvent};
+use super::{Fetch, Identity};
+use crate::lock;
+use crate::peer::gather;
+use crate::transfer::source::{Opened, SourceCommand, SourceEvent};
+
+/// The pauses between searches for more holders: short ones first, since those who begin at the
+/// same time cannot find each other at once. The last one lasts.
+const PAUSES_MS: [u64; 6] = [100, 300, 1000, 3000, 10_000, 30_000];
+
+impl Fetch {
+    /// Finds somebody who can say what the key names.
+    pub(super) async fn identify(&mut self) -> Result<Identity, GetError> {
+        loop {
+            if let Some(identity) = &self.identity {
+                return Ok(identity.clone());
+            }
+            self.search_if_due();
+            if self.sources.is_empty()
+                && self.holders.is_empty()
+                && let Some((asked, truncated)) = self.searched
+            {
+                let why = self.sources.complaints();
+                return Err(match why.is_empty() {
+                    true => GetError::NotFound { key: self.key.clone(), asked, truncated },
+                    false => GetError::NoSource { key: self.key.clone(), why },
+                });
+            }
+            tokio::select! {
+                Some((id, event)) = self.incoming.recv() => self.heard_first(id, event).await?,
+                Some(holder) = self.holders.recv() => self.add_holder(holder),
+                Some(over) = self.search.join_next() => self.search_over(over?)?,
+            }
+        }
+    }
+
+    /// What a source says while nothing is asked for yet.
+    pub(super) async fn heard_first(&mut self, id: SourceId, event: SourceEvent) -> Result<(), GetError> {
+        match event {
+            SourceEvent::Opened(opened) => {
+                if let Some(source) = self.sources.get_mut(id) {
+                    source.opened = Some(opened);
+                }
+                self.ask_or_prove(id).await
+            }
+            SourceEvent::Hashes { hashes, .. } => {
+                if hashes.is_empty() {
+                    self.lost(id, "it has not all piece hashes", false);
+                } else if let Some(source) = self.sources.get_mut(id)
+                    && let Some(opened) = &mut source.opened
+                {
+                    opened.hashes.extend(hashes);
+                }
+                self.ask_or_prove(id).await
+            }
+            SourceEvent::Gone(error) => {
+                self.gone(id, &error);
+                Ok(())
+            }
+            SourceEvent::News { pieces, .. } => {
+                self.early(id, pieces);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Asks for the rest of the hashes, or sees whether they prove the description.
+    async fn ask_or_prove(&mut self, id: SourceId) -> Result<(), GetError> {
+        let Some(source) = self.sources.get(id) else { return Ok(()) };
+        let Some(opened) = &source.opened else { return Ok(()) };
+        if self.identity.is_some() {
+            return Ok(());
+        }
+        let Opened { description, hashes, .. } = opened;
+        if self.wrong.contains(&description.root) {
+            self.lost(id, "it describes what turned out not to be it", false);
+            return Ok(());
+        }
+        let count = Geometry::new(description.size).map_or(0, |geometry| geometry.count());
+        let come = (hashes.len() / HASH_LEN) as u32;
+        if come < count && come.is_multiple_of(MAX_HASHES) {
+            let key = self.key.clone();
+            self.sources.tell(id, SourceCommand::Hashes { key, first: come }).await;
+            return Ok(());
+        }
+        let (description, hashes) = (description.clone(), hashes.clone());
+        let proven = tokio::task::spawn_blocking(move || {
+            let manifest = Manifest::from_bytes(description.root, description.size, &hashes);
+            manifest.map(|manifest| Identity { manifest: Arc::new(manifest), description })
+        });
+        match proven.await? {
+            Ok(identity) => self.identity = Some(identity),
+            Err(error) => self.lost(id, &error.to_string(), true),
+        }
+        Ok(())
+    }
+
+    /// What came under the md5 was not it: nobody who describes it so is asked again.
+    pub(super) async fn disown(&mut self) {
+        let Some(identity) = self.identity.take() else { return };
+        for id in self.sources.ids() {
+            let opened = self.sources.get(id).and_then(|source| source.opened.as_ref());
+            if opened.is_none_or(|opened| opened.description.root == identity.description.root) {
+                self.lost(id, "what it described turned out to have another md5", true);
+            }
+        }
+        for id in self.sources.ids() {
+            // A failed task is reported where it is awaited next.
+            let _ = self.ask_or_prove(id).await;
+        }
+    }
+
+    /// Whether a source means the same content.
+    pub(super) fn fits(&self, description: &Description) -> bool {
+        let identity = self.identity.as_ref().map(|identity| &identity.description);
+        identity.is_none_or(|known| (known.root, known.size) == (description.root, description.size))
+    }
+
+    pub(super) fn early(&mut self, id: SourceId, pieces: Vec<u32>) {
+        // A source that tells of more than it can have is ended by its connection.
+        if let Some(source) = self.sources.get_mut(id) {
+            source.early.extend(pieces);
+        }
+    }
+
+    pub(super) fn add_source(&mut self, addr: SocketAddr, peer: Option<Contact>, how: String) {
+        if self.sources.open(addr, peer, how.clone()) {
+            self.tell(GetEvent::Source { addr, peer, how });
+        }
+    }
+
+    pub(super) fn add_holder(&mut self, holder: Holder) {
+        let how = found_by(holder.reason);
+        let how = if holder.complete { how } else { format!("{how}; it is fetching it too") };
+        self.add_source(holder.peer.addr(), Some(holder.peer), how);
+    }
+
+    pub(super) fn lost(&mut self, id: SourceId, why: &str, blame: bool) {
+        if let Some(source) = self.sources.lose(id, why, blame) {
+            self.tell(GetEvent::Lost { addr: source.addr, why: why.to_owned() });
+        }
+    }
+
+    pub(super) fn gone(&mut self, id: SourceId, error: &AskError) {
+        self.lost(id, &error.to_string(), matches!(error, AskError::Misbehaved(_)));
+    }
+
+    /// Tells whoever asked for the fetch. It may be slow or gone: the fetch goes on.
+    pub(super) fn tell(&self, event: GetEvent) {
+        let _ = self.events.try_send(event);
+    }
+
+    pub(super) async fn note(&self, text: String) {
+        let _ = self.events.send(GetEvent::Note { text }).await;
+    }
+
+    pub(super) fn search_if_due(&mut self) {
+        if self.search.is_empty() && self.next_search <= Instant::now() {
+            let commands = self.delivery.0.commands.clone();
+            let (key, found) = (self.key.clone(), self.found.clone());
+            self.search.spawn(async move { gather(&commands, key, found).await });
+        }
+    }
+
+    pub(super) fn search_over(&mut self, outcome: Option<Outcome>) -> Result<(), GetError> {
+        let Some(outcome) = outcome else { return Err(GetError::PeerEnded) };
+        let pause = PAUSES_MS[self.searches.min(PAUSES_MS.len() - 1)];
+        self.searches += 1;
+        self.next_search = Instant::now() + Duration::from_millis(pause);
+        let Outcome::Found { report, .. } = outcome else { return Ok(()) };
+        let asked: BTreeSet<_> = report.trace.iter().filter_map(|step| step.question.ask.peer()).collect();
+        self.searched = Some((asked.len(), report.truncated));
+        let words = report.trace.iter().map(|step| AskedReport {
+            who: match &step.question.ask {
+                Ask::Tracker(_) => "the tracker".into(),
+                Ask::OwnKnown => "itself".into(),
+                Ask::Have(peer) | Ask::Known(peer, _) => format!("peer {} at {}", peer.id, peer.addr()),
+            },
+            why: found_by(step.question.reason),
+            answer: answer(step.answered.as_ref().map(|(_, answer)| answer)),
+        });
+        lock(&self.job.report).asked = words.collect();
+        Ok(())
+    }
+}
+
+fn answer(answer: Option<&Result<Reply, AskError>>) -> String {
+    use askaround_core::message::HaveAnswer;
+    match answer {
+        None => "not waited for".into(),
+        Some(Err(error)) => error.to_string(),
+        Some(Ok(Reply::Peers { peers, .. })) => format!("{} peers", peers.len()),
+        Some(Ok(Reply::Have(HaveAnswer::Have))) => "has it".into(),
+        Some(Ok(Reply::Have(HaveAnswer::No))) => "no".into(),
+        Some(Ok(Reply::Have(HaveAnswer::Hint(hint)))) => format!("hint: peer {} at {}", hint.id, hint.addr()),
+        Some(Ok(Reply::Have(HaveAnswer::Fetching(_)))) => "is fetching it".into(),
+    }
+}

@@ -1,0 +1,385 @@
+//! One fetch: its sources, the machine that chooses what is asked of whom, and the end.
+
+mod files;
+mod identify;
+mod progress;
+mod run;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use askaround_core::id::Contact;
+use askaround_core::key::Key;
+use askaround_core::message::Description;
+use askaround_core::peer::Outcome;
+use askaround_core::pieces::{Manifest, Root};
+use askaround_core::search::Holder;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::active::Job;
+use super::error::GetError;
+use super::sources::{Event, Sources};
+use super::target::{FileTarget, MemoryTarget, Slot};
+use super::types::{GetEvent, GetRequest, Got};
+use super::{Delivery, absolute, folder};
+use crate::content::{
+    Collection, Condition, Entry, Found, InOrderHash, Kept, Md5, Part, PartOptions, Place, There, Wanted,
+    md5_of,
+};
+use crate::lock;
+use crate::peer::{delivered, fetching, fetching_no_longer};
+
+/// Holders that a search has found and nobody has looked at yet.
+const HOLDERS: usize = 256;
+/// How long a piece that is being written may take, so many times.
+const LAST_PIECE: Duration = Duration::from_millis(20);
+const LAST_PIECES: u32 = 500;
+/// A list longer than this is no collection's.
+const MAX_LIST: u64 = 64 << 20;
+
+/// Fetches content.
+pub(super) async fn get(
+    delivery: Delivery,
+    request: GetRequest,
+    events: mpsc::Sender<GetEvent>,
+    stop: CancellationToken,
+) -> Result<Got, GetError> {
+    let request = GetRequest { to: absolute(&request.to), ..request };
+    let job = lock(&delivery.0.active).begin(&request.key, &request.to)?;
+    let _running = Running { delivery: delivery.clone(), key: request.key.clone() };
+    let mut fetch = Fetch::new(delivery, &request, job.clone(), events);
+    let result = tokio::select! {
+        biased;
+        () = stop.cancelled() => Err(GetError::Stopped),
+        result = fetch.get(&request) => result,
+    };
+    fetch.end().await;
+    lock(&job.report).state = match &result {
+        Ok(_) => "done".into(),
+        Err(error) => error.to_string(),
+    };
+    result
+}
+
+/// Ends a fetch for those who ask about it, however it ends.
+struct Running {
+    delivery: Delivery,
+    key: Key,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        lock(&self.delivery.0.active).end(&self.key);
+        fetching_no_longer(&self.delivery.0.commands, self.key.clone());
+    }
+}
+
+/// What is being fetched, once it is known.
+#[derive(Clone)]
+struct Identity {
+    manifest: Arc<Manifest>,
+    description: Description,
+}
+
+struct Fetch {
+    delivery: Delivery,
+    key: Key,
+    job: Arc<Job>,
+    events: mpsc::Sender<GetEvent>,
+    slot: Arc<Slot>,
+    sources: Sources,
+    incoming: mpsc::Receiver<Event>,
+    holders: mpsc::Receiver<Holder>,
+    found: mpsc::Sender<Holder>,
+    /// The search that is under way.
+    search: JoinSet<Option<Outcome>>,
+    /// How the last one ended: how many peers were asked, and whether a bound cut it short.
+    searched: Option<(usize, bool)>,
+    next_search: tokio::time::Instant,
+    searches: usize,
+    identity: Option<Identity>,
+    /// Roots that turned out not to have the md5.
+    wrong: BTreeSet<Root>,
+    began: Instant,
+    here_before: u64,
+}
+
+impl Fetch {
+    fn new(delivery: Delivery, request: &GetRequest, job: Arc<Job>, events: mpsc::Sender<GetEvent>) -> Self {
+        let slot = Arc::new(Slot::default());
+        let (sources, incoming) = Sources::new(delivery.clone(), request.key.clone(), slot.clone());
+        let (found, holders) = mpsc::channel(HOLDERS);
+        Self {
+            delivery,
+            key: request.key.clone(),
+            job,
+            events,
+            slot,
+            sources,
+            incoming,
+            holders,
+            found,
+            search: JoinSet::new(),
+            searched: None,
+            next_search: tokio::time::Instant::now(),
+            searches: 0,
+            identity: None,
+            wrong: BTreeSet::new(),
+            began: Instant::now(),
+            here_before: 0,
+        }
+    }
+
+    async fn get(&mut self, request: &GetRequest) -> Result<Got, GetError> {
+        for addr in &request.from {
+            self.add_source(*addr, None, "named by its user".into());
+        }
+        if let Some(entry) = self.here_already().await? {
+            return self.copy_from_here(request, entry).await;
+        }
+        let options = PartOptions { in_place: request.in_place, ..PartOptions::default() };
+        let mut part = self.left_over(&request.to, options).await?;
+        loop {
+            if part.is_none() {
+                let identity = self.identify().await?;
+                if identity.description.collection {
+                    return self.get_collection(request, &identity).await;
+                }
+                part = Some(self.begin_part(&request.to, options, &identity).await?);
+            }
+            let Some(ready) = part.take() else { continue };
+            match self.get_file(request, ready).await {
+                Err(GetError::WrongMd5(key)) => {
+                    self.note(format!("what came under {key} has another md5: looking for others")).await;
+                    self.disown().await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// The content, if it is here.
+    async fn here_already(&self) -> Result<Option<Entry>, GetError> {
+        let (catalogue, key) = (self.delivery.0.catalogue.clone(), self.key.clone());
+        let entry = tokio::task::spawn_blocking(move || {
+            let entry = catalogue.get(&key)?;
+            Ok::<_, GetError>(entry.filter(|entry| catalogue.condition(entry) == Condition::Good))
+        });
+        entry.await?
+    }
+
+    /// What is here is copied, piece by piece, as if it came from elsewhere.
+    async fn copy_from_here(&mut self, request: &GetRequest, entry: Entry) -> Result<Got, GetError> {
+        let catalogue = self.delivery.0.catalogue.clone();
+        if entry.kept == Kept::List {
+            let root = entry.root;
+            let (manifest, collection) = tokio::task::spawn_blocking(move || {
+                Ok::<_, GetError>((catalogue.manifest(&entry)?, catalogue.collection(&root)?))
+            })
+            .await??;
+            let size = manifest.geometry().size();
+            let description = Description { root, size, md5: None, collection: true, sparse: false };
+            self.identity = Some(Identity { manifest: Arc::new(manifest), description });
+            return self.get_files(request, root, collection).await;
+        }
+        let same = std::fs::canonicalize(&entry.path).ok() == std::fs::canonicalize(&request.to).ok();
+        if !same {
+            let (to, in_place) = (request.to.clone(), request.in_place);
+            let root = entry.root;
+            tokio::task::spawn_blocking(move || {
+                let file = catalogue.open(&root)?;
+                folder::copy(&file, destination(&to)?, PartOptions { in_place, ..PartOptions::default() })
+            })
+            .await??;
+        }
+        self.here_before = entry.size;
+        Ok(self.got(request, entry.root, entry.size, None))
+    }
+
+    /// What an earlier fetch has left of it.
+    async fn left_over(&mut self, to: &Path, options: PartOptions) -> Result<Option<Part>, GetError> {
+        let (to, key) = (to.to_owned(), self.key.clone());
+        let found = tokio::task::spawn_blocking(move || {
+            let place = destination(&to)?;
+            // A folder may be the destination of a collection.
+            if let There::Folder = place.there()? {
+                return Ok(Found::Nothing);
+            }
+            if let (There::File { .. }, false) = (place.there()?, options.in_place) {
+                return Err(GetError::Exists { path: to, key });
+            }
+            let found = Part::resume(place, &key, options)?;
+            if let Found::Part(part) = &found
+                && part.doubtful() > 0
+            {
+                let checked = part.check_doubtful(&AtomicBool::new(false));
+                checked.map_err(|error| GetError::Read { path: to, error })?;
+            }
+            Ok(found)
+        });
+        match found.await?? {
+            Found::Nothing => Ok(None),
+            Found::Useless(why) => {
+                self.note(format!("an earlier try is begun anew: {why}")).await;
+                Ok(None)
+            }
+            Found::Part(part) => {
+                let manifest = part.wanted().manifest.clone();
+                let description = Description {
+                    root: manifest.root(),
+                    size: manifest.geometry().size(),
+                    md5: part.wanted().md5,
+                    collection: false,
+                    sparse: part.options().sparse,
+                };
+                self.identity = Some(Identity { manifest, description });
+                Ok(Some(*part))
+            }
+        }
+    }
+
+    async fn begin_part(
+        &self,
+        to: &Path,
+        options: PartOptions,
+        identity: &Identity,
+    ) -> Result<Part, GetError> {
+        let wanted = Wanted { manifest: identity.manifest.clone(), md5: Md5::from_key(&self.key) };
+        let options = PartOptions { sparse: identity.description.sparse, ..options };
+        let to = to.to_owned();
+        tokio::task::spawn_blocking(move || {
+            let place = destination(&to)?;
+            if let There::Folder = place.there()? {
+                return Err(GetError::IsFolder(to));
+            }
+            Ok(Part::create(place, wanted, options)?)
+        })
+        .await?
+    }
+
+    async fn get_file(&mut self, request: &GetRequest, part: Part) -> Result<Got, GetError> {
+        let manifest = part.wanted().manifest.clone();
+        let (root, size) = (manifest.root(), manifest.geometry().size());
+        let target = Arc::new(FileTarget { key: self.key.clone(), part });
+        self.here_before = self.found(&*target, size, None).await;
+        let content = target.part.content();
+        let md5 = Md5::from_key(&self.key).map(|_| InOrderHash::default());
+        let served = run::Serving { keys: self.names(root), files: false, opens: target.clone() };
+        let md5 = self.run(target.clone(), served, md5.map(|hash| (hash, content))).await?;
+        if let (Some(wanted), Some(got)) = (Md5::from_key(&self.key), md5)
+            && wanted != got
+        {
+            self.wrong.insert(root);
+            self.slot.clear();
+            discard(target).await?;
+            return Err(GetError::WrongMd5(self.key.clone()));
+        }
+        let (catalogue, finished) = (self.delivery.0.catalogue.clone(), target);
+        tokio::task::spawn_blocking(move || {
+            finished.part.finish()?;
+            Ok::<_, GetError>(catalogue.add_fetched(&finished.part, md5)?)
+        })
+        .await??;
+        let mut keys = vec![root.key()];
+        keys.extend(md5.map(|md5| md5.key()));
+        self.deliver(keys).await;
+        Ok(self.got(request, root, size, None))
+    }
+
+    /// First the list, then its files.
+    async fn get_collection(&mut self, request: &GetRequest, identity: &Identity) -> Result<Got, GetError> {
+        let root = identity.description.root;
+        if identity.description.size > MAX_LIST {
+            return Err(crate::content::CollectionError::ListTooLong.into());
+        }
+        let target = Arc::new(MemoryTarget::new(self.key.clone(), identity.manifest.clone()));
+        let served = run::Serving { keys: Vec::new(), files: false, opens: target.clone() };
+        self.run(target.clone(), served, None).await?;
+        let list = target.bytes();
+        if let Some(md5) = Md5::from_key(&self.key).filter(|md5| *md5 != md5_of(&list)) {
+            self.wrong.insert(root);
+            return Err(GetError::WrongMd5(md5.key()));
+        }
+        let collection = tokio::task::spawn_blocking(move || Collection::parse(&list)).await??;
+        self.get_files(request, root, collection).await
+    }
+
+    async fn get_files(
+        &mut self,
+        request: &GetRequest,
+        root: Root,
+        files: Collection,
+    ) -> Result<Got, GetError> {
+        let (size, count) = (files.size(), files.files().len() as u64);
+        let target = self.begin_folder(&request.to, files).await?;
+        self.here_before = self.found(&*target, size, Some(count)).await;
+        let served = run::Serving { keys: self.names(root), files: true, opens: target.clone() };
+        self.run(target.clone(), served, None).await?;
+        let (catalogue, done) = (self.delivery.0.catalogue.clone(), target.clone());
+        let keys = tokio::task::spawn_blocking(move || done.finish(&catalogue)).await??;
+        self.deliver(keys).await;
+        Ok(self.got(request, root, size, Some(count)))
+    }
+
+    /// The keys that what is being fetched is known by.
+    fn names(&self, root: Root) -> Vec<Key> {
+        let mut names = vec![root.key()];
+        if self.key != names[0] {
+            names.push(self.key.clone());
+        }
+        names
+    }
+
+    /// Notes in the peer's lists what was obtained, and from whom most of it came.
+    async fn deliver(&self, keys: Vec<Key>) {
+        let sources = self.sources.reports();
+        let most = sources.iter().filter(|source| source.bytes > 0).max_by_key(|source| source.bytes);
+        let from: Option<Contact> = most.and_then(|source| source.peer);
+        delivered(&self.delivery.0.commands, keys, from).await;
+    }
+
+    fn got(&self, request: &GetRequest, root: Root, size: u64, files: Option<u64>) -> Got {
+        Got {
+            key: self.key.clone(),
+            blake3: root.to_string(),
+            size,
+            path: request.to.clone(),
+            files,
+            here_before: self.here_before,
+            seconds: self.began.elapsed().as_secs_f64(),
+            sources: self.sources.reports(),
+        }
+    }
+
+    /// Ends every connection.
+    async fn end(&mut self) {
+        self.report();
+        self.search.shutdown().await;
+        self.sources.shutdown().await;
+    }
+}
+
+/// Removes what came of a file, once the last piece that is being written lets go of it.
+async fn discard(mut target: Arc<FileTarget>) -> Result<(), GetError> {
+    for _ in 0..LAST_PIECES {
+        match Arc::try_unwrap(target) {
+            Ok(alone) => {
+                tokio::task::spawn_blocking(move || alone.part.discard()).await??;
+                return Ok(());
+            }
+            Err(shared) => target = shared,
+        }
+        tokio::time::sleep(LAST_PIECE).await;
+    }
+    Ok(())
+}
+
+/// The place that the user's path names.
+fn destination(to: &Path) -> Result<Place, GetError> {
+    Ok(Place::new(to)?)
+}

@@ -1,0 +1,381 @@
+//! The loop that owns a [`Download`]: what sources say goes in, what is asked of them comes out.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use askaround_core::download::{
+    Download, DownloadConfig, DownloadInput, DownloadOutput, Listener, SourceId, SubscriberId,
+};
+use askaround_core::key::Key;
+use askaround_core::message::ErrorCode;
+use askaround_core::pieces::PieceSet;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::super::active::{Opens, Served, Subscribe};
+use super::super::error::GetError;
+use super::super::target::Target;
+use super::progress::Pace;
+use super::{Fetch, Identity, InOrderHash, Md5, fetching, fetching_no_longer};
+use crate::content::ContentFile;
+use crate::delivery::Delivery;
+use crate::transfer::source::{Has, Rejected, SourceCommand, SourceEvent};
+use crate::{Epoch, lock};
+
+/// How often is told how far it is.
+const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+/// How often what came is made to survive the machine.
+const SYNC_EVERY: Duration = Duration::from_secs(30);
+/// How long a fetch goes on without a piece.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// After so many searches in a row that leave it without a source, a fetch ends.
+const DRY_SEARCHES: u32 = 4;
+const SUBSCRIPTIONS: usize = 64;
+/// The most who are told of pieces.
+const MAX_SUBSCRIBERS: usize = 1024;
+
+/// How others are served meanwhile.
+pub(super) struct Serving {
+    pub(super) keys: Vec<Key>,
+    pub(super) files: bool,
+    pub(super) opens: Arc<dyn Opens>,
+}
+
+/// The md5 of what comes, worked out as far as it is whole from the beginning.
+pub(super) type Hashing = (InOrderHash, Arc<ContentFile>);
+
+/// Ends the serving, however the fetch ends.
+struct Guard {
+    delivery: Delivery,
+    keys: Vec<Key>,
+    files: bool,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        lock(&self.delivery.0.active).serve_no_longer(&self.keys, self.files);
+        for key in &self.keys {
+            fetching_no_longer(&self.delivery.0.commands, key.clone());
+        }
+    }
+}
+
+struct Run {
+    epoch: Epoch,
+    download: Arc<Mutex<Download>>,
+    lengths: Vec<u32>,
+    files: bool,
+    here: u64,
+    last_piece: Instant,
+    dry: u32,
+    subscribers: BTreeMap<SubscriberId, watch::Sender<PieceSet>>,
+    last_subscriber: SubscriberId,
+    hash: Option<Hashing>,
+    hashing: JoinSet<std::io::Result<Hashing>>,
+}
+
+impl Fetch {
+    /// Fetches all pieces of a target. Gives its md5, if that is worked out.
+    pub(super) async fn run(
+        &mut self,
+        target: Arc<dyn Target>,
+        serving: Serving,
+        hash: Option<Hashing>,
+    ) -> Result<Option<Md5>, GetError> {
+        let options = &self.delivery.0.options;
+        let config = DownloadConfig {
+            seed: options.seed ^ self.delivery.0.me.id.as_u64(),
+            max_sources: options.max_sources,
+            ..DownloadConfig::default()
+        };
+        let (lengths, have) = (target.lengths(), target.have());
+        let here = have.iter().map(|piece| u64::from(lengths[piece as usize])).sum();
+        let download = Arc::new(Mutex::new(Download::new(config, lengths.clone(), have)));
+        self.slot.set(target.clone());
+        let (subscribe, mut subscriptions) = mpsc::channel(SUBSCRIPTIONS);
+        let files = serving.files;
+        let _guard = self.serve(serving, &download, subscribe).await;
+        let mut run = Run {
+            epoch: Epoch::default(),
+            download,
+            lengths,
+            files,
+            here,
+            last_piece: Instant::now(),
+            dry: 0,
+            subscribers: BTreeMap::new(),
+            last_subscriber: 0,
+            hash,
+            hashing: JoinSet::new(),
+        };
+        for id in self.sources.ids() {
+            self.take_part(&mut run, id).await;
+        }
+        let mut pace = Pace::default();
+        let mut told = Instant::now();
+        let mut ticks = interval(PROGRESS_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut syncs = interval(SYNC_EVERY);
+        syncs.reset();
+        let mut syncing = JoinSet::new();
+        while !self.carry_out(&mut run).await? {
+            self.search_if_due();
+            self.hash_on(&mut run);
+            let deadline = lock(&run.download).poll_timeout();
+            tokio::select! {
+                Some((id, event)) = self.incoming.recv() => self.heard(&mut run, id, event).await?,
+                Some(holder) = self.holders.recv() => self.add_holder(holder),
+                Some(over) = self.search.join_next() => {
+                    self.search_over(over?)?;
+                    self.starved(&mut run)?;
+                }
+                Some(subscribe) = subscriptions.recv() => self.subscribed(&mut run, subscribe),
+                Some(hashed) = run.hashing.join_next() => {
+                    let hashed = hashed?.map_err(crate::content::HashError::Disk);
+                    run.hash = Some(hashed.map_err(|error| GetError::Read {
+                        path: lock(&self.job.report).to.clone(),
+                        error,
+                    })?);
+                }
+                _ = ticks.tick() => {
+                    let download = lock(&run.download);
+                    self.progress(&mut pace, &download, run.here, told.elapsed());
+                    told = Instant::now();
+                }
+                _ = syncs.tick() => {
+                    let target = target.clone();
+                    syncing.spawn_blocking(move || target.sync());
+                }
+                Some(synced) = syncing.join_next() => synced??,
+                () = tokio::time::sleep_until(self.next_search), if self.search.is_empty() => {}
+                () = run.epoch.sleep_until(deadline) => run.handle(DownloadInput::Timeout),
+            }
+        }
+        self.progress(&mut pace, &lock(&run.download), run.here, told.elapsed());
+        while let Some(synced) = syncing.join_next().await {
+            synced??;
+        }
+        self.md5(run).await
+    }
+
+    async fn serve(
+        &self,
+        serving: Serving,
+        download: &Arc<Mutex<Download>>,
+        subscribe: mpsc::Sender<Subscribe>,
+    ) -> Guard {
+        let Serving { keys, files, opens } = serving;
+        let description = match &self.identity {
+            Some(Identity { description, .. }) => description.clone(),
+            None => unreachable!("what is fetched is known"),
+        };
+        let served = Served { description, download: download.clone(), subscribe, files: opens };
+        lock(&self.delivery.0.active).serve(&keys, files, &Arc::new(served));
+        for key in &keys {
+            fetching(&self.delivery.0.commands, key.clone(), true).await;
+        }
+        Guard { delivery: self.delivery.clone(), keys, files }
+    }
+
+    /// A source that has said what it has takes part.
+    async fn take_part(&mut self, run: &mut Run, id: SourceId) {
+        let Some(source) = self.sources.get(id) else { return };
+        let Some(opened) = &source.opened else { return };
+        if !self.fits(&opened.description) {
+            // Under an md5 it may be right, and the others wrong: that is known at the end.
+            if Md5::from_key(&self.key).is_none() {
+                self.lost(id, "it describes another content under this key", true);
+            }
+            return;
+        }
+        if run.files && source.files.is_none() {
+            return self.sources.tell(id, SourceCommand::Files).await;
+        }
+        let has = if run.files { source.files.as_ref() } else { Some(&opened.has) };
+        let count = run.lengths.len() as u32;
+        let pieces = match has {
+            Some(Has::All) => Ok(PieceSet::full(count)),
+            Some(Has::Bitmap(bytes)) => PieceSet::from_bytes(count, bytes),
+            None => return,
+        };
+        let addr = source.addr;
+        match pieces {
+            Ok(pieces) => {
+                run.handle(DownloadInput::Opened { source: id, addr, pieces });
+                let early = self.sources.get_mut(id).map(|source| std::mem::take(&mut source.early));
+                run.handle(DownloadInput::News(id, early.unwrap_or_default()));
+            }
+            Err(error) => self.lost(id, &error.to_string(), true),
+        }
+    }
+
+    async fn heard(&mut self, run: &mut Run, id: SourceId, event: SourceEvent) -> Result<(), GetError> {
+        if self.sources.get(id).is_none() {
+            return Ok(());
+        }
+        match event {
+            SourceEvent::Opened(opened) => {
+                if let Some(source) = self.sources.get_mut(id) {
+                    source.opened = Some(opened);
+                }
+                self.take_part(run, id).await;
+            }
+            SourceEvent::Files(has) => {
+                if let Some(source) = self.sources.get_mut(id) {
+                    source.files = Some(has);
+                }
+                self.take_part(run, id).await;
+            }
+            SourceEvent::News { files, pieces } if files == run.files => {
+                if run.knows(id) {
+                    run.handle(DownloadInput::News(id, pieces));
+                } else {
+                    self.early(id, pieces);
+                }
+            }
+            SourceEvent::News { .. } | SourceEvent::Hashes { .. } => {}
+            SourceEvent::Progress(bytes) => {
+                if let Some(source) = self.sources.get_mut(id) {
+                    source.bytes += bytes;
+                }
+                run.handle(DownloadInput::Progress(id, bytes));
+            }
+            SourceEvent::Begun { asked, piece } => {
+                run.handle(DownloadInput::Begun { source: id, piece, asked });
+            }
+            SourceEvent::Piece { asked: _, piece, result } => match result {
+                Ok(()) => run.got(id, piece),
+                Err(Rejected::Bad) => run.handle(DownloadInput::Bad(id, piece)),
+                Err(Rejected::Disk(error)) => return Err(GetError::Write(error)),
+            },
+            SourceEvent::Refused { error, .. } if error.code == ErrorCode::UnknownKey => {
+                run.handle(DownloadInput::Closed(id));
+                self.lost(id, "it no longer has it", false);
+            }
+            SourceEvent::Refused { piece, .. } => run.handle(DownloadInput::Refused(id, piece)),
+            SourceEvent::Gone(error) => {
+                run.handle(DownloadInput::Closed(id));
+                self.gone(id, &error);
+                self.starved(run)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what the machine wants done. True when every piece is here.
+    async fn carry_out(&mut self, run: &mut Run) -> Result<bool, GetError> {
+        let mut done = false;
+        loop {
+            let Some(output) = lock(&run.download).poll_output() else { return Ok(done) };
+            match output {
+                DownloadOutput::Ask { source, piece, any } => {
+                    self.sources.tell(source, SourceCommand::Get { piece, any }).await;
+                }
+                DownloadOutput::Cancel(source, piece) => {
+                    self.sources.tell(source, SourceCommand::Cancel { piece }).await;
+                }
+                DownloadOutput::Tell(Listener::Source(source), pieces) => {
+                    self.sources.tell(source, SourceCommand::News { files: run.files, pieces }).await;
+                }
+                DownloadOutput::Tell(Listener::Subscriber(subscriber), pieces) => {
+                    run.tell(subscriber, &pieces);
+                }
+                DownloadOutput::Drop(source, why) => self.lost(source, &why.to_string(), true),
+                DownloadOutput::Done => done = true,
+            }
+        }
+    }
+
+    /// Somebody wants to be told of pieces; if it fetches too, it is a source as well.
+    fn subscribed(&mut self, run: &mut Run, subscribe: Subscribe) {
+        let Subscribe { told, addr, id } = subscribe;
+        if run.subscribers.len() >= MAX_SUBSCRIBERS {
+            run.subscribers.retain(|_, told| !told.is_closed());
+            if run.subscribers.len() >= MAX_SUBSCRIBERS {
+                return;
+            }
+        }
+        // What came since it asked.
+        told.send_replace(lock(&run.download).have().clone());
+        run.last_subscriber += 1;
+        run.subscribers.insert(run.last_subscriber, told);
+        run.handle(DownloadInput::Subscribed { subscriber: run.last_subscriber, addr });
+        if let Some(addr) = addr {
+            let contact = id.map(|id| askaround_core::id::Contact::new(id, addr));
+            self.add_source(addr, contact, "it asked for pieces itself".into());
+        }
+    }
+
+    /// Whether there is still hope.
+    fn starved(&mut self, run: &mut Run) -> Result<(), GetError> {
+        if !self.sources.is_empty() || !self.holders.is_empty() {
+            run.dry = 0;
+        } else if self.search.is_empty() {
+            run.dry += 1;
+        }
+        let waited = run.last_piece.elapsed() > PATIENCE;
+        if run.dry >= DRY_SEARCHES || waited {
+            let missing = lock(&run.download).have().missing().count() as u32;
+            return Err(GetError::Starved { missing });
+        }
+        Ok(())
+    }
+
+    /// Goes on with the md5 of what is there, on a thread that may block.
+    fn hash_on(&self, run: &mut Run) {
+        if let Some((mut hash, content)) = run.hash.take() {
+            let next = content.geometry().piece(hash.pieces());
+            if next.is_some_and(|next| content.has(next)) {
+                run.hashing.spawn_blocking(move || hash.follow(&content, 64).map(|_| (hash, content)));
+            } else {
+                run.hash = Some((hash, content));
+            }
+        }
+    }
+
+    async fn md5(&self, mut run: Run) -> Result<Option<Md5>, GetError> {
+        let failed = |error| GetError::Read {
+            path: lock(&self.job.report).to.clone(),
+            error: crate::content::HashError::Disk(error),
+        };
+        if let Some(hashed) = run.hashing.join_next().await {
+            run.hash = Some(hashed?.map_err(failed)?);
+        }
+        let Some((hash, content)) = run.hash.take() else { return Ok(None) };
+        let md5 = tokio::task::spawn_blocking(move || hash.finish(&content)).await?.map_err(failed)?;
+        Ok(Some(md5))
+    }
+}
+
+impl Run {
+    fn handle(&mut self, input: DownloadInput) {
+        lock(&self.download).handle(self.epoch.now(), input);
+    }
+
+    fn knows(&self, id: SourceId) -> bool {
+        lock(&self.download).knows(id)
+    }
+
+    fn got(&mut self, id: SourceId, piece: u32) {
+        if !lock(&self.download).have().contains(piece) {
+            self.here += u64::from(self.lengths[piece as usize]);
+            self.last_piece = Instant::now();
+        }
+        self.handle(DownloadInput::Got(id, piece));
+    }
+
+    fn tell(&mut self, subscriber: SubscriberId, pieces: &[u32]) {
+        let Some(told) = self.subscribers.get(&subscriber) else { return };
+        if told.is_closed() {
+            self.subscribers.remove(&subscriber);
+            return self.handle(DownloadInput::Unsubscribed(subscriber));
+        }
+        told.send_modify(|told| {
+            for piece in pieces {
+                told.insert(*piece);
+            }
+        });
+    }
+}

@@ -1,0 +1,194 @@
+//! Content delivered: a peer's content, what it is fetching, and what it serves of both.
+//!
+//! | module | what lives there |
+//! | --- | --- |
+//! | here | [`Delivery`], the handle that commands use |
+//! | [`types`] | what is asked of it and what it says |
+//! | [`error`] | why content was not got |
+//! | `fetch` | one fetch: its sources, the machine that chooses, the end |
+//! | `sources` | the connections of a fetch |
+//! | `target` | where pieces go: a file, or memory |
+//! | `folder` | where pieces go: the files of a collection |
+//! | `shelf` | what others are served: the catalogue, and what is being fetched |
+//! | `active` | what is being fetched, for those who serve it and those who ask about it |
+//!
+//! A fetch is one loop that owns a [`Download`](askaround_core::download::Download). It ends with
+//! the future that runs it: dropping that ends every connection, and what came is kept.
+
+mod active;
+pub mod error;
+mod fetch;
+mod folder;
+mod shelf;
+mod sources;
+mod target;
+pub mod types;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use askaround_core::id::Contact;
+use askaround_core::key::Key;
+use askaround_core::pieces::MAX_PIECE;
+use askaround_core::upload::UploadConfig;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::content::Catalogue;
+use crate::lock;
+use crate::network::Network;
+use crate::peer::PeerCommand;
+use crate::transfer::pool::Pool;
+use crate::transfer::rate::Rate;
+use crate::transfer::serve::ContentServer;
+use crate::transfer::source::SourceLimits;
+use crate::transfer::uploads::Uploads;
+use active::Active;
+pub use error::GetError;
+pub use types::{FetchReport, GetEvent, GetRequest, Got, SourceReport, Status};
+
+/// How a peer delivers content. Every bound has a default.
+#[derive(Debug, Clone)]
+pub struct DeliveryOptions {
+    /// How addresses become sockets.
+    pub network: Network,
+    /// Bytes of pieces on their way that are held in memory.
+    pub memory: usize,
+    /// How many connections are sent something at the same time.
+    pub upload_slots: usize,
+    /// How many sources a fetch has at most.
+    pub max_sources: usize,
+    /// How slow a source may be.
+    pub source_limits: SourceLimits,
+    /// The most bytes sent a second.
+    pub up: Option<u64>,
+    /// The most bytes received a second.
+    pub down: Option<u64>,
+    /// What random choices come from.
+    pub seed: u64,
+}
+
+impl Default for DeliveryOptions {
+    fn default() -> Self {
+        Self {
+            network: Network::default(),
+            memory: 32 << 20,
+            upload_slots: 4,
+            max_sources: 64,
+            source_limits: SourceLimits::default(),
+            up: None,
+            down: None,
+            seed: 0,
+        }
+    }
+}
+
+/// A peer's content. Cloning shares it.
+#[derive(Debug, Clone)]
+pub struct Delivery(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    me: Contact,
+    options: DeliveryOptions,
+    catalogue: Catalogue,
+    commands: mpsc::Sender<PeerCommand>,
+    pool: Arc<Pool>,
+    up: Arc<Rate>,
+    down: Arc<Rate>,
+    active: Mutex<Active>,
+}
+
+impl Delivery {
+    /// The content of the peer `me`, which listens and takes `commands`. What it serves is the
+    /// second part: hand it to the peer's node.
+    pub fn new(
+        me: Contact,
+        catalogue: Catalogue,
+        commands: mpsc::Sender<PeerCommand>,
+        options: DeliveryOptions,
+    ) -> (Self, Arc<ContentServer>) {
+        let up = Arc::new(Rate::new(options.up));
+        let delivery = Self(Arc::new(Inner {
+            me,
+            catalogue,
+            commands,
+            pool: Pool::new(options.memory.max(MAX_PIECE as usize), MAX_PIECE as usize),
+            up: up.clone(),
+            down: Arc::new(Rate::new(options.down)),
+            active: Mutex::default(),
+            options,
+        }));
+        let options = &delivery.0.options;
+        let uploads = Uploads::new(UploadConfig { slots: options.upload_slots, seed: options.seed });
+        let server = Arc::new(ContentServer { shelf: Arc::new(delivery.clone()), uploads, up });
+        (delivery, server)
+    }
+
+    /// What is here.
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.0.catalogue
+    }
+
+    /// The way to the peer's machine.
+    pub fn commands(&self) -> &mpsc::Sender<PeerCommand> {
+        &self.0.commands
+    }
+
+    /// Fetches content. Dropping the future stops the fetch; what came is kept.
+    ///
+    /// # Errors
+    /// If nobody has it, the disk says no, or `stop` is cancelled.
+    pub async fn get(
+        &self,
+        request: GetRequest,
+        events: mpsc::Sender<GetEvent>,
+        stop: CancellationToken,
+    ) -> Result<Got, GetError> {
+        fetch::get(self.clone(), request, events, stop).await
+    }
+
+    /// What is being fetched and what was lately; only that of `key`, if one is given.
+    pub fn why(&self, key: Option<&Key>) -> Vec<FetchReport> {
+        lock(&self.0.active).reports(key)
+    }
+
+    /// What this peer is doing. Blocks: it reads the catalogue.
+    ///
+    /// # Errors
+    /// If the catalogue cannot be read.
+    pub fn status(&self) -> Result<Status, crate::store::StoreError> {
+        let entries = self.0.catalogue.list()?;
+        let mut fetches = lock(&self.0.active).reports(None);
+        fetches.retain(|fetch| !fetch.ended);
+        Ok(Status {
+            me: self.0.me,
+            contents: entries.len(),
+            bytes: entries.iter().map(|entry| entry.size).sum(),
+            fetches,
+            up_limit: self.0.up.limit(),
+            down_limit: self.0.down.limit(),
+        })
+    }
+
+    /// Changes the limits in bytes a second: `Some(None)` takes one away, `None` leaves it.
+    pub fn set_limits(&self, up: Option<Option<u64>>, down: Option<Option<u64>>) {
+        if let Some(up) = up {
+            self.0.up.set(up);
+        }
+        if let Some(down) = down {
+            self.0.down.set(down);
+        }
+    }
+
+    /// Whether this address is our own.
+    fn is_me(&self, addr: SocketAddr, contact: Option<Contact>) -> bool {
+        addr == self.0.me.addr() || contact.is_some_and(|contact| contact.id == self.0.me.id)
+    }
+}
+
+/// Where something goes, as an absolute path.
+fn absolute(path: &std::path::Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}

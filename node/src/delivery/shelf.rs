@@ -1,0 +1,101 @@
+//! What others are served: the content of the catalogue, and what is being fetched.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use askaround_core::key::Key;
+use askaround_core::message::{Description, Interest};
+use askaround_core::pieces::{Geometry, Root};
+use askaround_core::script::Action;
+use tokio::sync::watch;
+
+use super::Delivery;
+use super::active::Subscribe;
+use crate::content::{CatalogueError, Condition, ContentFile, Entry, Kept};
+use crate::lock;
+use crate::peer::command_soon;
+use crate::transfer::shelf::{Holding, Pieces, Shelf};
+
+impl Shelf for Delivery {
+    fn open(&self, key: &Key) -> io::Result<Option<Arc<ContentFile>>> {
+        let fetches = lock(&self.0.active).may_open(key);
+        for fetch in fetches {
+            if let Some(file) = fetch.files.open(key)? {
+                return Ok(Some(file));
+            }
+        }
+        let Some(entry) = self.entry(key)? else { return Ok(None) };
+        match self.0.catalogue.open(&entry.root) {
+            Ok(file) => Ok(Some(file)),
+            Err(CatalogueError::Unknown(_)) => Ok(None),
+            Err(CatalogueError::Changed(_) | CatalogueError::Unchecked(_)) => {
+                self.not_held(&entry);
+                Ok(None)
+            }
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
+
+    fn describe(&self, key: &Key) -> io::Result<Option<Description>> {
+        if let Some(fetch) = lock(&self.0.active).served(key, false) {
+            return Ok(Some(fetch.description.clone()));
+        }
+        let Some(entry) = self.entry(key)? else { return Ok(None) };
+        Ok(Some(Description {
+            root: entry.root,
+            size: entry.size,
+            md5: entry.md5,
+            collection: entry.kept == Kept::List,
+            sparse: entry.sparse,
+        }))
+    }
+
+    fn interest(&self, from: IpAddr, interest: &Interest) -> io::Result<Option<Holding>> {
+        if let Some(fetch) = lock(&self.0.active).served(&interest.key, interest.files) {
+            let (told, live) = watch::channel(lock(&fetch.download).have().clone());
+            let addr = interest.port.map(|port| SocketAddr::new(from, port));
+            let subscribe = Subscribe { told, addr, id: interest.id };
+            // A fetch that is so busy, or over, tells nobody; they ask again.
+            fetch.subscribe.try_send(subscribe).map_err(io::Error::other)?;
+            return Ok(Some(Holding { root: fetch.description.root, pieces: Pieces::Live(live) }));
+        }
+        let Some(entry) = self.entry(&interest.key)? else { return Ok(None) };
+        let count = if interest.files {
+            let collection = self.0.catalogue.collection(&entry.root).map_err(io::Error::other)?;
+            let counts = collection.files().iter().map(|file| Geometry::new(file.size).map(|g| g.count()));
+            counts.sum::<Result<u32, _>>().map_err(io::Error::other)?
+        } else {
+            Geometry::new(entry.size).map_err(io::Error::other)?.count()
+        };
+        Ok(Some(Holding { root: entry.root, pieces: Pieces::All(count) }))
+    }
+
+    fn changed(&self, root: Root) {
+        if let Ok(Some(entry)) = self.entry(&root.key()) {
+            self.not_held(&entry);
+        }
+    }
+}
+
+impl Delivery {
+    fn entry(&self, key: &Key) -> io::Result<Option<Entry>> {
+        let entry = self.0.catalogue.get(key).map_err(io::Error::other)?;
+        let Some(entry) = entry else { return Ok(None) };
+        match self.0.catalogue.condition(&entry) {
+            Condition::Good => Ok(Some(entry)),
+            Condition::Changed | Condition::Missing | Condition::Unchecked => {
+                self.not_held(&entry);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Its file is not what it was: the peer holds it no longer. The catalogue keeps the entry, so
+    /// that its user learns of it.
+    fn not_held(&self, entry: &Entry) {
+        for key in [Some(entry.root.key()), entry.md5.map(|md5| md5.key())].into_iter().flatten() {
+            command_soon(&self.0.commands, Action::Purge(key));
+        }
+    }
+}

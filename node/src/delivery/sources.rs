@@ -1,0 +1,183 @@
+//! The connections of a fetch: who is a source, what it said first, why it is one no longer.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use askaround_core::download::SourceId;
+use askaround_core::id::Contact;
+use askaround_core::key::Key;
+use askaround_core::message::Interest;
+use askaround_core::search::Reason;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::Delivery;
+use super::target::Slot;
+use super::types::SourceReport;
+use crate::api::reason_text;
+use crate::transfer::source::{self, Has, Opened, SourceCommand, SourceEvent, SourceOptions};
+
+/// So many sources that are used no longer are remembered by name.
+const REMEMBERED: usize = 256;
+const EVENTS: usize = 256;
+const COMMANDS: usize = 128;
+
+/// What came from a source, with its number.
+pub(super) type Event = (SourceId, SourceEvent);
+
+/// The sources of a fetch.
+pub(super) struct Sources {
+    delivery: Delivery,
+    key: Key,
+    slot: Arc<Slot>,
+    by_id: BTreeMap<SourceId, Source>,
+    by_addr: BTreeMap<SocketAddr, SourceId>,
+    /// Whoever sent what it should not have is not asked again.
+    blamed: BTreeSet<SocketAddr>,
+    lost: Vec<SourceReport>,
+    last: SourceId,
+    events: mpsc::Sender<Event>,
+    tasks: JoinSet<()>,
+}
+
+/// A source.
+pub(super) struct Source {
+    pub(super) addr: SocketAddr,
+    pub(super) contact: Option<Contact>,
+    pub(super) how: String,
+    pub(super) bytes: u64,
+    /// What it said first, until it takes part.
+    pub(super) opened: Option<Opened>,
+    /// What it said that it has got since, until it takes part.
+    pub(super) early: Vec<u32>,
+    /// What it has of the files of the collection, until it takes part in fetching those.
+    pub(super) files: Option<Has>,
+    commands: mpsc::Sender<SourceCommand>,
+}
+
+impl Sources {
+    pub(super) fn new(delivery: Delivery, key: Key, slot: Arc<Slot>) -> (Self, mpsc::Receiver<Event>) {
+        let (events, incoming) = mpsc::channel(EVENTS);
+        let sources = Self {
+            delivery,
+            key,
+            slot,
+            by_id: BTreeMap::new(),
+            by_addr: BTreeMap::new(),
+            blamed: BTreeSet::new(),
+            lost: Vec::new(),
+            last: 0,
+            events,
+            tasks: JoinSet::new(),
+        };
+        (sources, incoming)
+    }
+
+    /// Opens a source, unless it is one already, or is not to be one.
+    pub(super) fn open(&mut self, addr: SocketAddr, contact: Option<Contact>, how: String) -> bool {
+        let options = &self.delivery.0.options;
+        if self.by_id.len() >= options.max_sources
+            || self.by_addr.contains_key(&addr)
+            || self.blamed.contains(&addr)
+            || self.delivery.is_me(addr, contact)
+        {
+            return false;
+        }
+        self.last += 1;
+        let id = self.last;
+        let (commands, incoming) = mpsc::channel(COMMANDS);
+        let me = self.delivery.0.me;
+        let options = SourceOptions {
+            network: options.network,
+            addr,
+            interest: Interest { key: self.key.clone(), files: false, id: Some(me.id), port: Some(me.port) },
+            pool: self.delivery.0.pool.clone(),
+            down: self.delivery.0.down.clone(),
+            limits: options.source_limits.clone(),
+        };
+        self.tasks.spawn(source::run(id, options, self.slot.clone(), incoming, self.events.clone()));
+        self.by_addr.insert(addr, id);
+        self.by_id.insert(
+            id,
+            Source { addr, contact, how, bytes: 0, opened: None, early: Vec::new(), files: None, commands },
+        );
+        true
+    }
+
+    pub(super) fn get(&self, id: SourceId) -> Option<&Source> {
+        self.by_id.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: SourceId) -> Option<&mut Source> {
+        self.by_id.get_mut(&id)
+    }
+
+    pub(super) fn ids(&self) -> Vec<SourceId> {
+        self.by_id.keys().copied().collect()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Tells a source what to do. One that is gone has said so, or will.
+    pub(super) async fn tell(&self, id: SourceId, command: SourceCommand) {
+        if let Some(source) = self.by_id.get(&id) {
+            let _ = source.commands.send(command).await;
+        }
+    }
+
+    /// A source is used no longer. Its connection ends with the way to it.
+    pub(super) fn lose(&mut self, id: SourceId, why: &str, blame: bool) -> Option<Source> {
+        let source = self.by_id.remove(&id)?;
+        self.by_addr.remove(&source.addr);
+        if blame {
+            self.blamed.insert(source.addr);
+            tracing::warn!(source = %source.addr, why, "a source is not used any more");
+        }
+        if self.lost.len() < REMEMBERED {
+            self.lost.push(SourceReport { lost: Some(why.to_owned()), ..report(&source) });
+        }
+        while self.tasks.try_join_next().is_some() {}
+        Some(source)
+    }
+
+    /// Why sources were lost, in words.
+    pub(super) fn complaints(&self) -> Vec<String> {
+        let lost = self.lost.iter().filter_map(|r| Some(format!("{}: {}", r.addr, r.lost.as_ref()?)));
+        lost.collect()
+    }
+
+    /// All sources, those that were lost too.
+    pub(super) fn reports(&self) -> Vec<SourceReport> {
+        self.lost.iter().cloned().chain(self.by_id.values().map(report)).collect()
+    }
+
+    /// Ends all connections.
+    pub(super) async fn shutdown(&mut self) {
+        self.by_id.clear();
+        self.tasks.shutdown().await;
+    }
+}
+
+fn report(source: &Source) -> SourceReport {
+    SourceReport {
+        addr: source.addr,
+        peer: source.contact,
+        how: source.how.clone(),
+        bytes: source.bytes,
+        rate: 0,
+        complete: false,
+        lost: None,
+    }
+}
+
+/// How a source was found, in words.
+pub(super) fn found_by(reason: Reason) -> String {
+    reason_text(reason)
+}

@@ -1,0 +1,185 @@
+//! [`Target`]: where the pieces of a fetch go; and those that are one content: a file on disk, or
+//! a short list in memory.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use askaround_core::key::Key;
+use askaround_core::pieces::{Geometry, Manifest, PieceIndex, PieceSet};
+
+use super::active::Opens;
+use crate::content::{ContentFile, DiskError, Part, PartError};
+use crate::lock;
+use crate::transfer::source::{Place, Rejected, Sink};
+
+/// Where the pieces of a fetch go.
+pub(super) trait Target: Sink {
+    /// The length of each piece.
+    fn lengths(&self) -> Vec<u32>;
+    /// Which are here.
+    fn have(&self) -> PieceSet;
+    /// Sees to it that what is here survives the machine. Blocks for as long as the disk does.
+    fn sync(&self) -> Result<(), DiskError> {
+        Ok(())
+    }
+}
+
+/// The target of a fetch, once it is known.
+#[derive(Default)]
+pub(super) struct Slot(RwLock<Option<Arc<dyn Target>>>);
+
+impl Slot {
+    pub(super) fn set(&self, target: Arc<dyn Target>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(target);
+    }
+
+    pub(super) fn clear(&self) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn target(&self) -> Option<Arc<dyn Target>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Sink for Slot {
+    fn place(&self, piece: u32) -> Option<Place> {
+        self.target()?.place(piece)
+    }
+
+    fn find(&self, key: &Key, from: u64, length: u64) -> Option<u32> {
+        self.target()?.find(key, from, length)
+    }
+
+    fn accept(&self, piece: u32, bytes: &[u8]) -> Result<(), Rejected> {
+        // Nothing is asked for before there is a target.
+        self.target().map_or(Err(Rejected::Bad), |target| target.accept(piece, bytes))
+    }
+}
+
+/// The lengths of the pieces of one content.
+pub(super) fn lengths(geometry: Geometry) -> Vec<u32> {
+    geometry.pieces().map(|piece| geometry.length(piece) as u32).collect()
+}
+
+/// The bytes of a piece of one content.
+pub(super) fn place(key: &Key, geometry: Geometry, piece: u32) -> Option<Place> {
+    let piece = geometry.piece(piece)?;
+    let (from, length) = (geometry.range(piece).start, geometry.length(piece) as u64);
+    Some(Place { key: key.clone(), from, length })
+}
+
+/// A file.
+pub(super) struct FileTarget {
+    /// What sources know it by.
+    pub(super) key: Key,
+    pub(super) part: Part,
+}
+
+impl FileTarget {
+    fn geometry(&self) -> Geometry {
+        self.part.wanted().manifest.geometry()
+    }
+}
+
+impl Target for FileTarget {
+    fn lengths(&self) -> Vec<u32> {
+        lengths(self.geometry())
+    }
+
+    fn have(&self) -> PieceSet {
+        self.part.pieces()
+    }
+
+    fn sync(&self) -> Result<(), DiskError> {
+        self.part.sync()
+    }
+}
+
+impl Opens for FileTarget {
+    fn open(&self, _: &Key) -> io::Result<Option<Arc<ContentFile>>> {
+        Ok(Some(self.part.content()))
+    }
+}
+
+impl Sink for FileTarget {
+    fn place(&self, piece: u32) -> Option<Place> {
+        place(&self.key, self.geometry(), piece)
+    }
+
+    fn find(&self, key: &Key, from: u64, length: u64) -> Option<u32> {
+        (*key == self.key).then(|| self.geometry().exactly(from, length))?.map(PieceIndex::get)
+    }
+
+    fn accept(&self, piece: u32, bytes: &[u8]) -> Result<(), Rejected> {
+        let Some(piece) = self.geometry().piece(piece) else { return Err(Rejected::Bad) };
+        write(&self.part, piece, bytes)
+    }
+}
+
+/// Writes a piece and notes it.
+pub(super) fn write(part: &Part, piece: PieceIndex, bytes: &[u8]) -> Result<(), Rejected> {
+    match part.write_piece(piece, bytes) {
+        Ok(()) => part.record(&[piece]).map_err(|error| Rejected::Disk(io::Error::other(error))),
+        Err(PartError::BadPiece(_)) => Err(Rejected::Bad),
+        Err(error) => Err(Rejected::Disk(io::Error::other(error))),
+    }
+}
+
+/// A short content, in memory.
+pub(super) struct MemoryTarget {
+    key: Key,
+    manifest: Arc<Manifest>,
+    state: Mutex<(Vec<u8>, PieceSet)>,
+}
+
+impl MemoryTarget {
+    /// The caller has seen to it that it is short.
+    pub(super) fn new(key: Key, manifest: Arc<Manifest>) -> Self {
+        let geometry = manifest.geometry();
+        let state = (vec![0; geometry.size() as usize], PieceSet::empty(geometry.count()));
+        Self { key, manifest, state: Mutex::new(state) }
+    }
+
+    /// The bytes, once all pieces are here.
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        lock(&self.state).0.clone()
+    }
+}
+
+impl Opens for MemoryTarget {
+    /// It is served once it is in the catalogue.
+    fn open(&self, _: &Key) -> io::Result<Option<Arc<ContentFile>>> {
+        Ok(None)
+    }
+}
+
+impl Target for MemoryTarget {
+    fn lengths(&self) -> Vec<u32> {
+        lengths(self.manifest.geometry())
+    }
+
+    fn have(&self) -> PieceSet {
+        lock(&self.state).1.clone()
+    }
+}
+
+impl Sink for MemoryTarget {
+    fn place(&self, piece: u32) -> Option<Place> {
+        place(&self.key, self.manifest.geometry(), piece)
+    }
+
+    fn find(&self, key: &Key, from: u64, length: u64) -> Option<u32> {
+        (*key == self.key).then(|| self.manifest.geometry().exactly(from, length))?.map(PieceIndex::get)
+    }
+
+    fn accept(&self, piece: u32, bytes: &[u8]) -> Result<(), Rejected> {
+        let geometry = self.manifest.geometry();
+        let index = geometry.piece(piece).filter(|index| self.manifest.verify(*index, bytes));
+        let range = geometry.range(index.ok_or(Rejected::Bad)?);
+        let mut state = lock(&self.state);
+        state.0[range.start as usize..range.end as usize].copy_from_slice(bytes);
+        state.1.insert(piece);
+        Ok(())
+    }
+}

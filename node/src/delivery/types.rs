@@ -1,0 +1,171 @@
+//! What is asked of a delivery and what it says: the words of the commands `add`, `get`, `ls`,
+//! `verify`, `why` and `status`, in the process or over the local API.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use askaround_core::id::Contact;
+use askaround_core::key::Key;
+use serde::{Deserialize, Serialize};
+
+/// What to fetch.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct GetRequest {
+    /// Its key, of either kind.
+    pub key: Key,
+    /// Where to: the file, or the folder if the key is that of a collection.
+    pub to: PathBuf,
+    /// Peers to ask before the search has found any.
+    #[serde(default)]
+    pub from: Vec<SocketAddr>,
+    /// Whether to write the file in place instead of beside it.
+    #[serde(default)]
+    pub in_place: bool,
+}
+
+/// What happens while something is fetched.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum GetEvent {
+    /// What it is became known.
+    Found {
+        /// Its bytes; of a collection, those of its files.
+        size: u64,
+        /// Its pieces.
+        pieces: u32,
+        /// How many files a collection has.
+        files: Option<u64>,
+        /// Bytes that are here already, from an earlier try or because files are there.
+        here: u64,
+    },
+    /// How far it is, a few times a second.
+    Progress {
+        /// Bytes that are here and verified.
+        here: u64,
+        /// Of so many.
+        size: u64,
+        /// Bytes a second, lately.
+        rate: u64,
+        /// How many sources there are.
+        sources: usize,
+        /// Whether some piece is missing that no source has.
+        waiting: bool,
+    },
+    /// A source was opened.
+    Source {
+        /// Where it listens.
+        addr: SocketAddr,
+        /// Who it is, if known.
+        peer: Option<Contact>,
+        /// How it was found, in words.
+        how: String,
+    },
+    /// A source is used no longer, and why, in words.
+    Lost {
+        /// Where it listens.
+        addr: SocketAddr,
+        /// Why.
+        why: String,
+    },
+    /// Something that its user should know.
+    Note {
+        /// In words.
+        text: String,
+    },
+}
+
+/// How a fetch ended well.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Got {
+    /// What was asked for.
+    pub key: Key,
+    /// Its BLAKE3 hash.
+    pub blake3: String,
+    /// Its bytes; of a collection, those of its files.
+    pub size: u64,
+    /// Where it is.
+    pub path: PathBuf,
+    /// How many files a collection has.
+    pub files: Option<u64>,
+    /// Bytes that were here already.
+    pub here_before: u64,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// What came from whom.
+    pub sources: Vec<SourceReport>,
+}
+
+/// What came from a source.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SourceReport {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// Who it is, if known.
+    pub peer: Option<Contact>,
+    /// How it was found, in words.
+    pub how: String,
+    /// Bytes that came from it.
+    pub bytes: u64,
+    /// Bytes a second, lately.
+    pub rate: u64,
+    /// Whether it has everything.
+    pub complete: bool,
+    /// Why it is used no longer, if so, in words.
+    pub lost: Option<String>,
+}
+
+/// One fetch, as `why` and `status` show it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FetchReport {
+    /// What was asked for.
+    pub key: Key,
+    /// Where it goes.
+    pub to: PathBuf,
+    /// Bytes that are here and verified.
+    pub here: u64,
+    /// Of so many, once known.
+    pub size: Option<u64>,
+    /// For how long, in seconds.
+    pub seconds: f64,
+    /// Bytes a second on average.
+    pub rate: u64,
+    /// Whether it is over.
+    pub ended: bool,
+    /// How it stands: `searching`, `fetching`, `waiting`, `done`, or why it failed, in words.
+    pub state: String,
+    /// Everybody who was asked for pieces.
+    pub sources: Vec<SourceReport>,
+    /// How the last search for holders went, question by question.
+    #[serde(default)]
+    pub asked: Vec<AskedReport>,
+    /// What limits it, in words: the reader's answer to "why is it slow".
+    pub because: Vec<String>,
+}
+
+/// One question of a search for holders, in words.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AskedReport {
+    /// Who was asked.
+    pub who: String,
+    /// Why.
+    pub why: String,
+    /// What it said.
+    pub answer: String,
+}
+
+/// What a peer is doing about content.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Who it is.
+    pub me: Contact,
+    /// How many contents are here.
+    pub contents: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What is being fetched.
+    pub fetches: Vec<FetchReport>,
+    /// The most bytes sent a second.
+    pub up_limit: Option<u64>,
+    /// The most bytes received a second.
+    pub down_limit: Option<u64>,
+}

@@ -1,0 +1,227 @@
+//! Content from peer to peer: whole nodes over loopback, in one process.
+
+mod nodes;
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use askaround_core::key::Key;
+use askaround_node::delivery::{GetError, GetEvent, GetRequest, Got};
+use nodes::{Network, Node, bytes};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+async fn get(node: &Node, key: &str, to: &Path) -> Result<Got, GetError> {
+    let request = GetRequest { key: Key::new(key).unwrap(), to: to.into(), from: vec![], in_place: false };
+    let (events, mut told) = mpsc::channel::<GetEvent>(64);
+    let told = tokio::spawn(async move { while told.recv().await.is_some() {} });
+    let got = node.delivery.get(request, events, CancellationToken::new()).await;
+    told.await.unwrap();
+    got
+}
+
+/// The names beside a file, hidden ones too.
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn files_of_every_size_come_by_either_key() {
+    let network = Network::start().await;
+    let (seed, fetcher) = (network.peer(1).await, network.peer(2).await);
+    for size in [0, 1, 65_536, 65_537, 1_000_000] {
+        let content = bytes(size);
+        let entry = seed.add_file(&format!("file{size}"), &content).await;
+        let folder = tempfile::tempdir().unwrap();
+        for (name, key) in [("a", entry.root.to_string()), ("b", entry.md5.unwrap().to_string())] {
+            let to = folder.path().join(name);
+            let got = get(&fetcher, &key, &to).await.unwrap();
+            assert_eq!((got.size, &got.blake3), (size as u64, &entry.root.to_string()));
+            assert!(fs::read(&to).unwrap() == content, "{size}");
+        }
+        assert_eq!(names(folder.path()), ["a", "b"], "nothing is left beside them");
+    }
+    assert!(fetcher.holds("d41d8cd98f00b204e9800998ecf8427e").await, "obtained by its md5");
+    network.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_fetched_is_held_served_and_known_to_come_from_there() {
+    let network = Network::start().await;
+    let (one, two) = (network.peer(1).await, network.peer(2).await);
+    let entry = one.add_file("x", &bytes(300_000)).await;
+    let key = entry.root.to_string();
+    let folder = tempfile::tempdir().unwrap();
+    get(&two, &key, &folder.path().join("x")).await.unwrap();
+    assert!(two.holds(&key).await);
+    one.stop().await;
+    let three = network.peer(3).await;
+    let got = get(&three, &key, &folder.path().join("y")).await.unwrap();
+    assert_eq!(got.sources[0].peer.unwrap().id.as_u64(), 2);
+    network.stop().await;
+}
+
+#[tokio::test]
+async fn a_folder_comes_whole_and_what_is_there_is_not_fetched_again() {
+    let network = Network::start().await;
+    let (seed, fetcher) = (network.peer(1).await, network.peer(2).await);
+    let source = tempfile::tempdir().unwrap();
+    let files = [("a/b/deep", 200_000), ("a/é ü", 10), ("empty", 0), ("same1", 70_000), ("same2", 70_000)];
+    for (name, size) in files {
+        let path = source.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes(size)).unwrap();
+    }
+    let key = seed.add_folder(source.path()).await.to_string();
+    let to = tempfile::tempdir().unwrap();
+    let to = to.path().join("copy");
+    fs::create_dir(&to).unwrap();
+    fs::write(to.join("same1"), bytes(70_000)).unwrap();
+    let got = get(&fetcher, &key, &to).await.unwrap();
+    assert_eq!((got.files, got.size, got.here_before >= 70_000), (Some(5), 340_010, true));
+    for (name, size) in files {
+        assert!(fs::read(to.join(name)).unwrap() == bytes(size), "{name}");
+    }
+    assert_eq!(names(&to), ["a", "empty", "same1", "same2"]);
+    // It serves the folder now.
+    seed.stop().await;
+    let third = network.peer(3).await;
+    let again = tempfile::tempdir().unwrap();
+    assert_eq!(get(&third, &key, &again.path().join("c")).await.unwrap().size, 340_010);
+    network.stop().await;
+}
+
+#[tokio::test]
+async fn a_crowd_fetches_from_each_other() {
+    let network = Network::start().await;
+    let seed = network.peer(1).await;
+    seed.delivery.set_limits(Some(Some(4_000_000)), None);
+    let content = bytes(4_000_000);
+    let key = seed.add_file("x", &content).await.root.to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let mut fetchers = Vec::new();
+    for id in 2..6 {
+        fetchers.push(network.peer(id).await);
+    }
+    let gets = fetchers.iter().enumerate().map(|(i, node)| {
+        let (key, to) = (key.clone(), folder.path().join(i.to_string()));
+        async move {
+            let got = get(node, &key, &to).await.unwrap();
+            (to, got)
+        }
+    });
+    let mut from_seed = 0;
+    for (to, got) in nodes::join_all(gets).await {
+        assert!(fs::read(to).unwrap() == content);
+        let seeds = got.sources.iter().filter(|s| s.peer.is_some_and(|p| p.id.as_u64() == 1));
+        from_seed += seeds.map(|s| s.bytes).sum::<u64>();
+    }
+    assert!(from_seed < 2 * 4_000_000, "the holder has sent {from_seed} bytes to four");
+    network.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_got_says_why() {
+    let network = Network::start().await;
+    let (seed, node) = (network.peer(1).await, network.peer(2).await);
+    let folder = tempfile::tempdir().unwrap();
+    let unknown = "00".repeat(32);
+    let error = get(&node, &unknown, &folder.path().join("x")).await.unwrap_err();
+    assert!(matches!(error, GetError::NotFound { asked: 1, truncated: false, .. }), "{error}");
+    let key = seed.add_file("x", b"hello").await.root.to_string();
+    let error = get(&node, &key, folder.path()).await.unwrap_err();
+    assert!(matches!(error, GetError::IsFolder(_)), "{error}");
+    let there = folder.path().join("there");
+    fs::write(&there, "something else").unwrap();
+    let error = get(&node, &key, &there).await.unwrap_err();
+    assert!(matches!(error, GetError::Exists { .. }), "{error}");
+    assert_eq!(fs::read(&there).unwrap(), b"something else");
+    let nowhere = folder.path().join("no/such/folder/x");
+    assert!(get(&node, &key, &nowhere).await.is_err());
+    assert_eq!(names(folder.path()), ["there"]);
+    network.stop().await;
+}
+
+#[tokio::test]
+async fn a_stopped_fetch_goes_on_where_it_was() {
+    let network = Network::start().await;
+    let (seed, node) = (network.peer(1).await, network.peer(2).await);
+    let content = bytes(3_000_000);
+    let key = seed.add_file("x", &content).await.root.to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("x");
+    seed.delivery.set_limits(Some(Some(2_000_000)), None);
+    let request = GetRequest { key: Key::new(&key).unwrap(), to: to.clone(), from: vec![], in_place: false };
+    let (events, mut told) = mpsc::channel(64);
+    let stop = CancellationToken::new();
+    let stopping = stop.clone();
+    let told = tokio::spawn(async move {
+        while let Some(event) = told.recv().await {
+            if matches!(event, GetEvent::Progress { here, .. } if here > 500_000) {
+                stopping.cancel();
+            }
+        }
+    });
+    let stopped = node.delivery.get(request, events, stop).await;
+    told.await.unwrap();
+    assert!(matches!(stopped, Err(GetError::Stopped)), "{stopped:?}");
+    assert!(!to.exists());
+    seed.delivery.set_limits(Some(None), None);
+    let got = tokio::time::timeout(Duration::from_secs(60), get(&node, &key, &to)).await.unwrap().unwrap();
+    assert!(got.here_before > 500_000, "{}", got.here_before);
+    let came: u64 = got.sources.iter().map(|s| s.bytes).sum();
+    assert_eq!(came + got.here_before, 3_000_000);
+    assert!(fs::read(&to).unwrap() == content);
+    network.stop().await;
+}
+
+#[tokio::test]
+async fn who_lies_about_an_md5_is_found_out_and_the_fetch_goes_on_with_others() {
+    let network = Network::start().await;
+    let (liar, honest, node) = (network.peer(1).await, network.peer(2).await, network.peer(3).await);
+    let content = bytes(500_000);
+    let entry = honest.add_file("x", &content).await;
+    let md5 = entry.md5.unwrap();
+    // The liar serves other content under that md5, and is asked first.
+    liar.add_as("y", &bytes(400_000), md5).await;
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("x");
+    let got = get(&node, &md5.to_string(), &to).await.unwrap();
+    assert_eq!(got.blake3, entry.root.to_string());
+    assert!(fs::read(&to).unwrap() == content);
+    assert_eq!(names(folder.path()), ["x"]);
+    let lost: Vec<_> =
+        got.sources.iter().filter_map(|s| s.lost.as_ref().map(|_| s.peer.unwrap().id)).collect();
+    assert!(lost.iter().all(|id| id.as_u64() == 1), "{lost:?}");
+    network.stop().await;
+}
+
+#[tokio::test]
+async fn a_file_that_changed_since_is_not_served() {
+    let network = Network::start().await;
+    let (seed, node) = (network.peer(1).await, network.peer(2).await);
+    let entry = seed.add_file("x", &bytes(200_000)).await;
+    fs::write(&entry.path, bytes(200_001)).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let error = get(&node, &entry.root.to_string(), &folder.path().join("x")).await.unwrap_err();
+    assert!(matches!(error, GetError::NoSource { .. } | GetError::NotFound { .. }), "{error}");
+    assert!(!seed.holds(&entry.root.to_string()).await, "it holds it no longer");
+    network.stop().await;
+}
+
+#[tokio::test]
+async fn two_fetches_of_one_key_are_one_too_many() {
+    let network = Network::start().await;
+    let (seed, node) = (network.peer(1).await, network.peer(2).await);
+    let key = seed.add_file("x", &bytes(300_000)).await.root.to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (folder.path().join("1"), folder.path().join("2"));
+    let (one, two) = tokio::join!(get(&node, &key, &one), get(&node, &key, &two));
+    assert!(one.is_ok());
+    assert!(matches!(two, Err(GetError::Busy { .. })), "{two:?}");
+    network.stop().await;
+}
