@@ -12,6 +12,7 @@ use askaround_lab::run::OtherClient;
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::lab::grade_args::GradeArgs;
 use crate::lab::pictures::PictureArgs;
 use crate::lab::replay::ReplayArgs;
 
@@ -94,10 +95,13 @@ pub enum LabCommand {
     Check(crate::lab::CheckArgs),
     /// Play a scenario in virtual time: the same logs in milliseconds
     Sim(crate::lab::sim::SimArgs),
-    /// Compare two folders of logs, explain the differences, and grade by the assignment's rubric
-    Grade(GradeArgs),
     /// Draw a run from its trace: as a page, for a paper, for a README; or say what is in it
     Replay(ReplayArgs),
+    /// Compare two folders of logs, or run somebody's submission, and grade by the rubric
+    Grade(Box<GradeArgs>),
+    /// Run one scenario of `lab grade --submission`: used by that command only
+    #[command(hide = true)]
+    Keep,
 }
 
 /// `askaround lab run`.
@@ -135,21 +139,6 @@ pub struct RunArgs {
     /// What to keep besides the logs.
     #[command(flatten)]
     pub pictures: PictureArgs,
-}
-
-/// `askaround lab grade`.
-#[derive(Debug, Args)]
-pub struct GradeArgs {
-    /// The folder of the logs as they should be
-    pub expected: PathBuf,
-    /// The folder of the logs as they are
-    pub got: PathBuf,
-    /// The scenario's folder, if it is not the one that EXPECTED lies in
-    #[arg(long, env = "ASKAROUND_SCENARIO")]
-    pub scenario: Option<PathBuf>,
-    /// Print JSON
-    #[arg(long, env = "ASKAROUND_JSON", value_parser = FalseyValueParser::new())]
-    pub json: bool,
 }
 
 /// Who may act when.
@@ -333,7 +322,7 @@ pub struct Client {
     pub verbose: u8,
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().filter(|s| (0.0..=1e6).contains(s));
     seconds.map(Duration::from_secs_f64).ok_or_else(|| "expected a number of seconds, at most 1000000".into())
 }

@@ -11,6 +11,7 @@
 //! | [`check`] | whether the order within a timestep matters, and which actions race |
 //! | [`report`] | pictures of a run, drawn from its trace |
 //! | [`grade`] | logs compared and explained, and the assignment's rubric |
+//! | [`submission`] | somebody else's programs, run apart from everything, and graded |
 
 pub mod check;
 pub mod grade;
@@ -20,5 +21,6 @@ pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod script_file;
+pub mod submission;
 pub mod trace;
 pub mod world;

@@ -2,11 +2,13 @@
 
 mod check;
 mod grade;
+pub mod grade_args;
 mod logs;
 pub mod pictures;
 pub mod replay;
 mod run;
 pub mod sim;
+mod submission;
 
 pub use check::CheckArgs;
 
@@ -22,7 +24,9 @@ pub async fn run(command: LabCommand) -> Result<(), Failure> {
         LabCommand::Run(args) => run::run(args).await,
         LabCommand::Check(args) => check::check(args).await,
         LabCommand::Sim(args) => sim::run(&args),
+        LabCommand::Grade(args) if args.submission.is_some() => submission::grade(*args).await,
         LabCommand::Grade(args) => grade::grade(&args),
         LabCommand::Replay(args) => replay::replay(&args),
+        LabCommand::Keep => askaround_lab::submission::keeper::keep().await.map_err(Failure::run),
     }
 }

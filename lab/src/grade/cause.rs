@@ -1,12 +1,14 @@
-//! Why a log differs, most likely.
+//! Why an entry differs, most likely.
 
 use std::collections::BTreeSet;
 
 use askaround_core::id::PeerId;
 use askaround_core::log::LogEntry;
+use askaround_core::message::Timestep;
 use serde::Serialize;
 
-use super::replay::{Replay, Way, obtained};
+use super::evidence::{Evidence, Knows};
+use super::replay::{Replay, Route, Way, obtained};
 
 /// The kinds of mistakes that are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -16,6 +18,8 @@ pub enum Cause {
     LogMissing,
     /// The file is not a log.
     NotALog,
+    /// The log ends before this entry.
+    LogEnds,
     /// An entry is not there.
     EntryMissing,
     /// An entry too many.
@@ -30,6 +34,10 @@ pub enum Cause {
     Spelling,
     /// The right list in another order.
     ListOrder,
+    /// The list as it should be a timestep later or earlier.
+    ClockAhead,
+    /// The list before or after another action of the same timestep.
+    OrderWithinTimestep,
     /// Who unregistered is still listed.
     StillListed,
     /// Who is registered is not listed.
@@ -44,10 +52,13 @@ pub enum Cause {
     OwnOriginatorNotAsked,
     /// The hint was used after the list, or not at all.
     HintTooLate,
-    /// The hint was not followed.
+    /// The hint was not given or not followed, though whoever should give it knows whom it got
+    /// the key from.
     HintNotFollowed,
-    /// A purge forgot whom the key came from, so no hint was given.
+    /// A purge forgot whom the key came from, so no hint was given: its own list shows it.
     PurgeForgotOriginator,
+    /// The hint was not given or not followed, and nothing shows which.
+    HintLost,
     /// The longer list was not asked.
     LongerListNotAsked,
     /// A peer that is not registered was not asked or does not serve.
@@ -62,47 +73,251 @@ pub enum Cause {
     Other,
 }
 
-/// The cause of the difference at `index`, and one sentence.
-pub(super) fn explain(
-    replay: &Replay,
-    client: Option<PeerId>,
-    expected: &[LogEntry],
-    got: &[LogEntry],
-    index: usize,
-) -> (Cause, String) {
-    let (want, have) = match (expected.get(index), got.get(index)) {
-        (Some(want), Some(have)) => (want, have),
-        (Some(want), None) => return missing(want),
-        (None, Some(have)) => return extra(have),
-        (None, None) => return (Cause::Other, "no difference".into()),
-    };
-    if want.text == have.text {
-        let text = format!("the right entry, but at time {} instead of {}", have.time, want.time);
-        return (Cause::AnotherTime, text);
+impl Cause {
+    /// Whether the file, or the rest of it, is not there.
+    pub fn is_of_the_file(self) -> bool {
+        matches!(self, Self::LogMissing | Self::NotALog | Self::LogEnds)
     }
-    // An entry that comes right after is missing before, or there is one too many.
-    if got.get(index + 1) == Some(want) && expected.get(index + 1) == Some(have) {
-        return (Cause::AnotherOrder, "two entries have changed places".into());
-    }
-    if expected.get(index + 1) == Some(have) {
-        return missing(want);
-    }
-    if got.get(index + 1) == Some(want) {
-        return extra(have);
-    }
-    if squeeze(&want.text) == squeeze(&have.text) {
-        if have.text.contains("<>") {
-            return (Cause::AngleBracketsForEmpty, "an empty list is written as nothing, not as <>".into());
+}
+
+/// What is known around a log.
+pub(super) struct Context<'a> {
+    pub(super) replay: &'a Replay,
+    pub(super) evidence: &'a Evidence,
+    /// Whose log it is; the tracker's, if `None`.
+    pub(super) client: Option<PeerId>,
+}
+
+impl Context<'_> {
+    /// The cause of a difference, and one sentence. `index` is that of the expected entry; `at_the_end`
+    /// says that nothing comes after it.
+    pub(super) fn explain(
+        &self,
+        index: Option<usize>,
+        want: Option<&LogEntry>,
+        have: Option<&LogEntry>,
+        at_the_end: bool,
+    ) -> (Cause, String) {
+        let (index, want, have) = match (index, want, have) {
+            (Some(index), Some(want), Some(have)) => (index, want, have),
+            (_, Some(_), None) if at_the_end => {
+                return (Cause::LogEnds, "the log ends before this entry".into());
+            }
+            (_, Some(want), None) => return missing(want),
+            (_, None, Some(have)) => return extra(have),
+            _ => return (Cause::Other, "no difference".into()),
+        };
+        if want == have {
+            return (Cause::AnotherOrder, "the right entry in another place".into());
         }
-        return (Cause::Spelling, "only case, spaces or punctuation differ".into());
+        if want.text == have.text {
+            let text = format!("the right entry, but at time {} instead of {}", have.time, want.time);
+            return (Cause::AnotherTime, text);
+        }
+        if squeeze(&want.text) == squeeze(&have.text) {
+            if have.text.contains("<>") {
+                let text = "an empty list is written as nothing, not as <>";
+                return (Cause::AngleBracketsForEmpty, text.into());
+            }
+            return (Cause::Spelling, "only case, spaces or punctuation differ".into());
+        }
+        if let (Some((head, wanted)), Some((other, listed))) =
+            (want.text.split_once(": "), have.text.split_once(':'))
+            && head == other
+        {
+            return self.lists(head, want, wanted, listed.trim());
+        }
+        self.source(index, &want.text, &have.text)
     }
-    if let (Some((head, wanted)), Some((other, listed))) =
-        (want.text.split_once(": "), have.text.split_once(':'))
-        && head == other
-    {
-        return lists(replay, head, wanted, listed.trim());
+
+    /// A list of the registered clients that would be right at another time.
+    fn clock(&self, head: &str, want: &LogEntry, listed: &str) -> Option<(Cause, String)> {
+        let time = want.time;
+        let is_at = |time: u32| self.evidence.registered(time) == Some(listed);
+        if head == "Bootstrapper" && (is_at(time) || time.checked_sub(1).is_some_and(is_at)) {
+            let when = if is_at(time) { "after" } else { "before" };
+            let text = format!(
+                "the list as it is {when} another client's action of the same timestep; expected is turns by increasing id, and the assignment leaves the order open"
+            );
+            return Some((Cause::OrderWithinTimestep, text));
+        }
+        if head != "Bootstrapper" && head != "Clients registered" {
+            return None;
+        }
+        if is_at(time + 1) {
+            let text = format!(
+                "the list as it should be in timestep {}: somebody went on before everybody had completed timestep {time}",
+                time + 1
+            );
+            return Some((Cause::ClockAhead, text));
+        }
+        None
     }
-    source(replay, client, index, &want.text, &have.text)
+
+    /// Another list than the one wanted.
+    fn lists(&self, head: &str, want: &LogEntry, wanted: &str, listed: &str) -> (Cause, String) {
+        if let Some(clock) = self.clock(head, want, listed) {
+            return clock;
+        }
+        let (wanted, listed) = (items(wanted), items(listed));
+        let set = |items: &[String]| items.iter().cloned().collect::<BTreeSet<_>>();
+        let (want_set, have_set) = (set(&wanted), set(&listed));
+        if want_set == have_set {
+            let order = match head {
+                "Bootstrapper" | "Clients registered" => "increasing client id",
+                _ if wanted.iter().any(|item| item.contains(", ")) => "decreasing client id",
+                _ => "the order in which the keys came",
+            };
+            return (Cause::ListOrder, format!("the right list in the wrong order: expected {order}"));
+        }
+        let much: Vec<_> = have_set.difference(&want_set).cloned().collect();
+        let little: Vec<_> = want_set.difference(&have_set).cloned().collect();
+        if head == "Bootstrapper" || head == "Clients registered" {
+            if let ([much, ..], []) = (much.as_slice(), little.as_slice()) {
+                return self.listed_too_long(want.time, much);
+            }
+            if let ([], [little, ..]) = (much.as_slice(), little.as_slice()) {
+                return self.listed_too_late(want.time, little);
+            }
+        }
+        if let Some(of) = head.strip_prefix("Client ").and_then(|id| id.parse::<PeerId>().ok()) {
+            if let Some(key) = much.iter().find(|key| self.replay.ever_removed(of, key)) {
+                return (Cause::PurgeNotDone, format!("client {of} purged {key} and still holds it"));
+            }
+            let forgotten = little.iter().filter_map(|item| peer_id(item));
+            if let Some(whom) = forgotten.into_iter().find(|whom| self.replay.purged_from(of, *whom)) {
+                let text = format!(
+                    "client {of} no longer knows client {whom}, whom it got a key from that it has purged: a purge removes a key from the content list, never from the originator list"
+                );
+                return (Cause::PurgeForgotOriginator, text);
+            }
+        }
+        let difference = [("missing", little), ("too much", much)];
+        let parts = difference.iter().filter(|(_, items)| !items.is_empty());
+        let parts: Vec<_> = parts.map(|(what, items)| format!("{what}: {}", items.join("; "))).collect();
+        (Cause::ListContent, format!("another list ({})", parts.join(", ")))
+    }
+
+    /// The tracker lists somebody too many.
+    fn listed_too_long(&self, time: Timestep, item: &str) -> (Cause, String) {
+        let Some(id) = peer_id(item) else { return (Cause::ListContent, format!("too much: {item}")) };
+        match self.evidence.first_listed(time, id, false) {
+            // Whoever can never unregister stays.
+            Some(later) => {
+                let text = format!(
+                    "client {id} is still listed, and only from timestep {later} on no longer: timestep {time} was taken for over before everybody had completed it"
+                );
+                (Cause::ClockAhead, text)
+            }
+            None => (Cause::StillListed, format!("client {id} is listed although it is not registered")),
+        }
+    }
+
+    /// The tracker does not list somebody.
+    fn listed_too_late(&self, time: Timestep, item: &str) -> (Cause, String) {
+        let Some(id) = peer_id(item) else { return (Cause::ListContent, format!("missing: {item}")) };
+        match self.evidence.first_listed(time, id, true) {
+            Some(later) if time > 0 => {
+                let text = format!(
+                    "client {id} is not yet listed, and only from timestep {later} on: timestep {time} was taken for over before everybody had completed it"
+                );
+                (Cause::ClockAhead, text)
+            }
+            _ => (Cause::NotListed, format!("client {id} is registered but not listed")),
+        }
+    }
+
+    /// A key came from somewhere else, or did not come, or came though it should not.
+    fn source(&self, index: usize, want: &str, have: &str) -> (Cause, String) {
+        let replay = self.replay;
+        let (Some((key, address)), Some(client)) = (obtained(want), self.client) else {
+            if obtained(have).is_some() {
+                let text = "the key was found although nobody that can be reached has it";
+                return (Cause::FoundTooMuch, text.into());
+            }
+            return (Cause::Other, "another entry altogether".into());
+        };
+        let Some(route) = replay.route(client, index) else {
+            return (Cause::Other, "the key came from elsewhere".into());
+        };
+        let named = |address: &str| {
+            replay.peer_at(address).map_or_else(|| address.to_owned(), |id| format!("client {id}"))
+        };
+        let source = named(address);
+        let instead = obtained(have).filter(|(other, _)| *other == key).map(|(_, address)| address);
+        if let Some(other) = instead.filter(|other| replay.peer_at(other).is_none()) {
+            let text = format!("nobody listens on {other}; {source} listens on {address}");
+            return (Cause::AnotherAddress, text);
+        }
+        match (route.way, instead.map(named)) {
+            (Way::OwnOriginator, _) => {
+                let text = format!("the key had come from {source} before, so that peer is asked first");
+                (Cause::OwnOriginatorNotAsked, text)
+            }
+            (Way::Hint, other) => self.hint(&route, &source, other),
+            (Way::LongerList, _) => {
+                let text = format!("{source} is found only by asking the listed peers whom they know");
+                (Cause::LongerListNotAsked, text)
+            }
+            (Way::Listed, Some(other)) => {
+                let text = format!(
+                    "{source} comes first: the listed peers are asked by increasing id, and the log names the peer that had the key ({other} is another)"
+                );
+                (Cause::ListNotAsked, text)
+            }
+            (Way::Listed, None) => {
+                let text = format!("{source} is registered and has it: ask each listed peer");
+                (Cause::ListNotAsked, text)
+            }
+            (Way::Own, _) => (Cause::Other, "the client holds the key itself: nobody is asked".into()),
+        }
+    }
+
+    /// A hint should have led to `source`; the key came from `other`, or not at all.
+    fn hint(&self, route: &Route, source: &str, other: Option<String>) -> (Cause, String) {
+        let Some((hinter, whom, since)) = route.hint else {
+            return (Cause::HintLost, format!("a hint leads to {source}: follow it"));
+        };
+        match (self.evidence.knows(hinter, whom, since), other) {
+            (Knows::NoLonger, _) => {
+                let text = format!(
+                    "client {hinter} should hint at client {whom} and no longer knows it, as its own list shows: a purge removes the key from the content list, never from the originator list"
+                );
+                (Cause::PurgeForgotOriginator, text)
+            }
+            (Knows::Untold, _) if self.evidence.forgetful().is_some() => {
+                let like = self.evidence.forgetful().unwrap_or(hinter);
+                let text = format!(
+                    "client {hinter} should hint at client {whom}; its purge has probably forgotten it, as that of client {like} did"
+                );
+                (Cause::PurgeForgotOriginator, text)
+            }
+            (Knows::Untold, Some(other)) => {
+                let text = format!(
+                    "client {hinter} should hint at client {whom}, and hints are followed before {other} is reached: it was not followed at once, or the purge of client {hinter} forgot whom the key came from"
+                );
+                (Cause::HintTooLate, text)
+            }
+            (_, Some(other)) => {
+                let text = format!(
+                    "client {hinter} hints at client {whom} before {other} is reached: follow a hint before going on down the list"
+                );
+                (Cause::HintTooLate, text)
+            }
+            (Knows::Still, None) => {
+                let text = format!(
+                    "client {hinter} knows client {whom}, as its own list shows, so it did not hint at it, or the hint was not followed"
+                );
+                (Cause::HintNotFollowed, text)
+            }
+            (Knows::Untold, None) => {
+                let text = format!(
+                    "client {hinter} should hint at client {whom}: its purge forgot whom the key came from, or it did not hint, or the hint was not followed (asking client {hinter} with O after its purge tells which)"
+                );
+                (Cause::HintLost, text)
+            }
+        }
+    }
 }
 
 fn missing(want: &LogEntry) -> (Cause, String) {
@@ -118,111 +333,14 @@ fn squeeze(text: &str) -> String {
     text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-fn lists(replay: &Replay, head: &str, wanted: &str, listed: &str) -> (Cause, String) {
-    let items = |text: &str| -> Vec<String> {
-        let separator = if text.contains('<') { ">, " } else { ", " };
-        text.split(separator)
-            .map(|item| item.trim_matches(['<', '>', ' ']).to_owned())
-            .filter(|i| !i.is_empty())
-            .collect()
-    };
-    let (wanted, listed) = (items(wanted), items(listed));
-    let set = |items: &[String]| items.iter().cloned().collect::<BTreeSet<_>>();
-    let (want, have) = (set(&wanted), set(&listed));
-    if want == have {
-        let order = match head {
-            "Bootstrapper" | "Clients registered" => "increasing client id",
-            _ if wanted.iter().any(|item| item.contains(", ")) => "decreasing client id",
-            _ => "the order in which the keys came",
-        };
-        return (Cause::ListOrder, format!("the right list in the wrong order: expected {order}"));
-    }
-    let much: Vec<_> = have.difference(&want).cloned().collect();
-    let little: Vec<_> = want.difference(&have).cloned().collect();
-    let registered = head == "Bootstrapper" || head == "Clients registered";
-    let id = |item: &String| item.split(',').next().unwrap_or_default().to_owned();
-    if registered && !much.is_empty() && little.is_empty() {
-        let text = format!("client {} is listed although it is not registered", id(&much[0]));
-        return (Cause::StillListed, text);
-    }
-    if registered && much.is_empty() {
-        let text = format!("client {} is registered but not listed", id(&little[0]));
-        return (Cause::NotListed, text);
-    }
-    let of = head.strip_prefix("Client ").and_then(|id| id.parse::<PeerId>().ok());
-    if let Some(of) = of
-        && let Some(key) = much.iter().find(|key| replay.ever_removed(of, key))
-    {
-        return (Cause::PurgeNotDone, format!("client {of} purged {key} and still holds it"));
-    }
-    let difference = [("missing", little), ("too much", much)];
-    let parts = difference.iter().filter(|(_, items)| !items.is_empty());
-    let parts: Vec<_> = parts.map(|(what, items)| format!("{what}: {}", items.join("; "))).collect();
-    (Cause::ListContent, format!("another list ({})", parts.join(", ")))
+/// The entries of a list.
+fn items(text: &str) -> Vec<String> {
+    let separator = if text.contains('<') { ">, " } else { ", " };
+    let items = text.split(separator).map(|item| item.trim_matches(['<', '>', ' ']).to_owned());
+    items.filter(|item| !item.is_empty()).collect()
 }
 
-/// A key came from somewhere else, or did not come, or came though it should not.
-fn source(replay: &Replay, client: Option<PeerId>, index: usize, want: &str, have: &str) -> (Cause, String) {
-    let (Some((key, address)), Some(client)) = (obtained(want), client) else {
-        if obtained(have).is_some() {
-            return (
-                Cause::FoundTooMuch,
-                "the key was found although nobody that can be reached has it".into(),
-            );
-        }
-        return (Cause::Other, "another entry altogether".into());
-    };
-    let Some(route) = replay.route(client, index) else {
-        return (Cause::Other, "the key came from elsewhere".into());
-    };
-    let source = replay.peer_at(address).map_or_else(|| address.to_owned(), |id| format!("client {id}"));
-    let instead = obtained(have).filter(|(other, _)| *other == key).map(|(_, address)| address);
-    let same_host = |other: &str| replay.peer_at(other).is_none();
-    match (route.way, instead) {
-        (_, Some(other)) if same_host(other) => {
-            (Cause::AnotherAddress, format!("nobody listens on {other}; {source} listens on {address}"))
-        }
-        (Way::OwnOriginator, _) => (
-            Cause::OwnOriginatorNotAsked,
-            format!("the key had come from {source} before, so that peer is asked first"),
-        ),
-        (Way::Hint, Some(other)) => {
-            let other = replay.peer_at(other).map_or_else(|| other.to_owned(), |id| format!("client {id}"));
-            (
-                Cause::HintTooLate,
-                format!(
-                    "a hint led to {source} before {other} was reached: follow it before going on down the list"
-                ),
-            )
-        }
-        (Way::Hint, None) if route.from_unregistered => (
-            Cause::HintNotFollowed,
-            format!(
-                "a hint leads to {source}, which is not registered: follow hints, and give them for purged keys too"
-            ),
-        ),
-        (Way::Hint, None) => (
-            Cause::PurgeForgotOriginator,
-            format!(
-                "a hint leads to {source}; a purge removes the key from the content list, never from the originator list"
-            ),
-        ),
-        (Way::LongerList, _) => (
-            Cause::LongerListNotAsked,
-            format!("{source} is found only by asking the listed peers whom they know"),
-        ),
-        (Way::Listed, Some(other)) => {
-            let named = replay.peer_at(other).map_or_else(|| other.to_owned(), |id| format!("client {id}"));
-            (
-                Cause::ListNotAsked,
-                format!(
-                    "{source} comes first: the listed peers are asked by increasing id, and the log names the peer that had the key ({named} is another)"
-                ),
-            )
-        }
-        (Way::Listed, None) => {
-            (Cause::ListNotAsked, format!("{source} is registered and has it: ask each listed peer"))
-        }
-        (Way::Own, _) => (Cause::Other, "the client holds the key itself: nobody is asked".into()),
-    }
+/// `4, 127.0.0.1, 9241`: the id.
+fn peer_id(item: &str) -> Option<PeerId> {
+    item.split_once(',')?.0.trim().parse().ok()
 }

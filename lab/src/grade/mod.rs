@@ -1,14 +1,15 @@
-//! Compares two folders of logs, explains the first difference of each, and grades by the
-//! assignment's rubric.
+//! Compares two folders of logs, explains each difference, and grades by the assignment's rubric.
 
+mod align;
 mod cause;
+mod evidence;
+mod render;
 mod replay;
 mod rubric;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -18,10 +19,16 @@ use askaround_core::script::Script;
 use serde::Serialize;
 
 use crate::run::{TRACKER_LOG, log_name};
+use align::{Pair, align};
 pub use cause::Cause;
+use cause::Context;
+use evidence::Evidence;
+pub use render::{entry_text, render_rubric};
 use replay::Replay;
-pub use rubric::RubricLine;
+pub use rubric::{RubricLine, sum};
 
+/// So many differences of a log are explained.
+pub const MAX_DIFFERENCES: usize = 20;
 /// The largest log that is read, in bytes.
 const MAX_LOG: u64 = 64 << 20;
 
@@ -86,8 +93,11 @@ impl Logs {
 }
 
 fn read_log(path: &Path) -> Result<Vec<LogEntry>, String> {
-    let size = fs::metadata(path).map_err(|e| e.to_string())?.len();
-    if size > MAX_LOG {
+    let meta = fs::metadata(path).map_err(|e| e.to_string())?;
+    if !meta.is_file() {
+        return Err("not a file".into());
+    }
+    if meta.len() > MAX_LOG {
         return Err(format!("larger than {} MiB", MAX_LOG >> 20));
     }
     let bytes = fs::read(path).map_err(|e| e.to_string())?;
@@ -119,14 +129,16 @@ pub struct LogGrade {
     pub expected: usize,
     /// How many of them are there, in order.
     pub matching: usize,
-    /// The first difference, if there is one.
-    pub divergence: Option<Divergence>,
+    /// Its differences in order, the first [`MAX_DIFFERENCES`] of them.
+    pub differences: Vec<Divergence>,
+    /// How many more there are.
+    pub more: usize,
 }
 
-/// Where a log first differs.
+/// Where a log differs.
 #[derive(Debug, Clone, Serialize)]
 pub struct Divergence {
-    /// The entry's number, from 0.
+    /// The entry's number in the expected log, from 0; for one too many, in the other.
     pub index: usize,
     /// What is expected there.
     pub expected: Option<LogEntry>,
@@ -143,24 +155,35 @@ pub struct Divergence {
 pub fn grade(expected: &Logs, got: &Logs, scripts: &[Script]) -> Grade {
     let replay = Replay::new(expected, scripts);
     let others: BTreeMap<String, &Vec<LogEntry>> = got.by_name().collect();
+    let client = |name: &str| expected.clients.keys().find(|id| log_name(**id) == name).copied();
+    let aligned: BTreeMap<String, Vec<Pair>> = expected
+        .by_name()
+        .filter_map(|(name, log)| others.get(&name).map(|other| (name, align(log, other))))
+        .collect();
+    let evidence = Evidence::gather(&replay, expected, got, &aligned);
     let mut logs = Vec::new();
     let mut matched = BTreeMap::new();
     for (name, log) in expected.by_name() {
-        let client = expected.clients.keys().find(|id| log_name(**id) == name).copied();
-        let (flags, divergence) = match others.get(&name) {
-            Some(other) => (aligned(log, other), first_divergence(&replay, client, log, other)),
-            None => {
-                let problem = got.unusable.get(&name);
-                (vec![false; log.len()], Some(absent(log, problem)))
+        let client = client(&name);
+        let (flags, differences) = match (others.get(&name), aligned.get(&name)) {
+            (Some(other), Some(pairs)) => {
+                let context = Context { replay: &replay, evidence: &evidence, client };
+                (right(log, other, pairs), differences(&context, log, other, pairs))
             }
+            _ => (vec![false; log.len()], vec![absent(log, got.unusable.get(&name))]),
         };
-        let matching = flags.iter().filter(|m| **m).count();
-        logs.push(LogGrade { name, expected: log.len(), matching, divergence });
+        logs.push(LogGrade {
+            name,
+            expected: log.len(),
+            matching: flags.iter().filter(|right| **right).count(),
+            more: differences.len().saturating_sub(MAX_DIFFERENCES),
+            differences: differences.into_iter().take(MAX_DIFFERENCES).collect(),
+        });
         matched.insert(client, flags);
     }
     let rubric = rubric::grade(&replay, expected, &matched);
     Grade {
-        equal: logs.iter().all(|log| log.divergence.is_none()),
+        equal: logs.iter().all(|log| log.differences.is_empty()),
         earned: rubric.iter().filter_map(|line| line.earned).sum(),
         possible: rubric.iter().filter(|line| line.earned.is_some()).map(|line| line.points).sum(),
         rubric,
@@ -168,6 +191,7 @@ pub fn grade(expected: &Logs, got: &Logs, scripts: &[Script]) -> Grade {
     }
 }
 
+/// A log that is not there, or is none.
 fn absent(log: &[LogEntry], problem: Option<&String>) -> Divergence {
     let (cause, explanation) = match problem {
         Some(problem) => (Cause::NotALog, format!("the file cannot be used: {problem}")),
@@ -176,89 +200,66 @@ fn absent(log: &[LogEntry], problem: Option<&String>) -> Divergence {
     Divergence { index: 0, expected: log.first().cloned(), got: None, cause, explanation }
 }
 
-fn first_divergence(
-    replay: &Replay,
-    client: Option<PeerId>,
-    expected: &[LogEntry],
-    got: &[LogEntry],
-) -> Option<Divergence> {
-    let index = (0..expected.len().max(got.len())).find(|i| expected.get(*i) != got.get(*i))?;
-    let (cause, explanation) = cause::explain(replay, client, expected, got, index);
-    Some(Divergence {
-        index,
-        expected: expected.get(index).cloned(),
-        got: got.get(index).cloned(),
-        cause,
-        explanation,
-    })
-}
-
-/// For each expected entry, whether it is in `got`, in an order that fits as many as possible (a
-/// longest common subsequence), so that one missing entry does not spoil all that follow.
-fn aligned(expected: &[LogEntry], got: &[LogEntry]) -> Vec<bool> {
-    let same = |i: usize, j: usize| expected[i] == got[j];
-    let start = (0..expected.len().min(got.len())).take_while(|i| same(*i, *i)).count();
-    let (rows, columns) = (expected.len() - start, got.len() - start);
+/// For each expected entry, whether it is there.
+fn right(expected: &[LogEntry], got: &[LogEntry], pairs: &[Pair]) -> Vec<bool> {
     let mut flags = vec![false; expected.len()];
-    flags[..start].fill(true);
-    // A log that is longer than any script could make it is not worth the square of its length.
-    if rows.saturating_mul(columns) > 25_000_000 {
-        return flags;
-    }
-    let mut best = vec![vec![0u32; columns + 1]; rows + 1];
-    for i in (0..rows).rev() {
-        for j in (0..columns).rev() {
-            best[i][j] = match same(start + i, start + j) {
-                true => best[i + 1][j + 1] + 1,
-                false => best[i + 1][j].max(best[i][j + 1]),
-            };
-        }
-    }
-    let (mut i, mut j) = (0, 0);
-    while i < rows && j < columns {
-        if same(start + i, start + j) {
-            flags[start + i] = true;
-            (i, j) = (i + 1, j + 1);
-        } else if best[i + 1][j] >= best[i][j + 1] {
-            i += 1;
-        } else {
-            j += 1;
+    for pair in pairs {
+        if let (Some(i), Some(j)) = (pair.expected, pair.got) {
+            flags[i] = expected[i] == got[j];
         }
     }
     flags
 }
 
-impl Grade {
-    /// A report for people.
-    pub fn render(&self) -> String {
-        let mut text = String::new();
-        for log in self.logs.iter().filter(|log| log.divergence.is_some()) {
-            let _ = writeln!(text, "{}: {} of {} entries are right", log.name, log.matching, log.expected);
-            if let Some(first) = &log.divergence {
-                let entry = |entry: &Option<LogEntry>| match entry {
-                    Some(entry) => format!("time {}: {}", entry.time, entry.text),
-                    None => "nothing".into(),
-                };
-                let _ = writeln!(text, "  entry {}", first.index + 1);
-                let _ = writeln!(text, "    expected  {}", entry(&first.expected));
-                let _ = writeln!(text, "    got       {}", entry(&first.got));
-                let _ = writeln!(text, "    likely    {}", first.explanation);
-            }
+fn differences(
+    context: &Context<'_>,
+    expected: &[LogEntry],
+    got: &[LogEntry],
+    pairs: &[Pair],
+) -> Vec<Divergence> {
+    let entry = |pair: &Pair| (pair.expected.map(|i| &expected[i]), pair.got.map(|j| &got[j]));
+    let mut differing: Vec<Pair> =
+        pairs.iter().filter(|pair| entry(pair).0 != entry(pair).1).copied().collect();
+    join_moved(&mut differing, expected, got);
+    // From here on nothing came any more.
+    let end = pairs.iter().rposition(|pair| pair.got.is_some()).map_or(0, |last| last + 1);
+    let ended: BTreeSet<usize> = pairs[end..].iter().filter_map(|pair| pair.expected).collect();
+    let explain = |pair: Pair| {
+        let (want, have) = entry(&pair);
+        let at_the_end = pair.expected.is_some_and(|i| ended.contains(&i));
+        let (cause, explanation) = context.explain(pair.expected, want, have, at_the_end);
+        Divergence {
+            index: pair.expected.or(pair.got).unwrap_or_default(),
+            expected: want.cloned(),
+            got: have.cloned(),
+            cause,
+            explanation,
         }
-        let right = self.logs.iter().filter(|log| log.divergence.is_none()).count();
-        let _ = writeln!(text, "{right} of {} logs are right\n", self.logs.len());
-        let _ = writeln!(text, "{:>2}  {:<58}  {:>7}  {:>9}", "", "RUBRIC", "ENTRIES", "POINTS");
-        for line in &self.rubric {
-            let (entries, points) = match line.earned {
-                Some(earned) => {
-                    (format!("{}/{}", line.matching, line.entries), format!("{earned}/{}", line.points))
-                }
-                None => ("-".into(), format!("-/{}", line.points)),
-            };
-            let _ = writeln!(text, "{:>2}  {:<58}  {entries:>7}  {points:>9}", line.item, line.title);
+    };
+    differing.into_iter().map(explain).collect()
+}
+
+/// A missing entry and one too many of the same text are one entry that has moved.
+fn join_moved(pairs: &mut Vec<Pair>, expected: &[LogEntry], got: &[LogEntry]) {
+    let mut at = 0;
+    while at < pairs.len() {
+        let text = match pairs[at] {
+            Pair { expected: Some(i), got: None } => Some((&expected[i].text, true)),
+            Pair { expected: None, got: Some(j) } => Some((&got[j].text, false)),
+            _ => None,
+        };
+        let other = text.and_then(|(text, missing)| {
+            (at + 1..pairs.len()).find(|other| match pairs[*other] {
+                Pair { expected: None, got: Some(j) } => missing && got[j].text == *text,
+                Pair { expected: Some(i), got: None } => !missing && expected[i].text == *text,
+                _ => false,
+            })
+        });
+        if let Some(other) = other {
+            let other = pairs.remove(other);
+            pairs[at].expected = pairs[at].expected.or(other.expected);
+            pairs[at].got = pairs[at].got.or(other.got);
         }
-        let total = format!("{}/{}", self.earned, self.possible);
-        let _ = writeln!(text, "    {:<58}  {:>7}  {total:>9}", "total of what this scenario exercises", "");
-        text
+        at += 1;
     }
 }

@@ -16,6 +16,8 @@ pub(super) struct Route {
     pub(super) way: Way,
     /// The source was not registered then.
     pub(super) from_unregistered: bool,
+    /// Who gives the hint that leads to the source, whom it names, and when it purged the key.
+    pub(super) hint: Option<(PeerId, PeerId, Timestep)>,
     /// Without hints, somebody else on the list would have been named.
     pub(super) hint_decides: bool,
 }
@@ -35,12 +37,16 @@ pub(super) struct Replay {
     /// By client and number of the entry.
     routes: BTreeMap<(PeerId, usize), Route>,
     by_address: BTreeMap<String, PeerId>,
+    /// Whom a client got a key from that it purged later.
+    purged_from: BTreeSet<(PeerId, PeerId)>,
     /// Keys that a client ever removed.
     removed: BTreeMap<PeerId, BTreeSet<String>>,
 }
 
 #[derive(Default)]
 struct State {
+    /// When a client last purged a key.
+    purged: BTreeMap<(PeerId, String), Timestep>,
     holds: BTreeMap<PeerId, BTreeSet<String>>,
     originators: BTreeMap<(PeerId, String), PeerId>,
     registered: BTreeSet<PeerId>,
@@ -59,13 +65,13 @@ impl Replay {
             order.extend(log.iter().enumerate().map(|(i, entry)| (entry.time, *id, i, entry)));
         }
         order.sort_by_key(|(time, id, index, _)| (*time, *id, *index));
-        for (_, id, index, entry) in order {
-            replay.play(&mut state, id, index, &entry.text);
+        for (time, id, index, entry) in order {
+            replay.play(&mut state, time, id, index, &entry.text);
         }
         replay
     }
 
-    fn play(&mut self, state: &mut State, id: PeerId, index: usize, text: &str) {
+    fn play(&mut self, state: &mut State, time: Timestep, id: PeerId, index: usize, text: &str) {
         if let Some((key, address)) = obtained(text) {
             let Some(source) = self.by_address.get(address).copied() else { return };
             self.routes.insert((id, index), state.route(id, source, key));
@@ -76,6 +82,10 @@ impl Replay {
             state.holds.entry(source).or_default().insert(key.to_owned());
         } else if let Some(key) = text.strip_prefix("Removed ") {
             state.holds.entry(id).or_default().remove(key);
+            state.purged.insert((id, key.to_owned()), time);
+            if let Some(source) = state.originators.get(&(id, key.to_owned())) {
+                self.purged_from.insert((id, *source));
+            }
             self.removed.entry(id).or_default().insert(key.to_owned());
         } else if text == "Unregistered" {
             state.registered.remove(&id);
@@ -92,6 +102,11 @@ impl Replay {
         self.by_address.get(address).copied()
     }
 
+    /// Whether `client` ever purged a key that it had got from `source`.
+    pub(super) fn purged_from(&self, client: PeerId, source: PeerId) -> bool {
+        self.purged_from.contains(&(client, source))
+    }
+
     pub(super) fn ever_removed(&self, client: PeerId, key: &str) -> bool {
         self.removed.get(&client).is_some_and(|keys| keys.contains(key))
     }
@@ -105,6 +120,7 @@ impl State {
         let mut route = Route {
             way: Way::LongerList,
             from_unregistered: source != client && !self.registered.contains(&source),
+            hint: None,
             hint_decides: false,
         };
         if source == client {
@@ -127,6 +143,8 @@ impl State {
                 let Some(hinted) = originator(at).filter(|_| !holds(at)) else { break };
                 if hinted == source {
                     route.way = Way::Hint;
+                    let since = self.purged.get(&(at, key.to_owned())).copied().unwrap_or_default();
+                    route.hint = Some((at, source, since));
                     route.hint_decides = first_holder.is_none_or(|first| first != source);
                     return route;
                 }

@@ -65,7 +65,22 @@ pub(super) fn grade(
         log.iter().enumerate().for_each(|(i, entry)| count(Some(*id), i, entry));
     }
     expected.tracker.iter().flatten().enumerate().for_each(|(i, entry)| count(None, i, entry));
-    let lines = ITEMS.iter().enumerate().map(|(i, (title, points))| {
+    lines(&entries, &matching)
+}
+
+/// The rubric over several runs: their entries together.
+pub fn sum<'a>(rubrics: impl Iterator<Item = &'a [RubricLine]>) -> Vec<RubricLine> {
+    let mut entries = [0usize; 12];
+    let mut matching = [0usize; 12];
+    for line in rubrics.flatten() {
+        entries[line.item - 1] += line.entries;
+        matching[line.item - 1] += line.matching;
+    }
+    lines(&entries, &matching)
+}
+
+fn lines(entries: &[usize; 12], matching: &[usize; 12]) -> Vec<RubricLine> {
+    let line = |(i, (title, points)): (usize, &(&'static str, u32))| {
         let share = (u64::from(*points) * matching[i] as u64).checked_div(entries[i] as u64);
         RubricLine {
             item: i + 1,
@@ -75,8 +90,8 @@ pub(super) fn grade(
             matching: matching[i],
             earned: share.map(|earned| u32::try_from(earned).unwrap_or(*points)),
         }
-    });
-    lines.collect()
+    };
+    ITEMS.iter().enumerate().map(line).collect()
 }
 
 /// The items that an expected entry exercises.

@@ -38,7 +38,7 @@ fn cause(client: u64, change: impl FnOnce(&mut Vec<LogEntry>)) -> Cause {
     change(got.clients.get_mut(&PeerId::new(client).unwrap()).unwrap());
     let grade = grade(&expected(), &got, &scripts());
     assert!(!grade.equal);
-    let mut causes = grade.logs.iter().filter_map(|log| log.divergence.as_ref());
+    let mut causes = grade.logs.iter().filter_map(|log| log.differences.first());
     causes.next().unwrap().cause
 }
 
@@ -56,7 +56,7 @@ fn mistakes_are_told_apart() {
     let text =
         |index: usize, text: &'static str| move |log: &mut Vec<LogEntry>| log[index].text = text.into();
     assert_eq!(cause(1, text(1, "Obtained k from h#30")), Cause::HintTooLate);
-    assert_eq!(cause(1, text(1, "Content k is unavailable")), Cause::PurgeForgotOriginator);
+    assert_eq!(cause(1, text(1, "Content k is unavailable")), Cause::HintLost);
     assert_eq!(cause(1, text(1, "Obtained k from h#99")), Cause::AnotherAddress);
     assert_eq!(cause(1, text(2, "Client 2: y, x")), Cause::ListOrder);
     assert_eq!(cause(1, text(2, "Client 2: x, y, k")), Cause::PurgeNotDone);
@@ -68,7 +68,7 @@ fn mistakes_are_told_apart() {
     assert_eq!(cause(3, text(2, "Bootstrapper: <1, h, 10>, <2, h, 20>, <9, h, 90>")), Cause::StillListed);
     assert_eq!(cause(2, |log| log[1].time = 3), Cause::AnotherTime);
     assert_eq!(cause(2, |log| drop(log.remove(1))), Cause::EntryMissing);
-    assert_eq!(cause(2, |log| drop(log.pop())), Cause::EntryMissing);
+    assert_eq!(cause(2, |log| drop(log.pop())), Cause::LogEnds);
     assert_eq!(cause(2, |log| log.push(entry(7, "Unregistered"))), Cause::ExtraEntry);
     assert_eq!(cause(2, |log| log.swap(1, 2)), Cause::AnotherOrder);
 }
@@ -92,8 +92,8 @@ fn folders_and_files_that_are_no_logs_are_named() {
     fs::write(folder.path().join("client_1.json"), "[{\"time\": -1}]").unwrap();
     let got = Logs::read(folder.path()).unwrap();
     let grade = grade(&expected(), &got, &scripts());
-    assert_eq!(grade.logs[0].divergence.as_ref().unwrap().cause, Cause::NotALog);
-    assert_eq!(grade.logs[1].divergence.as_ref().unwrap().cause, Cause::LogMissing);
+    assert_eq!(grade.logs[0].differences[0].cause, Cause::NotALog);
+    assert_eq!(grade.logs[1].differences[0].cause, Cause::LogMissing);
     assert_eq!(grade.earned, 0);
     assert!(grade.render().contains("client_1.json: 0 of 4 entries are right"));
 }

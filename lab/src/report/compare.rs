@@ -25,11 +25,11 @@ pub(super) fn logs(trace: &Trace) -> Vec<LogReport> {
     let got = got(trace);
     let expected = expected(trace);
     let scripts: Vec<_> = trace.header.peers.iter().map(|member| member.script.clone()).collect();
-    let mut grade = grade(&expected, &got, &scripts);
-    let mut report = |name: String, log: Option<&Vec<LogEntry>>, wanted: Option<&Vec<LogEntry>>| {
-        let graded = grade.logs.iter_mut().find(|graded| graded.name == name);
+    let grade = grade(&expected, &got, &scripts);
+    let report = |name: String, log: Option<&Vec<LogEntry>>, wanted: Option<&Vec<LogEntry>>| {
+        let graded = grade.logs.iter().find(|graded| graded.name == name);
         LogReport {
-            divergence: graded.and_then(|graded| graded.divergence.take()),
+            divergence: graded.and_then(|graded| graded.differences.first().cloned()),
             name,
             entries: log.cloned().unwrap_or_default(),
             expected: wanted.cloned(),

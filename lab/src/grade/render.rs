@@ -1,0 +1,55 @@
+//! The comparison for people who read a terminal.
+
+use std::fmt::Write as _;
+
+use askaround_core::log::LogEntry;
+
+use super::{Grade, RubricLine};
+
+/// So many differences of a log are shown; `--json` has more.
+const SHOWN: usize = 3;
+
+impl Grade {
+    /// A report for people.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        for log in self.logs.iter().filter(|log| !log.differences.is_empty()) {
+            let _ = writeln!(text, "{}: {} of {} entries are right", log.name, log.matching, log.expected);
+            for difference in log.differences.iter().take(SHOWN) {
+                let _ = writeln!(text, "  entry {}", difference.index + 1);
+                let _ = writeln!(text, "    expected  {}", entry_text(difference.expected.as_ref()));
+                let _ = writeln!(text, "    got       {}", entry_text(difference.got.as_ref()));
+                let _ = writeln!(text, "    likely    {}", difference.explanation);
+            }
+            let more = log.differences.len().saturating_sub(SHOWN) + log.more;
+            if more > 0 {
+                let _ = writeln!(text, "  and {more} more");
+            }
+        }
+        let right = self.logs.iter().filter(|log| log.differences.is_empty()).count();
+        let _ = writeln!(text, "{right} of {} logs are right\n", self.logs.len());
+        let what = "total of what this scenario exercises";
+        render_rubric(&mut text, &self.rubric, self.earned, self.possible, what);
+        text
+    }
+}
+
+/// An entry in words.
+pub fn entry_text(entry: Option<&LogEntry>) -> String {
+    entry.map_or_else(|| "nothing".into(), |entry| format!("time {}: {}", entry.time, entry.text))
+}
+
+/// The rubric as a table.
+pub fn render_rubric(text: &mut String, rubric: &[RubricLine], earned: u32, possible: u32, total: &str) {
+    let _ = writeln!(text, "{:>2}  {:<58}  {:>9}  {:>9}", "", "RUBRIC", "ENTRIES", "POINTS");
+    for line in rubric {
+        let (entries, points) = match line.earned {
+            Some(earned) => {
+                (format!("{}/{}", line.matching, line.entries), format!("{earned}/{}", line.points))
+            }
+            None => ("-".into(), format!("-/{}", line.points)),
+        };
+        let _ = writeln!(text, "{:>2}  {:<58}  {entries:>9}  {points:>9}", line.item, line.title);
+    }
+    let _ = writeln!(text, "    {total:<58}  {:>9}  {:>9}", "", format!("{earned}/{possible}"));
+}

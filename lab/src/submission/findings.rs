@@ -1,0 +1,347 @@
+//! What happened in a run, in words: who died and what it said, who never listened, who never
+//! finished which timestep, who would not end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use askaround_core::id::PeerId;
+use askaround_core::message::Timestep;
+use serde::Serialize;
+
+use super::plan::{Ended, Exceeded, Limits, ProcessRecord, RunEnd, RunRecord};
+use crate::grade::{Grade, Logs};
+
+/// So many lines of the end of what a process said are shown.
+const SHOWN_LINES: usize = 12;
+/// The longest line of it that is shown, in characters.
+const SHOWN_WIDTH: usize = 160;
+/// So many places where processes hang are shown.
+const SHOWN_PLACES: usize = 8;
+
+/// Something that went wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What kind of thing.
+    pub kind: FindingKind,
+    /// Whom it is about, in words; empty if it is about the whole run.
+    pub who: String,
+    /// What happened, in a sentence or two.
+    pub text: String,
+    /// Lines that show it: what a process said, or where it hung.
+    pub details: Vec<String>,
+}
+
+/// The kinds of things that go wrong, logs apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FindingKind {
+    /// It could not be started.
+    NotStarted,
+    /// The tracker did not listen.
+    TrackerNeverListened,
+    /// It ended with an exit status or by a signal of its own.
+    Crashed,
+    /// It exited with status 0 before its log was complete.
+    ExitedEarly,
+    /// It wrote more than it may, and was ended.
+    TooMuchOutput,
+    /// It used more memory than it may, and was ended.
+    TooMuchMemory,
+    /// There were more processes than there may be.
+    TooManyProcesses,
+    /// A client did not listen on any port.
+    NeverListened,
+    /// A client was connected to the tracker before it listened.
+    ConnectedBeforeListening,
+    /// Nothing happened any more.
+    Stalled,
+    /// The time was up.
+    OutOfTime,
+    /// The log of somebody ends before the last timestep.
+    NeverFinished,
+    /// Somebody wrote no log.
+    NoLog,
+    /// Somebody did not exit at the end.
+    StillRunning,
+    /// Processes outlived those that had started them.
+    LeftBehind,
+}
+
+/// All that went wrong in a run, causes before their effects.
+pub(super) fn find(
+    run: &RunRecord,
+    grade: &Grade,
+    got: &Logs,
+    expected: &Logs,
+    limits: &Limits,
+    tracker_port: u16,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for process in &run.processes {
+        findings.extend(of_process(process, run, got, expected, limits, tracker_port));
+    }
+    if !grade.equal {
+        findings.extend(run.processes.iter().filter_map(|process| of_sockets(process, run)));
+    }
+    findings.extend(of_the_end(run, limits));
+    if run.end != RunEnd::NoTracker {
+        findings.extend(unfinished(run, got, expected));
+    }
+    if run.end == RunEnd::Complete {
+        findings.extend(still_running(run, limits));
+    }
+    if !run.left_behind.is_empty() {
+        findings.push(Finding {
+            kind: FindingKind::LeftBehind,
+            who: String::new(),
+            text: format!(
+                "{} left running by those that had started them; ended now",
+                count(run.left_behind.len(), "process was", "processes were")
+            ),
+            details: counted(&run.left_behind),
+        });
+    }
+    findings
+}
+
+fn name(process: &ProcessRecord) -> String {
+    process.id.map_or_else(|| "the tracker".into(), |id| format!("client {id}"))
+}
+
+/// Whether somebody's log has all the entries that it should.
+fn is_complete(id: Option<PeerId>, got: &Logs, expected: &Logs) -> bool {
+    let (got, expected) = match id {
+        Some(id) => (got.clients.get(&id), expected.clients.get(&id)),
+        None => (got.tracker.as_ref(), expected.tracker.as_ref()),
+    };
+    got.map_or(0, Vec::len) >= expected.map_or(0, Vec::len) && (got.is_some() || expected.is_none())
+}
+
+/// How one process ended, if that is worth telling.
+fn of_process(
+    process: &ProcessRecord,
+    run: &RunRecord,
+    got: &Logs,
+    expected: &Logs,
+    limits: &Limits,
+    tracker_port: u16,
+) -> Option<Finding> {
+    let after = process.ended_after.map(|s| format!(" after {s:.1} s")).unwrap_or_default();
+    let no_tracker = process.id.is_none() && run.end == RunEnd::NoTracker;
+    let not_listening =
+        if no_tracker { format!(" before it listened on port {tracker_port}") } else { after };
+    let (kind, text) = match (process.exceeded, process.ended) {
+        (Some(Exceeded::Output), _) => {
+            (FindingKind::TooMuchOutput, format!("wrote more than {} MiB and was ended", limits.output >> 20))
+        }
+        (Some(Exceeded::Memory), _) => (
+            FindingKind::TooMuchMemory,
+            format!("used more than {} MiB of memory and was ended", limits.memory >> 20),
+        ),
+        (None, Ended::NotStarted) if process.stderr.bytes > 0 => {
+            (FindingKind::NotStarted, "could not be started".to_owned())
+        }
+        (None, Ended::Exited(0)) if no_tracker => {
+            (FindingKind::TrackerNeverListened, format!("exited{not_listening}"))
+        }
+        (None, Ended::Exited(0)) if !is_complete(process.id, got, expected) => {
+            (FindingKind::ExitedEarly, format!("exited{not_listening}, and its log is not complete"))
+        }
+        (None, Ended::Exited(status)) if status != 0 => {
+            (FindingKind::Crashed, format!("ended with exit status {status}{not_listening}"))
+        }
+        (None, Ended::Signal(signal)) => {
+            (FindingKind::Crashed, format!("was ended by signal {signal}{not_listening}"))
+        }
+        (None, Ended::StillRunning) if no_tracker => {
+            let elsewhere = process.listened_elsewhere.map(|port| format!("; it listens on port {port}"));
+            let text = format!(
+                "did not listen on port {tracker_port} within {}, so no client was started{}",
+                seconds(limits.start),
+                elsewhere.unwrap_or_default()
+            );
+            (FindingKind::TrackerNeverListened, text)
+        }
+        _ => return None,
+    };
+    let mut details = last_lines(&process.stderr.text);
+    if kind == FindingKind::TooMuchOutput && details.is_empty() {
+        details = last_lines(&process.stdout.text);
+    }
+    details.extend(process.stuck_at.iter().map(|place| format!("it was at {place}")));
+    Some(Finding { kind, who: name(process), text, details })
+}
+
+/// Who did not listen, or too late.
+fn of_sockets(process: &ProcessRecord, run: &RunRecord) -> Option<Finding> {
+    process.id.filter(|_| run.observed && process.ended != Ended::NotStarted)?;
+    let (kind, text) = match (process.listened_on, process.connected_before_listening) {
+        (None, Some(_)) => (
+            FindingKind::NeverListened,
+            "was connected to the tracker and never listened on any port: others cannot ask it".to_owned(),
+        ),
+        (None, None) if process.ended == Ended::StillRunning => {
+            (FindingKind::NeverListened, "never listened on any port: others cannot ask it".to_owned())
+        }
+        (Some(port), Some(seconds)) => (
+            FindingKind::ConnectedBeforeListening,
+            format!(
+                "was connected to the tracker {seconds:.1} s before it listened (on port {port}): a client listens before it registers, or others find nobody there"
+            ),
+        ),
+        _ => return None,
+    };
+    Some(Finding { kind, who: name(process), text, details: Vec::new() })
+}
+
+fn of_the_end(run: &RunRecord, limits: &Limits) -> Option<Finding> {
+    let (kind, text) = match run.end {
+        RunEnd::Stalled => (
+            FindingKind::Stalled,
+            format!(
+                "nothing happened for {}: everybody waits for somebody; the run was ended",
+                seconds(limits.stall)
+            ),
+        ),
+        RunEnd::OutOfTime => {
+            (FindingKind::OutOfTime, format!("not over after {}; the run was ended", seconds(limits.time)))
+        }
+        RunEnd::TooManyProcesses => (
+            FindingKind::TooManyProcesses,
+            format!(
+                "more than {} processes beside those that were started; the run was ended",
+                limits.extra_processes
+            ),
+        ),
+        RunEnd::Complete | RunEnd::AllExited | RunEnd::NoTracker | RunEnd::Stopped => return None,
+    };
+    Some(Finding { kind, who: String::new(), text, details: Vec::new() })
+}
+
+/// Who never finished which timestep.
+fn unfinished(run: &RunRecord, got: &Logs, expected: &Logs) -> Vec<Finding> {
+    let everybody = expected.clients.keys().map(|id| Some(*id)).chain([None]);
+    let mut without_log = BTreeSet::new();
+    let mut by_time: BTreeMap<Timestep, BTreeSet<Option<PeerId>>> = BTreeMap::new();
+    for id in everybody {
+        let (log, wanted) = match id {
+            Some(id) => (got.clients.get(&id), &expected.clients[&id]),
+            None => match &expected.tracker {
+                Some(wanted) => (got.tracker.as_ref(), wanted),
+                None => continue,
+            },
+        };
+        match log {
+            None => drop(without_log.insert(id)),
+            Some(log) => {
+                if let Some(missing) = wanted.get(log.len()) {
+                    by_time.entry(missing.time).or_default().insert(id);
+                }
+            }
+        }
+    }
+    let mut findings = Vec::new();
+    for (time, who) in by_time {
+        let last = match who.first() {
+            Some(Some(id)) => got.clients.get(id).and_then(|log| log.last()),
+            _ => got.tracker.as_ref().and_then(|log| log.last()),
+        };
+        let ends = match last {
+            Some(last) if who.len() == 1 => format!("the last entry of its log is of timestep {}", last.time),
+            None if who.len() == 1 => "its log is empty".to_owned(),
+            _ => "their logs end before it".to_owned(),
+        };
+        let text = format!("never finished timestep {time}: {ends}");
+        findings.push(Finding {
+            kind: FindingKind::NeverFinished,
+            details: places(run, &who),
+            who: names(&who),
+            text,
+        });
+    }
+    if !without_log.is_empty() {
+        let all = without_log.len() == run.processes.len();
+        let hint = "; a log that is written after each timestep survives a run that hangs";
+        let text = format!("wrote no log{}", if all { hint } else { "" });
+        findings.push(Finding {
+            kind: FindingKind::NoLog,
+            details: places(run, &without_log),
+            who: names(&without_log),
+            text,
+        });
+    }
+    findings
+}
+
+/// Where those of `who` were that had to be ended; the place where the fewest were, first: it
+/// tells most.
+fn places(run: &RunRecord, who: &BTreeSet<Option<PeerId>>) -> Vec<String> {
+    let mut by_place: BTreeMap<&str, BTreeSet<Option<PeerId>>> = BTreeMap::new();
+    for process in run.processes.iter().filter(|process| who.contains(&process.id)) {
+        for place in &process.stuck_at {
+            by_place.entry(place).or_default().insert(process.id);
+        }
+    }
+    let mut places: Vec<_> = by_place.into_iter().collect();
+    places.sort_by_key(|(_, who)| who.len());
+    let place = |(place, who): (&str, BTreeSet<Option<PeerId>>)| {
+        format!("{} {} at {place}", names(&who), if who.len() == 1 { "was" } else { "were" })
+    };
+    places.into_iter().map(place).take(SHOWN_PLACES).collect()
+}
+
+fn still_running(run: &RunRecord, limits: &Limits) -> Option<Finding> {
+    let running = run.processes.iter().filter(|p| p.ended == Ended::StillRunning && p.exceeded.is_none());
+    let who: BTreeSet<_> = running.map(|process| process.id).collect();
+    if who.is_empty() {
+        return None;
+    }
+    let text = format!(
+        "still running {} after the last log was complete; everybody should exit at the end (no points are lost)",
+        seconds(limits.grace)
+    );
+    Some(Finding { kind: FindingKind::StillRunning, who: names(&who), text, details: Vec::new() })
+}
+
+/// `the tracker and clients 1, 2 and 5`.
+fn names(who: &BTreeSet<Option<PeerId>>) -> String {
+    let ids: Vec<String> = who.iter().flatten().map(ToString::to_string).collect();
+    let clients = match ids.as_slice() {
+        [] => None,
+        [one] => Some(format!("client {one}")),
+        [some @ .., last] => Some(format!("clients {} and {last}", some.join(", "))),
+    };
+    let tracker = who.contains(&None).then(|| "the tracker".to_owned());
+    tracker.into_iter().chain(clients).collect::<Vec<_>>().join(" and ")
+}
+
+/// Each line once, with how often it is there.
+fn counted(lines: &[String]) -> Vec<String> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for line in lines {
+        *counts.entry(line).or_default() += 1;
+    }
+    let line = |(line, count): (&str, usize)| match count {
+        1 => line.to_owned(),
+        _ => format!("{line} ({count} of these)"),
+    };
+    counts.into_iter().map(line).take(SHOWN_PLACES).collect()
+}
+
+fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{} s", duration.as_secs_f64())
+}
+
+fn last_lines(text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let skipped = lines.len().saturating_sub(SHOWN_LINES);
+    let cut = |line: &&str| match line.char_indices().nth(SHOWN_WIDTH) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => (*line).to_owned(),
+    };
+    lines[skipped..].iter().map(cut).collect()
+}

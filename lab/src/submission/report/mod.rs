@@ -1,0 +1,4 @@
+//! Reports about a submission.
+
+mod gradescope;
+mod text;

@@ -1,0 +1,95 @@
+//! The report for people who read a terminal.
+
+use std::fmt::Write as _;
+
+use crate::grade::{Divergence, entry_text, render_rubric};
+use crate::submission::findings::Finding;
+use crate::submission::{Round, ScenarioGrade, SubmissionGrade};
+
+/// So many differing logs of a run are explained here; the page and `--json` have all.
+const SHOWN_LOGS: usize = 3;
+
+impl SubmissionGrade {
+    /// A report for people.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        for scenario in &self.scenarios {
+            text.push_str(&scenario.render());
+        }
+        text.push('\n');
+        render_rubric(
+            &mut text,
+            &self.rubric,
+            self.earned,
+            self.possible,
+            "total of what these scenarios exercise",
+        );
+        text
+    }
+}
+
+impl ScenarioGrade {
+    /// How many of its runs were right, in words.
+    pub(super) fn verdict(&self) -> String {
+        match (self.right, self.rounds.len()) {
+            (1, 1) => "right".into(),
+            (0, 1) => "wrong".into(),
+            (right, all) if right == all => format!("right in all of {all} runs"),
+            (0, all) => format!("wrong in all of {all} runs"),
+            (right, all) => format!("right in {right} of {all} runs: its logs depend on timing or order"),
+        }
+    }
+
+    /// The run to explain: the first that went wrong, or had something to tell.
+    pub(super) fn telling(&self) -> Option<&Round> {
+        let wrong = self.rounds.iter().find(|round| !round.grade.equal);
+        wrong.or_else(|| self.rounds.iter().find(|round| !round.findings.is_empty()))
+    }
+
+    /// What there is to tell, in lines.
+    pub(super) fn render(&self) -> String {
+        let mut text = format!("{}: {}\n", self.name, self.verdict());
+        let Some(round) = self.telling() else { return text };
+        for finding in &round.findings {
+            finding.render(&mut text);
+        }
+        let firsts = round.first_differences();
+        for (name, first) in firsts.iter().take(SHOWN_LOGS) {
+            let _ = writeln!(text, "  {name}, entry {}", first.index + 1);
+            let _ = writeln!(text, "    expected  {}", entry_text(first.expected.as_ref()));
+            let _ = writeln!(text, "    got       {}", entry_text(first.got.as_ref()));
+            let _ = writeln!(text, "    likely    {}", first.explanation);
+        }
+        match firsts.len().saturating_sub(SHOWN_LOGS) {
+            0 => {}
+            1 => text.push_str("  1 more log differs\n"),
+            more => drop(writeln!(text, "  {more} more logs differ")),
+        }
+        text
+    }
+}
+
+impl Round {
+    /// The first difference of each log that is there, earliest in time first.
+    pub(super) fn first_differences(&self) -> Vec<(&str, &Divergence)> {
+        let logs = self.grade.logs.iter();
+        let firsts = logs.filter_map(|log| Some((log.name.as_str(), log.differences.first()?)));
+        // What is not there at all is told by the findings.
+        let mut firsts: Vec<_> = firsts.filter(|(_, first)| !first.cause.is_of_the_file()).collect();
+        firsts
+            .sort_by_key(|(_, first)| first.expected.as_ref().or(first.got.as_ref()).map(|entry| entry.time));
+        firsts
+    }
+}
+
+impl Finding {
+    fn render(&self, text: &mut String) {
+        let _ = match self.who.as_str() {
+            "" => writeln!(text, "  {}", self.text),
+            who => writeln!(text, "  {who}: {}", self.text),
+        };
+        for line in &self.details {
+            let _ = writeln!(text, "    | {line}");
+        }
+    }
+}

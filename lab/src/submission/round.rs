@@ -1,0 +1,188 @@
+//! One run of one scenario: planned, carried out by a keeper, graded.
+
+use std::fs;
+use std::path::Path;
+
+use askaround_core::id::PeerId;
+use askaround_core::script::Script;
+use rand_mt::Mt;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::findings::{self, Finding};
+use super::isolation::Isolation;
+use super::plan::{Event, Node, Order, Plan, RunEnd, RunRecord};
+use super::{Submission, SubmissionError, SubmissionOptions, remote, scratch};
+use crate::grade::{Grade, Logs};
+use crate::ports;
+use crate::run::{TRACKER_LOG, log_name};
+use crate::scenario::Scenario;
+use crate::world::{self, WorldConfig};
+
+/// One run of one scenario.
+#[derive(Debug, Clone, Serialize)]
+pub struct Round {
+    /// The order in which the clients were started.
+    pub start_order: Vec<PeerId>,
+    /// What went wrong, worst first.
+    pub findings: Vec<Finding>,
+    /// How good the logs are.
+    pub grade: Grade,
+    /// What became of the processes.
+    pub run: RunRecord,
+}
+
+pub(super) async fn run(
+    submission: &Submission,
+    scenario: &Scenario,
+    number: u32,
+    isolation: Isolation,
+    options: &SubmissionOptions,
+    stop: &CancellationToken,
+) -> Result<Round, SubmissionError> {
+    if stop.is_cancelled() {
+        return Err(SubmissionError::Stopped);
+    }
+    let expected = expected(scenario)?;
+    let folder = scratch::copy(&submission.folder, scenario)?;
+    // What programs see as their working directory has no links in it.
+    let path = folder.path().canonicalize().map_err(SubmissionError::system("find the scratch folder"))?;
+    let plan = plan(submission, scenario, &expected, &path, number, isolation, options);
+    let start_order = plan.clients.iter().filter_map(|client| client.id).collect();
+    let order = Order::Run(Box::new(plan));
+    let event = remote::command(isolation, &options.keeper, &order, stop, &mut |_| {}).await;
+    let problem = |problem: String| SubmissionError::Keeper { scenario: scenario.name.clone(), problem };
+    let record = match event {
+        Ok(Event::Over(RunRecord { end: RunEnd::Stopped, .. })) => return Err(SubmissionError::Stopped),
+        Ok(Event::Over(record)) => record,
+        Ok(other) => return Err(problem(format!("the keeper said {other:?}"))),
+        Err(_) if stop.is_cancelled() => return Err(SubmissionError::Stopped),
+        Err(error) => return Err(problem(error)),
+    };
+    if let Some(keep) = &options.keep {
+        keep_round(keep, scenario, number, &path, &record)
+            .map_err(SubmissionError::system(format!("write to {}", keep.display())))?;
+    }
+    // A log that is a link or a pipe was not written by the submission.
+    for node in expected.clients.keys().map(|id| log_name(*id)).chain([TRACKER_LOG.to_owned()]) {
+        if fs::symlink_metadata(path.join(&node)).is_ok_and(|meta| !meta.is_file()) {
+            let _ = fs::remove_file(path.join(&node));
+        }
+    }
+    // No log at all is a grade, not an error.
+    let got = Logs::read(&path).unwrap_or_default();
+    let scripts: Vec<Script> = scenario.scripts.iter().map(|(_, script)| script.clone()).collect();
+    let grade = crate::grade::grade(&expected, &got, &scripts);
+    let findings = findings::find(&record, &grade, &got, &expected, &options.limits, options.tracker_port);
+    Ok(Round { start_order, findings, grade, run: record })
+}
+
+/// The logs that the scenario comes with; without, those of a run in virtual time.
+fn expected(scenario: &Scenario) -> Result<Logs, SubmissionError> {
+    let unusable = |problem: String| SubmissionError::Unusable { folder: scenario.folder.clone(), problem };
+    if let Some(folder) = &scenario.expected {
+        let logs = Logs::read(folder).map_err(|e| unusable(e.to_string()))?;
+        return match logs.unusable.first_key_value() {
+            Some((name, problem)) => Err(unusable(format!("{name}: {problem}"))),
+            None => Ok(logs),
+        };
+    }
+    let scripts: Vec<Script> = scenario.scripts.iter().map(|(_, script)| script.clone()).collect();
+    let addresses = ports::assign(scripts.iter().map(|script| script.id));
+    let run = world::run(&scripts, &addresses, &WorldConfig::default());
+    if let Some(trouble) = run.troubles.first() {
+        return Err(unusable(format!("has no expected logs, and none can be made: {trouble}")));
+    }
+    Ok(Logs { clients: run.logs, tracker: Some(run.tracker_log), ..Logs::default() })
+}
+
+fn plan(
+    submission: &Submission,
+    scenario: &Scenario,
+    expected: &Logs,
+    folder: &Path,
+    number: u32,
+    isolation: Isolation,
+    options: &SubmissionOptions,
+) -> Plan {
+    let ids: Vec<PeerId> = scenario.scripts.iter().map(|(_, script)| script.id).collect();
+    let count = ids.len().to_string();
+    let fill = |words: &[String], id: Option<PeerId>| -> Vec<String> {
+        let id_text = id.map(|id| id.to_string()).unwrap_or_default();
+        let file = id.map(scratch::script_name).unwrap_or_default();
+        let fill = |word: &String| {
+            word.replace("{count}", &count).replace("{file}", &file).replace("{id}", &id_text)
+        };
+        let mut words: Vec<String> = words.iter().map(fill).collect();
+        if let Some(program) = words.first_mut().filter(|program| program.contains('/')) {
+            *program = folder.join(&program).to_string_lossy().into_owned();
+        }
+        words
+    };
+    let client = |id: PeerId| Node {
+        id: Some(id),
+        words: fill(&submission.client, Some(id)),
+        log: log_name(id),
+        entries: expected.clients.get(&id).map_or(0, Vec::len),
+    };
+    let tracker = Node {
+        id: None,
+        words: fill(&submission.tracker, None),
+        log: TRACKER_LOG.into(),
+        entries: expected.tracker.as_ref().map_or(0, Vec::len),
+    };
+    // Whoever starts first gets a port that two draw; otherwise no order of arrival is to matter.
+    let one_by_one = ids
+        .iter()
+        .zip(ports::assign(ids.iter().copied()))
+        .any(|(id, addr)| ports::draws(*id).next() != Some(addr.port()));
+    let order = if one_by_one { ids } else { shuffled(ids, options.seed.wrapping_add(number)) };
+    Plan {
+        folder: folder.to_owned(),
+        tracker_port: options.tracker_port,
+        tracker,
+        clients: order.into_iter().map(client).collect(),
+        one_by_one,
+        own_network: isolation.is_apart(),
+        limits: options.limits,
+    }
+}
+
+/// In an order that `seed` decides.
+fn shuffled(mut ids: Vec<PeerId>, seed: u32) -> Vec<PeerId> {
+    let mut generator = Mt::new(seed);
+    for last in (1..ids.len()).rev() {
+        let other = generator.next_u32() as usize % (last + 1);
+        ids.swap(last, other);
+    }
+    ids
+}
+
+/// Keeps the logs, and what the processes said.
+fn keep_round(
+    keep: &Path,
+    scenario: &Scenario,
+    number: u32,
+    from: &Path,
+    record: &RunRecord,
+) -> std::io::Result<()> {
+    let folder = keep.join(&scenario.name).join(number.to_string());
+    fs::create_dir_all(&folder)?;
+    let ids = scenario.scripts.iter().map(|(_, script)| script.id);
+    for name in ids.map(log_name).chain([TRACKER_LOG.to_owned()]) {
+        let _ = fs::remove_file(folder.join(&name));
+        let is_file = fs::symlink_metadata(from.join(&name)).is_ok_and(|meta| meta.is_file());
+        if is_file {
+            fs::copy(from.join(&name), folder.join(&name))?;
+        }
+    }
+    for process in &record.processes {
+        let name = process.id.map_or_else(|| "bootstrapper".into(), |id| format!("client_{id}"));
+        for (stream, said) in [("stdout", &process.stdout), ("stderr", &process.stderr)] {
+            if !said.text.is_empty() {
+                fs::write(folder.join(format!("{name}.{stream}.txt")), &said.text)?;
+            }
+        }
+    }
+    Ok(())
+}
