@@ -172,3 +172,37 @@ fn a_client_that_cannot_be_started_fails_the_run() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("cannot start /no/such/program as client 1"), "{}", stderr(&output));
 }
+
+/// Not 30 seconds for everybody to register: what went wrong is known at once.
+#[test]
+fn a_client_that_ends_before_the_run_begins_ends_the_run() {
+    for (command, said) in [
+        ("true", "ended before the run began"),
+        ("sh -c 'echo oh >&2; exit 3'", "3 before the run began: oh"),
+    ] {
+        let client = format!("2={command}");
+        let output = lab_run(&scenario("corner-own-key"), &["--processes", "--client", &client]);
+        assert_eq!(output.status.code(), Some(1));
+        let stderr = stderr(&output);
+        assert!(stderr.contains("client 2") && stderr.contains(said), "{stderr}");
+        assert!(!stderr.contains("the tracker"), "it was ended on purpose: {stderr}");
+    }
+}
+
+#[test]
+fn what_a_client_leaves_in_its_group_is_ended_with_it() {
+    let peer = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/peer.py");
+    let folder = tempfile::tempdir().unwrap();
+    let pid = folder.path().join("pid");
+    // The child keeps stderr open, and outlives the shell unless somebody ends it.
+    let command = format!(
+        "1=sh -c 'sleep 600 & echo $! > \"{}\"; python3 \"{}\" \"$0\" --tracker \"$1\" --port \"$2\" --out \"$3\"' {{file}} {{tracker}} {{port}} {{out}}",
+        pid.display(),
+        peer.display()
+    );
+    assert_as_expected(&scenario("corner-own-key"), &["--quiet", "--processes", "--client", &command]);
+    let pid = fs::read_to_string(pid).unwrap();
+    let state = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+    // Nobody may have reaped it yet.
+    assert!(state.is_empty() || state.contains(") Z "), "still there: {state}");
+}

@@ -201,6 +201,14 @@ fn a_clock_that_does_not_wait_is_seen_in_the_trackers_log() {
 }
 
 #[test]
+fn another_order_within_a_timestep_counts_as_right() {
+    let submission = Submission::new("turns-the-other-way-round");
+    let output = submission.run(&["race-list-while-leaving", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
+    assert_has(&Graded::new(&output).finding("order-left-open"), &["client 1", "Bootstrapper: "]);
+}
+
+#[test]
 fn a_run_that_hangs_is_ended_and_says_who_waits_where() {
     let (_folder, small) = small();
     let graded = Submission::new("hangs").wrong(&small, &["--stall", "1"]);
@@ -251,6 +259,12 @@ fn last_words_are_kept_and_gradescope_is_told() {
     assert_has(item["output"].as_str().unwrap(), &["See below: rubric-03-ask-listed-peers."]);
     let scenario = tests.iter().find(|test| test["name"] == "scenario rubric-03-ask-listed-peers").unwrap();
     assert_has(scenario["output"].as_str().unwrap(), &["client 2: ended with exit status 1"]);
+    let page = fs::read_to_string(out.path().join("report.html")).unwrap();
+    assert_has(
+        &page,
+        &["<strong>17</strong> of 20 points", "KeyError: &#39;no such client&#39;", "client_2.json"],
+    );
+    assert!(!page.contains("<script") && !page.contains("http"), "it needs nothing else");
     let kept = out.path().join("logs/rubric-03-ask-listed-peers/1");
     assert!(kept.join("client_1.json").is_file());
     assert_has(&fs::read_to_string(kept.join("client_2.stderr.txt")).unwrap(), &["no such client"]);

@@ -89,13 +89,16 @@ pub struct SubmissionArgs {
     /// How runs are kept apart
     #[arg(long, requires = "submission", value_enum, default_value_t)]
     pub isolation: IsolationArg,
-    /// Write results.json and the logs of each run into this folder
+    /// Write results.json, report.html and the logs of each run into this folder
     #[arg(long, requires = "submission", value_name = "FOLDER")]
     pub out: Option<PathBuf>,
     /// Write the results in the form that Gradescope reads, for example to
     /// /autograder/results/results.json
     #[arg(long, requires = "submission", value_name = "FILE")]
     pub gradescope: Option<PathBuf>,
+    /// Write the report as a page that opens in any browser
+    #[arg(long, requires = "submission", value_name = "FILE")]
+    pub html: Option<PathBuf>,
 }
 
 /// How runs are kept apart.

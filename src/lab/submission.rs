@@ -68,6 +68,9 @@ pub(super) async fn grade(args: GradeArgs) -> Result<(), Failure> {
     for file in run.gradescope.iter().chain(&in_out("results.json")) {
         write(file, &results)?;
     }
+    for file in run.html.iter().chain(&in_out("report.html")) {
+        write(file, &grade.html())?;
+    }
     if args.json {
         let text = serde_json::to_string_pretty(&grade).map_err(Failure::run)?;
         print(&format!("{text}\n"))?;

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use askaround_core::id::PeerId;
 use askaround_core::log::LogEntry;
+use askaround_core::message::Timestep;
 use askaround_core::script::Script;
 use serde::Serialize;
 
@@ -135,6 +136,19 @@ pub struct LogGrade {
     pub more: usize,
 }
 
+impl LogGrade {
+    /// Whether it is not as expected.
+    pub fn differs(&self) -> bool {
+        !self.differences.is_empty()
+    }
+
+    /// The timestep of its first difference.
+    pub fn first_time(&self) -> Option<Timestep> {
+        let first = self.differences.first()?;
+        first.expected.as_ref().or(first.got.as_ref()).map(|entry| entry.time)
+    }
+}
+
 /// Where a log differs.
 #[derive(Debug, Clone, Serialize)]
 pub struct Divergence {
@@ -183,7 +197,7 @@ pub fn grade(expected: &Logs, got: &Logs, scripts: &[Script]) -> Grade {
     }
     let rubric = rubric::grade(&replay, expected, &matched);
     Grade {
-        equal: logs.iter().all(|log| log.differences.is_empty()),
+        equal: !logs.iter().any(LogGrade::differs),
         earned: rubric.iter().filter_map(|line| line.earned).sum(),
         possible: rubric.iter().filter(|line| line.earned.is_some()).map(|line| line.points).sum(),
         rubric,

@@ -1,5 +1,6 @@
 //! Runs a scenario: over real sockets on loopback, or in virtual time.
 
+mod group;
 mod in_process;
 mod processes;
 mod simulated;

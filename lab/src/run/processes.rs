@@ -1,22 +1,27 @@
-//! A process a node: our own programs, or others' in place of peers.
+//! A process a node: our own programs, or others' in place of peers. Each has a process group of
+//! its own, and the whole group is ended with it.
 
-use std::process::{ExitStatus, Stdio};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use askaround_core::clock::Turns;
 use askaround_core::id::PeerId;
-use askaround_node::network::LOOPBACK_VARIABLE;
-use tokio::io::AsyncReadExt;
-use tokio::process::{Child, Command};
+use askaround_core::message::Timestep;
+use serde::de::IgnoredAny;
+use tokio::process::Command;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{Programs, RunError, RunNews, RunOptions, RunReport, TRACKER};
+use super::group::{Ended, Group};
+use super::{Programs, RunError, RunNews, RunOptions, RunReport, TRACKER, TRACKER_LOG};
 use crate::loopback::Loopback;
 use crate::ports;
 use crate::scenario::Scenario;
 
-/// So much of what a process says on stderr is kept.
-const MAX_STDERR: u64 = 16 << 10;
+/// How often the tracker's log is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+/// Who ends before the tracker's log says that the run has begun may have been faster than it.
+const BEGIN: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(
     scenario: &Scenario,
@@ -26,9 +31,78 @@ pub(super) async fn run(
     stop: &CancellationToken,
     news: &mut (dyn FnMut(RunNews) + Send),
 ) -> Result<RunReport, RunError> {
+    // Dropping the set ends every process and its group.
     let mut running = JoinSet::new();
-    let tracker = tracker_command(scenario, options, programs);
-    start(&mut running, "the tracker".into(), tracker, loopback)?;
+    let ending = CancellationToken::new();
+    start_all(scenario, options, programs, loopback, &mut running, &ending)?;
+    let mut progress = Progress::new(options.out.join(TRACKER_LOG));
+    let mut report = RunReport { troubles: Vec::new(), stopped: false };
+    let mut look = tokio::time::interval(LOOK);
+    while !running.is_empty() {
+        let ended = tokio::select! {
+            () = stop.cancelled(), if !report.stopped => {
+                report.stopped = true;
+                ending.cancel();
+                continue;
+            }
+            _ = look.tick() => {
+                progress.look(news);
+                continue;
+            }
+            Some(ended) = running.join_next() => ended,
+        };
+        let ended = match ended {
+            Ok(ended) => ended.map_err(RunError::system("wait for a process"))?,
+            Err(bug) => {
+                report.troubles.push(format!("a bug of ours: {bug}"));
+                continue;
+            }
+        };
+        // What is ended on purpose is no trouble.
+        let on_purpose = ending.is_cancelled();
+        let trouble = match on_purpose {
+            true => None,
+            false if progress.has_begun_soon(news).await => trouble(&ended, ""),
+            // Without it the tracker would wait in vain for everybody to register.
+            false => {
+                ending.cancel();
+                trouble(&ended, " before the run began")
+                    .or_else(|| Some(format!("{}: ended before the run began, without a word", ended.name)))
+            }
+        };
+        if let Some(trouble) = trouble {
+            news(RunNews::Trouble(trouble.clone()));
+            report.troubles.push(trouble);
+        } else if !on_purpose && !ended.said().is_empty() {
+            news(RunNews::Trouble(format!("{}: {}", ended.name, ended.said())));
+        }
+    }
+    Ok(report)
+}
+
+/// A failure in words.
+fn trouble(ended: &Ended, when: &str) -> Option<String> {
+    let colon = if ended.said().is_empty() { "" } else { ": " };
+    let failed = !ended.status.success();
+    failed.then(|| format!("{}: {}{when}{colon}{}", ended.name, ended.status, ended.said()))
+}
+
+fn start_all(
+    scenario: &Scenario,
+    options: &RunOptions,
+    programs: &Programs,
+    loopback: &Loopback,
+    running: &mut JoinSet<std::io::Result<Ended>>,
+    ending: &CancellationToken,
+) -> Result<(), RunError> {
+    let mut start = |name: String, command: Command| {
+        let program = command.as_std().get_program().to_string_lossy().into_owned();
+        let group = Group::start(&name, command, loopback);
+        let group = group.map_err(RunError::system(format!("start {program} as {name}")))?;
+        running.spawn(group.wait(ending.clone()));
+        Ok(())
+    };
+    start("the tracker".into(), tracker_command(scenario, options, programs))?;
     let ids = scenario.scripts.iter().map(|(_, script)| script.id);
     for ((file, script), addr) in scenario.scripts.iter().zip(ports::assign(ids)) {
         let mut words = client_words(programs, script.id).into_iter();
@@ -41,36 +115,53 @@ pub(super) async fn run(
         };
         let mut command = Command::new(words.next().map(fill).unwrap_or_default());
         command.args(words.map(fill));
-        start(&mut running, format!("client {}", script.id), command, loopback)?;
+        start(format!("client {}", script.id), command)?;
     }
-    let mut troubles = Vec::new();
-    while !running.is_empty() {
-        let ended = tokio::select! {
-            // Dropping the set ends every process.
-            () = stop.cancelled() => return Ok(RunReport { troubles, stopped: true }),
-            Some(ended) = running.join_next() => ended,
-        };
-        let Ended { name, status, stderr } = match ended {
-            Ok(ended) => ended.map_err(RunError::system("wait for a process"))?,
-            Err(bug) => {
-                troubles.push(format!("a bug of ours: {bug}"));
-                continue;
+    Ok(())
+}
+
+/// How far the run is, as the tracker's log has it.
+struct Progress {
+    log: PathBuf,
+    seen: Option<(u64, SystemTime)>,
+    entries: usize,
+}
+
+impl Progress {
+    fn new(log: PathBuf) -> Self {
+        Self { log, seen: None, entries: 0 }
+    }
+
+    /// Looks again, and tells of each timestep that is over.
+    fn look(&mut self, news: &mut (dyn FnMut(RunNews) + Send)) {
+        let now =
+            std::fs::metadata(&self.log).ok().and_then(|meta| Some((meta.len(), meta.modified().ok()?)));
+        if now == self.seen {
+            return;
+        }
+        self.seen = now;
+        let log = std::fs::read(&self.log).unwrap_or_default();
+        let entries = serde_json::from_slice::<Vec<IgnoredAny>>(&log).map_or(0, |entries| entries.len());
+        for time in self.entries..entries {
+            news(RunNews::TimestepOver(Timestep::try_from(time).unwrap_or(Timestep::MAX)));
+        }
+        self.entries = self.entries.max(entries);
+    }
+
+    /// Whether timestep 0 is over, or will be in a moment.
+    async fn has_begun_soon(&mut self, news: &mut (dyn FnMut(RunNews) + Send)) -> bool {
+        let give_up = tokio::time::Instant::now() + BEGIN;
+        loop {
+            self.look(news);
+            if self.entries > 0 {
+                return true;
             }
-        };
-        let said = stderr.trim();
-        if !status.success() {
-            let trouble = if said.is_empty() {
-                format!("{name}: {status}")
-            } else {
-                format!("{name}: {status}: {said}")
-            };
-            news(RunNews::Trouble(trouble.clone()));
-            troubles.push(trouble);
-        } else if !said.is_empty() {
-            news(RunNews::Trouble(format!("{name}: {said}")));
+            if tokio::time::Instant::now() > give_up {
+                return false;
+            }
+            tokio::time::sleep(LOOK / 4).await;
         }
     }
-    Ok(RunReport { troubles, stopped: false })
 }
 
 fn tracker_command(scenario: &Scenario, options: &RunOptions, programs: &Programs) -> Command {
@@ -96,41 +187,4 @@ fn client_words(programs: &Programs, id: PeerId) -> Vec<String> {
             std::iter::once(client).chain(words.map(String::from)).collect()
         }
     }
-}
-
-struct Ended {
-    name: String,
-    status: ExitStatus,
-    stderr: String,
-}
-
-/// Starts a process that dies when its task is dropped.
-fn start(
-    running: &mut JoinSet<std::io::Result<Ended>>,
-    name: String,
-    mut command: Command,
-    loopback: &Loopback,
-) -> Result<(), RunError> {
-    command
-        .env(LOOPBACK_VARIABLE, loopback.ip().to_string())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    let program = command.as_std().get_program().to_string_lossy().into_owned();
-    let child = command.spawn().map_err(RunError::system(format!("start {program} as {name}")))?;
-    running.spawn(wait(name, child));
-    Ok(())
-}
-
-async fn wait(name: String, mut child: Child) -> std::io::Result<Ended> {
-    let mut kept = Vec::new();
-    if let Some(stderr) = child.stderr.take() {
-        let mut stderr = stderr.take(MAX_STDERR);
-        stderr.read_to_end(&mut kept).await?;
-        // The rest is read, so that the process does not wait for us, and dropped.
-        tokio::io::copy(&mut stderr.into_inner(), &mut tokio::io::sink()).await?;
-    }
-    let status = child.wait().await?;
-    Ok(Ended { name, status, stderr: String::from_utf8_lossy(&kept).into_owned() })
 }

@@ -63,6 +63,8 @@ pub enum FindingKind {
     NoLog,
     /// Somebody did not exit at the end.
     StillRunning,
+    /// Entries of another order within a timestep; they are right.
+    OrderLeftOpen,
     /// Processes outlived those that had started them.
     LeftBehind,
 }
@@ -176,9 +178,16 @@ fn of_process(
 fn of_sockets(process: &ProcessRecord, run: &RunRecord) -> Option<Finding> {
     process.id.filter(|_| run.observed && process.ended != Ended::NotStarted)?;
     let (kind, text) = match (process.listened_on, process.connected_before_listening) {
-        (None, Some(_)) => (
+        (None, Some(_)) if process.ended == Ended::StillRunning => (
             FindingKind::NeverListened,
             "was connected to the tracker and never listened on any port: others cannot ask it".to_owned(),
+        ),
+        // It may have listened for a moment that nobody looked at.
+        (None, Some(seconds)) => (
+            FindingKind::ConnectedBeforeListening,
+            format!(
+                "was connected to the tracker for {seconds:.1} s without listening on any port: a client listens before it registers, or others find nobody there"
+            ),
         ),
         (None, None) if process.ended == Ended::StillRunning => {
             (FindingKind::NeverListened, "never listened on any port: others cannot ask it".to_owned())

@@ -9,6 +9,7 @@
 //! | [`keeper`] | the process that runs one scenario and ends all that was started |
 //! | `remote` | starts keepers and listens to them |
 //! | `plan` | what is said between the two |
+//! | `exam` | what is expected, and what else is right |
 //! | `round` | one run of one scenario |
 //! | `findings` | what happened, in words |
 //! | `report` | for people, for Gradescope, as a page |
@@ -16,6 +17,7 @@
 //! This is no prison: a submission runs as whoever starts it, and can read what they can read.
 
 mod check;
+mod exam;
 mod findings;
 pub mod isolation;
 pub mod keeper;
@@ -37,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::grade::RubricLine;
 use crate::scenario::Scenario;
+use exam::Exam;
 pub use findings::{Finding, FindingKind};
 use isolation::Isolation;
 pub use plan::{Ended, Exceeded, Limits, ProcessRecord, RunEnd, RunRecord, Said};
@@ -195,7 +198,7 @@ pub struct ScenarioGrade {
 impl SubmissionGrade {
     /// Whether every run of every scenario gave the expected logs.
     pub fn all_right(&self) -> bool {
-        self.scenarios.iter().all(|scenario| scenario.right == scenario.rounds.len())
+        self.scenarios.iter().all(ScenarioGrade::is_right)
     }
 }
 
@@ -212,22 +215,22 @@ pub async fn grade(
     news: &mut (dyn FnMut(SubmissionNews) + Send),
 ) -> Result<SubmissionGrade, SubmissionError> {
     submission.check()?;
+    let exams = exams(scenarios)?;
     let begun = std::time::Instant::now();
     let isolation = choose(options, news).await?;
     let jobs = if isolation.is_apart() { options.jobs.max(1) } else { 1 };
-    let scenarios: Vec<Arc<Scenario>> = scenarios.into_iter().map(Arc::new).collect();
     let permits = Arc::new(Semaphore::new(jobs));
     // A run that fails stops the others.
     let stop = stop.child_token();
     let mut running = JoinSet::new();
-    for (index, scenario) in scenarios.iter().enumerate() {
+    for (index, exam) in exams.iter().enumerate() {
         for number in 1..=options.repeat {
             let (permits, stop) = (Arc::clone(&permits), stop.clone());
-            let (submission, scenario) = (submission.clone(), Arc::clone(scenario));
+            let (submission, exam) = (submission.clone(), Arc::clone(exam));
             let options = options.clone();
             running.spawn(async move {
                 let _permit = permits.acquire().await;
-                let round = round::run(&submission, &scenario, number, isolation, &options, &stop).await;
+                let round = round::run(&submission, &exam, number, isolation, &options, &stop).await;
                 (index, number, round)
             });
         }
@@ -237,7 +240,7 @@ pub async fn grade(
     while let Some(joined) = running.join_next().await {
         let result = match joined {
             Ok((index, number, Ok(round))) => {
-                let (scenario, right) = (scenarios[index].name.clone(), round.grade.equal);
+                let (scenario, right) = (exams[index].scenario.name.clone(), round.grade.equal);
                 news(SubmissionNews::RunOver { scenario, round: number, right });
                 rounds.push((index, number, round));
                 continue;
@@ -253,7 +256,12 @@ pub async fn grade(
         return Err(error);
     }
     rounds.sort_by_key(|(index, number, _)| (*index, *number));
-    Ok(sum_up(submission, &scenarios, rounds, isolation, begun.elapsed().as_secs_f64()))
+    Ok(sum_up(submission, &exams, rounds, isolation, begun.elapsed().as_secs_f64()))
+}
+
+/// Reads what is expected before anything is started.
+fn exams(scenarios: Vec<Scenario>) -> Result<Vec<Arc<Exam>>, SubmissionError> {
+    scenarios.into_iter().map(|scenario| Ok(Arc::new(Exam::new(scenario)?))).collect()
 }
 
 async fn choose(
@@ -281,16 +289,16 @@ async fn choose(
 
 fn sum_up(
     submission: &Submission,
-    scenarios: &[Arc<Scenario>],
+    exams: &[Arc<Exam>],
     rounds: Vec<(usize, u32, Round)>,
     isolation: Isolation,
     seconds: f64,
 ) -> SubmissionGrade {
-    let mut grades: Vec<ScenarioGrade> = scenarios
+    let mut grades: Vec<ScenarioGrade> = exams
         .iter()
-        .map(|scenario| ScenarioGrade {
-            name: scenario.name.clone(),
-            about: scenario.about.clone(),
+        .map(|exam| ScenarioGrade {
+            name: exam.scenario.name.clone(),
+            about: exam.scenario.about.clone(),
             right: 0,
             rounds: Vec::new(),
         })

@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use askaround_core::id::PeerId;
-use askaround_core::script::Script;
 use rand_mt::Mt;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use super::exam::Exam;
 use super::findings::{self, Finding};
 use super::isolation::Isolation;
 use super::plan::{Event, Node, Order, Plan, RunEnd, RunRecord};
@@ -17,7 +18,6 @@ use crate::grade::{Grade, Logs};
 use crate::ports;
 use crate::run::{TRACKER_LOG, log_name};
 use crate::scenario::Scenario;
-use crate::world::{self, WorldConfig};
 
 /// One run of one scenario.
 #[derive(Debug, Clone, Serialize)]
@@ -34,7 +34,7 @@ pub struct Round {
 
 pub(super) async fn run(
     submission: &Submission,
-    scenario: &Scenario,
+    exam: &Arc<Exam>,
     number: u32,
     isolation: Isolation,
     options: &SubmissionOptions,
@@ -43,15 +43,19 @@ pub(super) async fn run(
     if stop.is_cancelled() {
         return Err(SubmissionError::Stopped);
     }
-    let expected = expected(scenario)?;
-    let folder = scratch::copy(&submission.folder, scenario)?;
+    let name = &exam.scenario.name;
+    let folder = blocking({
+        let (exam, from) = (Arc::clone(exam), submission.folder.clone());
+        move || scratch::copy(&from, &exam.scenario)
+    })
+    .await?;
     // What programs see as their working directory has no links in it.
     let path = folder.path().canonicalize().map_err(SubmissionError::system("find the scratch folder"))?;
-    let plan = plan(submission, scenario, &expected, &path, number, isolation, options);
+    let plan = plan(submission, exam, &path, number, isolation, options);
     let start_order = plan.clients.iter().filter_map(|client| client.id).collect();
     let order = Order::Run(Box::new(plan));
     let event = remote::command(isolation, &options.keeper, &order, stop, &mut |_| {}).await;
-    let problem = |problem: String| SubmissionError::Keeper { scenario: scenario.name.clone(), problem };
+    let problem = |problem: String| SubmissionError::Keeper { scenario: name.clone(), problem };
     let record = match event {
         Ok(Event::Over(RunRecord { end: RunEnd::Stopped, .. })) => return Err(SubmissionError::Stopped),
         Ok(Event::Over(record)) => record,
@@ -59,52 +63,52 @@ pub(super) async fn run(
         Err(_) if stop.is_cancelled() => return Err(SubmissionError::Stopped),
         Err(error) => return Err(problem(error)),
     };
-    if let Some(keep) = &options.keep {
-        keep_round(keep, scenario, number, &path, &record)
-            .map_err(SubmissionError::system(format!("write to {}", keep.display())))?;
-    }
-    // A log that is a link or a pipe was not written by the submission.
-    for node in expected.clients.keys().map(|id| log_name(*id)).chain([TRACKER_LOG.to_owned()]) {
-        if fs::symlink_metadata(path.join(&node)).is_ok_and(|meta| !meta.is_file()) {
-            let _ = fs::remove_file(path.join(&node));
+    let (exam, options) = (Arc::clone(exam), options.clone());
+    blocking(move || {
+        if let Some(keep) = &options.keep {
+            keep_round(keep, &exam.scenario, number, &path, &record)
+                .map_err(SubmissionError::system(format!("write to {}", keep.display())))?;
         }
-    }
-    // No log at all is a grade, not an error.
-    let got = Logs::read(&path).unwrap_or_default();
-    let scripts: Vec<Script> = scenario.scripts.iter().map(|(_, script)| script.clone()).collect();
-    let grade = crate::grade::grade(&expected, &got, &scripts);
-    let findings = findings::find(&record, &grade, &got, &expected, &options.limits, options.tracker_port);
-    Ok(Round { start_order, findings, grade, run: record })
+        let got = read_logs(&path, &exam);
+        let (grade, accepted) = exam.grade(got.clone());
+        let mut findings =
+            findings::find(&record, &grade, &got, &exam.expected, &options.limits, options.tracker_port);
+        findings.extend(accepted);
+        // Its folder goes when all has been read.
+        drop(folder);
+        Ok(Round { start_order, findings, grade, run: record })
+    })
+    .await
 }
 
-/// The logs that the scenario comes with; without, those of a run in virtual time.
-fn expected(scenario: &Scenario) -> Result<Logs, SubmissionError> {
-    let unusable = |problem: String| SubmissionError::Unusable { folder: scenario.folder.clone(), problem };
-    if let Some(folder) = &scenario.expected {
-        let logs = Logs::read(folder).map_err(|e| unusable(e.to_string()))?;
-        return match logs.unusable.first_key_value() {
-            Some((name, problem)) => Err(unusable(format!("{name}: {problem}"))),
-            None => Ok(logs),
-        };
+/// Does what waits for the disk or computes, away from the thread that serves all runs.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, SubmissionError> + Send + 'static,
+) -> Result<T, SubmissionError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|bug| SubmissionError::system("grade a run")(std::io::Error::other(bug)))?
+}
+
+/// The logs that were written. None at all is a grade, not an error.
+fn read_logs(folder: &Path, exam: &Exam) -> Logs {
+    // A log that is a link or a pipe was not written by the submission.
+    for name in exam.expected.clients.keys().map(|id| log_name(*id)).chain([TRACKER_LOG.to_owned()]) {
+        if fs::symlink_metadata(folder.join(&name)).is_ok_and(|meta| !meta.is_file()) {
+            let _ = fs::remove_file(folder.join(&name));
+        }
     }
-    let scripts: Vec<Script> = scenario.scripts.iter().map(|(_, script)| script.clone()).collect();
-    let addresses = ports::assign(scripts.iter().map(|script| script.id));
-    let run = world::run(&scripts, &addresses, &WorldConfig::default());
-    if let Some(trouble) = run.troubles.first() {
-        return Err(unusable(format!("has no expected logs, and none can be made: {trouble}")));
-    }
-    Ok(Logs { clients: run.logs, tracker: Some(run.tracker_log), ..Logs::default() })
+    Logs::read(folder).unwrap_or_default()
 }
 
 fn plan(
     submission: &Submission,
-    scenario: &Scenario,
-    expected: &Logs,
+    exam: &Exam,
     folder: &Path,
     number: u32,
     isolation: Isolation,
     options: &SubmissionOptions,
 ) -> Plan {
+    let Exam { scenario, expected, .. } = exam;
     let ids: Vec<PeerId> = scenario.scripts.iter().map(|(_, script)| script.id).collect();
     let count = ids.len().to_string();
     let fill = |words: &[String], id: Option<PeerId>| -> Vec<String> {

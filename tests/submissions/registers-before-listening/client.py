@@ -15,7 +15,7 @@ class Wrong(Peer):
 
     def complete(self, time):
         if time == 3:
-            sleep(1)
+            sleep(2)
             self.listen()
         super().complete(time)
 

@@ -15,7 +15,7 @@ impl SubmissionGrade {
     pub fn gradescope(&self) -> Value {
         let items = self.rubric.iter().filter_map(|line| self.item(line));
         let scenarios = self.scenarios.iter().map(|scenario| {
-            let right = scenario.right == scenario.rounds.len();
+            let right = scenario.is_right();
             json!({
                 "name": format!("scenario {}", scenario.name),
                 "status": if right { "passed" } else { "failed" },
@@ -24,7 +24,7 @@ impl SubmissionGrade {
                 "visibility": "visible",
             })
         });
-        let right = self.scenarios.iter().filter(|scenario| scenario.right == scenario.rounds.len()).count();
+        let right = self.scenarios.iter().filter(|scenario| scenario.is_right()).count();
         let summary = format!(
             "{} of {} points: {right} of {} scenarios are right.",
             self.earned,

@@ -1,4 +1,5 @@
 //! Reports about a submission.
 
 mod gradescope;
+mod html;
 mod text;

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::grade::{Divergence, entry_text, render_rubric};
 use crate::submission::findings::Finding;
+use crate::submission::plan::{Ended, Exceeded, ProcessRecord};
 use crate::submission::{Round, ScenarioGrade, SubmissionGrade};
 
 /// So many differing logs of a run are explained here; the page and `--json` have all.
@@ -28,7 +29,25 @@ impl SubmissionGrade {
     }
 }
 
+/// How a process ended, in words.
+pub(super) fn ended_text(process: &ProcessRecord) -> String {
+    let after = process.ended_after.map(|seconds| format!(" after {seconds:.1} s")).unwrap_or_default();
+    match (process.exceeded, process.ended) {
+        (Some(Exceeded::Memory), _) => "ended: too much memory".into(),
+        (Some(Exceeded::Output), _) => "ended: too much output".into(),
+        (None, Ended::Exited(status)) => format!("exit status {status}{after}"),
+        (None, Ended::Signal(signal)) => format!("signal {signal}{after}"),
+        (None, Ended::StillRunning) => "was running, and was ended".into(),
+        (None, Ended::NotStarted) => "was not started".into(),
+    }
+}
+
 impl ScenarioGrade {
+    /// Whether every run gave the expected logs.
+    pub fn is_right(&self) -> bool {
+        self.right == self.rounds.len()
+    }
+
     /// How many of its runs were right, in words.
     pub(super) fn verdict(&self) -> String {
         match (self.right, self.rounds.len()) {
