@@ -158,6 +158,8 @@ fn the_right_one_gets_100_of_100() {
     let output = Submission::new("correct").run(&[]);
     assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
     assert_has(&stdout(&output), &["rubric-12-unregistered-still-serves: right", "100/100"]);
+    let output = Submission::new("correct").run(&["corner-unknown-peer"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
 }
 
 #[test]

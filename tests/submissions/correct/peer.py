@@ -145,7 +145,7 @@ class Peer:
                 answer = self.answer(code)
         else:
             address = ask(TRACKER, verb="W", id=client)
-            answer = address and ask(address, verb=code)
+            answer = ask(address, verb=code) if address else None
             if answer is None:
                 return "Client {} is unreachable".format(client)
         return "Client {}: {}".format(client, shown(answer) if code == "O" else ", ".join(answer))

@@ -77,7 +77,7 @@ class Tracker:
         if verb == "L":
             return self.listed()
         if verb == "W":
-            return self.addresses.get(id)
+            return self.addresses.get(id, [])
         if verb == "C":
             self.complete(id, time)
         return None
