@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use askaround_core::script::Script;
 
 use super::floor::{Floor, Footprint};
+use super::parts::Turn;
 use super::schedule::{Acting, Step};
 
 /// An action that has been carried out.
@@ -62,7 +63,9 @@ impl Frame {
 /// One order of a timestep.
 pub(super) struct Tried<'a> {
     /// Who acted, and what the log says of it, in the order in which it took place.
-    pub(super) turns: Vec<(usize, &'a str)>,
+    pub(super) turns: Vec<Turn<'a>>,
+    /// What each touched.
+    pub(super) footprints: Vec<&'a Footprint>,
     /// Everything after it.
     pub(super) floor: &'a Floor,
 }
@@ -81,9 +84,10 @@ pub(super) fn explore(
     loop {
         let Some(frame) = stack.last() else { return true };
         if stack.len() > total {
-            let events = stack.iter().filter_map(|frame| frame.event.as_ref());
-            let turns = events.map(|event| (acting[event.actor].peer, event.text.as_str())).collect();
-            if !visit(&Tried { turns, floor: &frame.floor }) {
+            let events = || stack.iter().filter_map(|frame| frame.event.as_ref());
+            let turns = events().map(|event| (acting[event.actor].peer, event.text.as_str())).collect();
+            let footprints = events().map(|event| &event.footprint).collect();
+            if !visit(&Tried { turns, footprints, floor: &frame.floor }) {
                 return false;
             }
         }

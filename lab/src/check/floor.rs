@@ -13,6 +13,8 @@ use askaround_core::script::{Action, Script};
 use askaround_core::tracker::{LabConfig, Tracker, TrackerConfig, TrackerInput, TrackerOutput};
 use askaround_core::{Instant, Key};
 
+use super::schedule::Step;
+
 /// Nothing waits on a floor, so no time passes.
 const NOW: Instant = Instant::ZERO;
 
@@ -108,13 +110,27 @@ impl Floor {
         Done { text, footprint }
     }
 
-    /// What tells this floor from others, as far as any action can.
-    pub(super) fn fingerprint(&self) -> Fingerprint {
+    /// The floor after everybody's turns of a step in this order.
+    pub(super) fn after(&self, scripts: &[Script], step: &Step, order: &[usize]) -> Self {
+        let mut floor = self.clone();
+        let mut next: BTreeMap<usize, usize> = step.acting.iter().map(|a| (a.peer, a.first)).collect();
+        for peer in order {
+            if let Some(index) = next.get_mut(peer) {
+                floor.act(*peer, &scripts[*peer].actions[*index].1);
+                *index += 1;
+            }
+        }
+        floor
+    }
+
+    /// What tells this floor from others in which only `peers` have acted otherwise, as far as any
+    /// action can.
+    pub(super) fn fingerprint(&self, peers: impl Iterator<Item = usize>) -> Fingerprint {
         let lists = |peer: &Arc<Peer>| {
             let originators = peer.originators().iter().map(|(key, from)| (key.clone(), from));
             (peer.contents().iter().cloned().collect(), originators.collect())
         };
-        (self.registered(), self.peers.iter().map(lists).collect())
+        (self.registered(), peers.map(|peer| lists(&self.peers[peer])).collect())
     }
 
     /// Who is registered.

@@ -5,7 +5,8 @@
 //! | --- | --- |
 //! | `schedule` | in which order the actions of each timestep take place |
 //! | `floor` | the machines between two actions, and what an action touches |
-//! | `explore` | every order of one timestep that can make a difference |
+//! | `explore` | every order of some actions that can make a difference |
+//! | `parts` | a timestep in parts that do not touch each other |
 //! | `races` | for each entry that varies, two orders that differ in one swap of neighbours |
 //! | `replay` | one order in the world of virtual time, clock and all |
 //!
@@ -14,6 +15,7 @@
 
 mod explore;
 mod floor;
+mod parts;
 mod races;
 mod replay;
 mod schedule;
@@ -27,8 +29,8 @@ use askaround_core::message::Timestep;
 use askaround_core::script::Script;
 use rand_mt::Mt64;
 
-use explore::{Tried, explore};
 use floor::Floor;
+use parts::{Turn, explore_in_parts};
 pub use races::Race;
 pub use replay::{Logs, logs_by_id, logs_in_order};
 use schedule::{Schedule, Step, steps};
@@ -37,7 +39,8 @@ pub use schedule::{TurnOrder, TurnOrderError};
 /// How much is tried.
 #[derive(Debug, Clone)]
 pub struct CheckOptions {
-    /// The most orders of one timestep, and, where those are not all, of the whole scenario at random.
+    /// The most orders of those actions of a timestep that touch each other, and, where those are
+    /// not all, of the whole scenario at random.
     pub orders: usize,
     /// What the random orders come from.
     pub seed: u64,
@@ -74,7 +77,7 @@ pub struct Varying {
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// How many orders were tried, those of single timesteps and those of the whole scenario.
+    /// How many orders were tried, of parts of single timesteps and of the whole scenario.
     pub tried: usize,
     /// Whether every order that can make a difference was among them.
     pub exhaustive: bool,
@@ -172,45 +175,47 @@ impl<'a> Checker<'a> {
     }
 
     /// Tries every order of each timestep that can make a difference, from everything that the
-    /// timesteps before it can come to. False if there were more than `limit` in a timestep.
+    /// timesteps before it can come to. False if there were more than `limit` of a part of one.
     fn systematically(&mut self, limit: usize) -> bool {
-        let (steps, scripts) = (self.steps.clone(), self.scripts);
+        let (steps, scripts, stop) = (self.steps.clone(), self.scripts, self.stop);
         let mut exhaustive = true;
         let mut starts = vec![(self.start.clone(), Vec::new())];
         for (number, step) in steps.iter().enumerate() {
             let mut ends = Vec::new();
             let mut known = BTreeSet::new();
-            let mut left = limit;
+            let share = (limit / starts.len()).max(1);
             for (floor, prefix) in &starts {
-                let visit = |tried: &Tried<'_>| {
-                    if left == 0 || (self.stop)() {
-                        return false;
-                    }
-                    left -= 1;
+                if stop() {
+                    return false;
+                }
+                let mut visit = |turns: &[Turn<'_>]| {
                     self.tried += 1;
-                    let order = || tried.turns.iter().map(|(peer, _)| *peer).collect();
-                    self.note_step(number, tried, &|| with_rest(prefix, order(), &steps));
-                    if known.insert(tried.floor.fingerprint()) {
-                        let mut prefix = prefix.clone();
-                        prefix.push(order());
-                        ends.push((tried.floor.clone(), prefix));
-                    }
-                    true
+                    self.note_step(number, turns, &|| {
+                        let first: schedule::Order = turns.iter().map(|(peer, _)| *peer).collect();
+                        let order = step.complete(&first).expect("turns of this step");
+                        with_rest(prefix, order, &steps)
+                    });
+                    !stop()
                 };
-                exhaustive &= explore(floor, scripts, step, visit);
-            }
-            if ends.is_empty() {
-                return false;
+                let reached = explore_in_parts(floor, scripts, step, share, &mut visit);
+                exhaustive &= reached.exhaustive;
+                for (floor, order) in reached.floors {
+                    let room = ends.len() < limit;
+                    exhaustive &= room;
+                    if room && known.insert(floor.fingerprint(0..scripts.len())) {
+                        ends.push((floor, [prefix.as_slice(), &[order]].concat()));
+                    }
+                }
             }
             starts = ends;
         }
         exhaustive
     }
 
-    fn note_step(&mut self, number: usize, tried: &Tried<'_>, schedule: &dyn Fn() -> Schedule) {
+    fn note_step(&mut self, number: usize, turns: &[Turn<'_>], schedule: &dyn Fn() -> Schedule) {
         let acting = self.steps[number].acting.iter();
         let mut next: BTreeMap<usize, usize> = acting.map(|a| (a.peer, a.first)).collect();
-        for (peer, text) in &tried.turns {
+        for (peer, text) in turns {
             if let Some(index) = next.get_mut(peer) {
                 self.note(ActionId { peer: *peer, index: *index }, text, schedule);
                 *index += 1;

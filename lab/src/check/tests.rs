@@ -171,3 +171,18 @@ fn what_is_not_tried_in_full_is_sampled_and_said_to_be() {
     let some = checked(&scripts, 20);
     assert_eq!((some.exhaustive, some.tried), (false, 40));
 }
+
+/// Ten races that have nothing to do with each other take ten orders, not a thousand.
+#[test]
+fn parts_that_do_not_touch_add_up() {
+    let script = |n: u64| {
+        let key = Key::new(&format!("k{n}")).unwrap();
+        let id = |n| PeerId::new(n).unwrap();
+        let action = if n % 2 == 1 { Action::Purge(key.clone()) } else { Action::Contents(id(n - 1)) };
+        Script { id: id(n), content: vec![key], actions: vec![(1, action)] }
+    };
+    let scripts: Vec<Script> = (1..=20).map(script).collect();
+    let check = checked(&scripts, 20);
+    assert_eq!((check.exhaustive, check.tried), (true, 11));
+    assert_eq!((check.varying.len(), check.races.len()), (10, 10));
+}

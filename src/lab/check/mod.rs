@@ -25,8 +25,8 @@ use report::{Names, Report};
 pub struct CheckArgs {
     /// The scenario's folder
     pub dir: PathBuf,
-    /// The most orders of one timestep that are tried; where there are more, as many of the whole
-    /// scenario are tried at random as well
+    /// The most orders of actions of one timestep that touch each other; where there are more, as
+    /// many of the whole scenario are tried at random as well
     #[arg(long, default_value_t = 1000, value_name = "N", value_parser = orders)]
     pub orders: usize,
     /// What the random orders come from
