@@ -15,6 +15,7 @@ use askaround_core::peer::Target;
 use askaround_core::script::{Action, Script};
 use askaround_core::search::Reason;
 use askaround_lab::ports;
+use askaround_lab::world::links::Links;
 use askaround_lab::world::{Exchange, Find, WorldConfig, WorldRun, run};
 use model::Model;
 use proptest::prelude::*;
@@ -352,7 +353,8 @@ fn long_lists_come_in_pages() {
 #[test]
 fn a_world_too_slow_for_its_timers_ends() {
     let scripts = [1, 2].map(|n| Script { id: id(n), content: Vec::new(), actions: vec![(1, Action::List)] });
-    let slow = |seconds| WorldConfig { latency: Duration::from_secs(seconds), ..WorldConfig::default() };
+    let slow =
+        |seconds| WorldConfig { links: Links::new(Duration::from_secs(seconds)), ..WorldConfig::default() };
     let run = world(&scripts, &slow(6));
     assert!(!run.finished, "nobody could register");
     for n in [1, 2] {

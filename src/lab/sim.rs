@@ -41,8 +41,8 @@ pub(super) fn run(args: &SimArgs) -> Result<(), Failure> {
     let expected = scenario.expected.as_deref().map(logs::read_expected).transpose()?;
     let out = args.out.clone().unwrap_or_else(|| Path::new("logs").join(&scenario.name));
     let config = WorldConfig { turns: args.turns.into(), ..WorldConfig::default() };
-    let run = askaround_lab::run::simulate(&scenario, &out, &config).map_err(|e| match e {
-        RunError::OutIsScenario(_) => Failure::usage(e),
+    let run = askaround_lab::run::simulate(&scenario, &out, &config, &mut ()).map_err(|e| match e {
+        RunError::OutIsScenario(_) | RunError::Fault(_) => Failure::usage(e),
         e => Failure::run(e),
     })?;
     if !run.troubles.is_empty() {

@@ -104,6 +104,9 @@ pub enum RunError {
     /// The folder for the logs would overwrite the scenario.
     #[error("the logs cannot go to {0}: that is part of the scenario")]
     OutIsScenario(PathBuf),
+    /// A fault of a simulated run cannot be.
+    #[error(transparent)]
+    Fault(#[from] crate::world::faults::FaultError),
     /// Something the operating system refused.
     #[error("cannot {what}: {source}")]
     System {

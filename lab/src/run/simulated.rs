@@ -8,17 +8,23 @@ use askaround_node::log_file;
 use super::{RunError, TRACKER_LOG, log_name, prepare};
 use crate::ports;
 use crate::scenario::Scenario;
+use crate::world::engine::Observer;
 use crate::world::{self, WorldConfig, WorldRun};
 
-/// Runs `scenario` in virtual time and writes its logs into the folder `out`.
+/// Runs `scenario` in virtual time, watched by `watch`, and writes its logs into the folder `out`.
 ///
 /// # Errors
-/// If the folder or a log cannot be written. What goes wrong in the run is in the result.
-pub fn simulate(scenario: &Scenario, out: &Path, config: &WorldConfig) -> Result<WorldRun, RunError> {
+/// If the folder or a log cannot be written, or a fault cannot be. What goes wrong in the run is in the result.
+pub fn simulate(
+    scenario: &Scenario,
+    out: &Path,
+    config: &WorldConfig,
+    watch: &mut dyn Observer,
+) -> Result<WorldRun, RunError> {
     prepare(scenario, out)?;
     let scripts: Vec<_> = scenario.scripts.iter().map(|(_, script)| script.clone()).collect();
     let addresses = ports::assign(scripts.iter().map(|script| script.id));
-    let run = world::run(&scripts, &addresses, config);
+    let run = world::run_with(&scripts, &addresses, config, watch)?;
     for (id, log) in &run.logs {
         write(&out.join(log_name(*id)), log)?;
     }

@@ -1,14 +1,28 @@
-//! A scenario in virtual time: the tracker and the peers that ship, driven without sockets by a
-//! queue of events. The same scripts give the same logs as a run over TCP, and every message can
-//! be looked at.
+//! Machines that ship in virtual time: a tracker and peers, driven without sockets by a queue of
+//! events. The same inputs and the same seed give the same outputs, and every message can be
+//! looked at.
+//!
+//! | module | what lives there |
+//! | --- | --- |
+//! | this one | [`run`], a scenario in virtual time |
+//! | [`engine`] | [`engine::World`], which drives the machines; [`engine::Observer`], which watches |
+//! | [`rule`] | [`rule::Rule`], what becomes of a message |
+//! | [`links`], [`faults`] | the rules there are: latency, jitter, loss, bandwidth; crash, stall, partition, outage |
+//! | [`random`] | [`random::Random`], the one source of chance |
 //!
 //! Events go by time, and those of one time in the order in which they were sent; a timer comes
-//! after the messages of its time. Nothing else decides, so a run can be repeated exactly. How
-//! long a message takes is asked in one place, [`WorldConfig::latency`].
+//! after the messages of its time.
 
+pub mod engine;
+pub mod faults;
 mod finds;
+mod lay;
+pub mod links;
+mod queue;
+pub mod random;
+pub mod rule;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -16,28 +30,38 @@ use askaround_core::Instant;
 use askaround_core::clock::Turns;
 use askaround_core::id::{Contact, PeerId};
 use askaround_core::log::LogEntry;
-use askaround_core::message::{Message, Request};
-use askaround_core::peer::{AskError, AskId, Change, Peer, PeerConfig, PeerInput, PeerOutput, Target};
+use askaround_core::message::Message;
+use askaround_core::peer::{Change, PeerConfig, PeerInput, PeerOutput};
 use askaround_core::script::Script;
-use askaround_core::tracker::{LabConfig, Tracker, TrackerConfig, TrackerInput, TrackerOutput};
+use askaround_core::tracker::{LabConfig, TrackerConfig, TrackerInput, TrackerOutput};
 
+use engine::{Observer, Step, World};
+use faults::{Fault, FaultError};
 use finds::Recorder;
 pub use finds::{Exchange, Find};
+use links::Links;
+use random::Random;
+use rule::Place;
 
 /// How the world is.
 #[derive(Debug, Clone)]
 pub struct WorldConfig {
     /// Who may act when within a timestep.
     pub turns: Turns,
-    /// How long a message is under way.
-    pub latency: Duration,
     /// How many questions a search has open at most.
     pub width: usize,
+    /// What connects the nodes.
+    pub links: Links,
+    /// What goes wrong.
+    pub faults: Vec<Fault>,
+    /// Where all chance comes from.
+    pub seed: u64,
 }
 
 impl Default for WorldConfig {
     fn default() -> Self {
-        Self { turns: Turns::ById, latency: Duration::from_micros(1), width: 1 }
+        let links = Links::new(Duration::from_micros(1));
+        Self { turns: Turns::ById, width: 1, links, faults: Vec::new(), seed: 1 }
     }
 }
 
@@ -71,310 +95,163 @@ pub struct Delivery {
     pub message: Message,
 }
 
-/// Runs `scripts`, each at its address, to the end. They register in the order given, which is
-/// by increasing id in a run over TCP.
+/// Runs `scripts`, each at its address, to the end, and keeps every message. They register in the
+/// order given, which is by increasing id in a run over TCP.
+///
+/// # Panics
+/// If a fault of the configuration cannot be; [`run_with`] tells that as an error.
 pub fn run(scripts: &[Script], addresses: &[SocketAddr], config: &WorldConfig) -> WorldRun {
-    let mut world = World::new(scripts, addresses, config);
-    world.rearm(None);
-    for peer in 0..world.peers.len() {
-        world.peer_input(peer, PeerInput::Begin);
+    let mut transcript =
+        Transcript { ids: scripts.iter().map(|script| script.id).collect(), kept: Vec::new() };
+    let run = run_with(scripts, addresses, config, &mut transcript);
+    let run = run.unwrap_or_else(|error| panic!("faults are checked before: {error}"));
+    WorldRun { transcript: transcript.kept, ..run }
+}
+
+/// The same, watched by whoever wants to: the transcript stays empty.
+///
+/// # Errors
+/// If a fault names a peer that there is not, or begins after the end of the run.
+pub fn run_with(
+    scripts: &[Script],
+    addresses: &[SocketAddr],
+    config: &WorldConfig,
+    watch: &mut dyn Observer,
+) -> Result<WorldRun, FaultError> {
+    assert_eq!(scripts.len(), addresses.len(), "an address a script");
+    let lab = LabConfig { turns: config.turns, expect: Some(scripts.len()), ..LabConfig::default() };
+    let tracker = TrackerConfig { lab: Some(lab), ..TrackerConfig::default() };
+    let links = Box::new(links::LinkRule::new(config.links.clone()));
+    let mut world = World::new(tracker, vec![links], Random::new(config.seed));
+    let ids: Vec<PeerId> = scripts.iter().map(|script| script.id).collect();
+    lay::lay(&mut world, &config.faults, &ids)?;
+    let mut nodes = Vec::new();
+    for (script, addr) in scripts.iter().zip(addresses) {
+        let mut peer = PeerConfig { advertised_ip: Some(addr.ip()), ..PeerConfig::default() };
+        peer.search.width = config.width;
+        let me = Contact::new(script.id, *addr);
+        let recorder = Recorder::new(me, script, peer.search.clone());
+        nodes.push(Noted { id: script.id, log: Vec::new(), recorder });
+        world.add_scripted(me, script.clone(), peer);
     }
-    while world.step() {}
+    let mut notes = Notes { nodes, ..Notes::new(watch) };
+    for peer in 0..u32::try_from(scripts.len()).unwrap_or(u32::MAX) {
+        world.begin(peer, &mut notes);
+    }
+    while world.step(&mut notes) != Step::Idle {}
+    for fault in &config.faults {
+        fault.within(notes.end.since(Instant::ZERO))?;
+    }
     let (mut logs, mut finds) = (BTreeMap::new(), BTreeMap::new());
-    for node in world.peers {
+    for node in notes.nodes {
         logs.insert(node.id, node.log);
         finds.insert(node.id, node.recorder.into_finds());
     }
-    WorldRun {
+    Ok(WorldRun {
         logs,
-        tracker_log: world.tracker_log,
+        tracker_log: notes.tracker_log,
         finds,
-        transcript: world.transcript,
-        troubles: world.troubles,
-        finished: world.finished == scripts.len() + 1,
+        transcript: Vec::new(),
+        troubles: notes.troubles,
+        finished: notes.finished == scripts.len() + 1,
+    })
+}
+
+/// Keeps every message that arrives.
+struct Transcript {
+    ids: Vec<PeerId>,
+    kept: Vec<Delivery>,
+}
+
+impl Observer for Transcript {
+    fn arrives(&mut self, at: Instant, from: Place, to: Place, message: &Message) {
+        let id = |place| match place {
+            Place::Tracker => None,
+            Place::Peer(peer) => Some(self.ids[peer as usize]),
+        };
+        self.kept.push(Delivery { at, from: id(from), to: id(to), message: message.clone() });
     }
 }
 
-struct World {
-    now: Instant,
-    latency: Duration,
-    /// By time, then in the order in which they were sent.
-    queue: BTreeMap<(Instant, u64), Event>,
-    sent: u64,
-    /// When each machine wants to be called; `None` is the tracker.
-    timers: BTreeSet<(Instant, Option<usize>)>,
-    tracker: Tracker,
-    tracker_timer: Option<Instant>,
-    peers: Vec<Node>,
-    by_address: BTreeMap<SocketAddr, usize>,
+/// Notes what a run comes to, and passes everything on.
+struct Notes<'a> {
+    watch: &'a mut dyn Observer,
+    nodes: Vec<Noted>,
     tracker_log: Vec<LogEntry>,
-    transcript: Vec<Delivery>,
     troubles: Vec<String>,
     /// How many nodes have come to their end.
     finished: usize,
+    /// When the last of them did.
+    end: Instant,
 }
 
-struct Node {
+struct Noted {
     id: PeerId,
-    addr: SocketAddr,
-    machine: Peer,
-    timer: Option<Instant>,
-    /// What it asked the tracker, in order.
-    asked_tracker: VecDeque<AskId>,
     log: Vec<LogEntry>,
     recorder: Recorder,
 }
 
-/// Something under way. Peers are numbered by their place in [`World::peers`].
-enum Event {
-    ToTracker {
-        peer: usize,
-        message: Message,
-    },
-    FromTracker {
-        peer: usize,
-        message: Message,
-    },
-    /// The tracker closed the connection of this peer.
-    Closed {
-        peer: usize,
-    },
-    /// This peer has failed and so closed its connection with the tracker.
-    Left {
-        peer: usize,
-    },
-    ToPeer {
-        from: usize,
-        ask: AskId,
-        to: usize,
-        request: Request,
-    },
-    Answer {
-        from: usize,
-        ask: AskId,
-        to: usize,
-        message: Message,
-    },
-    /// Nobody listens there.
-    Unreachable {
-        peer: usize,
-        ask: AskId,
-    },
+impl<'a> Notes<'a> {
+    fn new(watch: &'a mut dyn Observer) -> Self {
+        let (tracker_log, troubles) = (Vec::new(), Vec::new());
+        Self { watch, nodes: Vec::new(), tracker_log, troubles, finished: 0, end: Instant::ZERO }
+    }
 }
 
-impl World {
-    fn new(scripts: &[Script], addresses: &[SocketAddr], config: &WorldConfig) -> Self {
-        assert_eq!(scripts.len(), addresses.len(), "an address a script");
-        let lab = LabConfig { turns: config.turns, expect: Some(scripts.len()), ..LabConfig::default() };
-        let tracker = TrackerConfig { lab: Some(lab), ..TrackerConfig::default() };
-        let node = |(script, addr): (&Script, &SocketAddr)| {
-            let mut peer = PeerConfig { advertised_ip: Some(addr.ip()), ..PeerConfig::default() };
-            peer.search.width = config.width;
-            let me = Contact::new(script.id, *addr);
-            Node {
-                id: script.id,
-                addr: *addr,
-                recorder: Recorder::new(me, script, peer.search.clone()),
-                machine: Peer::scripted(peer, me, script.clone()),
-                timer: None,
-                asked_tracker: VecDeque::new(),
-                log: Vec::new(),
-            }
-        };
-        Self {
-            now: Instant::ZERO,
-            latency: config.latency,
-            queue: BTreeMap::new(),
-            sent: 0,
-            timers: BTreeSet::new(),
-            tracker: Tracker::new(tracker, Instant::ZERO),
-            tracker_timer: None,
-            peers: scripts.iter().zip(addresses).map(node).collect(),
-            by_address: addresses.iter().enumerate().map(|(i, addr)| (*addr, i)).collect(),
-            tracker_log: Vec::new(),
-            transcript: Vec::new(),
-            troubles: Vec::new(),
-            finished: 0,
+impl Observer for Notes<'_> {
+    fn peer_input(&mut self, at: Instant, peer: u32, input: &PeerInput) {
+        self.watch.peer_input(at, peer, input);
+        if let PeerInput::Answered { ask, result } = input {
+            self.nodes[peer as usize].recorder.answered(at, *ask, result.as_ref().ok());
         }
     }
 
-    /// The next event or timer, whichever comes first. False when nothing is left.
-    fn step(&mut self) -> bool {
-        let message = self.queue.first_key_value().map(|((at, _), _)| *at);
-        let timer = self.timers.first().copied();
-        match (message, timer) {
-            // An answer that comes just in time counts.
-            (Some(at), timer) if timer.is_none_or(|(deadline, _)| at <= deadline) => {
-                if let Some((_, event)) = self.queue.pop_first() {
-                    self.now = at;
-                    self.deliver(event);
-                }
+    fn peer_output(&mut self, at: Instant, peer: u32, output: &PeerOutput) {
+        self.watch.peer_output(at, peer, output);
+        let node = &mut self.nodes[peer as usize];
+        match output {
+            PeerOutput::Ask { ask, to, request, .. } => node.recorder.asks(at, *ask, *to, request),
+            PeerOutput::Cancel(ask) => node.recorder.answered(at, *ask, None),
+            PeerOutput::Changed(Change::Obtained(key, from)) => node.recorder.obtains(key.clone(), *from),
+            PeerOutput::Log(entry) => {
+                node.recorder.logs(entry);
+                node.log.push(entry.clone());
             }
-            (_, Some((at, node))) => {
-                self.now = self.now.max(at);
-                match node {
-                    Some(peer) => self.peer_input(peer, PeerInput::Timeout),
-                    None => self.tracker_input(TrackerInput::Timeout),
-                }
+            PeerOutput::Finished => {
+                self.finished += 1;
+                self.end = at;
             }
-            _ => return false,
-        }
-        true
-    }
-
-    /// Notes when a machine wants to be called, after each of its inputs.
-    fn rearm(&mut self, node: Option<usize>) {
-        let (before, wanted) = match node {
-            Some(peer) => {
-                let node = &mut self.peers[peer];
-                (&mut node.timer, node.machine.poll_timeout())
+            PeerOutput::Failed(reason) => {
+                self.troubles.push(format!("client {}: {reason}", node.id));
+                self.end = at;
             }
-            None => (&mut self.tracker_timer, self.tracker.poll_timeout()),
-        };
-        if *before != wanted {
-            if let Some(at) = std::mem::replace(before, wanted) {
-                self.timers.remove(&(at, node));
-            }
-            self.timers.extend(wanted.map(|at| (at, node)));
+            // A scripted peer has no commands, no store and no lease.
+            PeerOutput::Reply { .. }
+            | PeerOutput::TellTracker(_)
+            | PeerOutput::Done { .. }
+            | PeerOutput::Holder { .. }
+            | PeerOutput::Changed(_)
+            | PeerOutput::Membership(_) => {}
         }
     }
 
-    fn send(&mut self, event: Event) {
-        self.sent += 1;
-        self.queue.insert((self.now + self.latency, self.sent), event);
+    fn tracker_input(&mut self, at: Instant, input: &TrackerInput) {
+        self.watch.tracker_input(at, input);
     }
 
-    fn deliver(&mut self, event: Event) {
-        match event {
-            Event::ToTracker { peer, message } => {
-                self.record(Some(peer), None, &message);
-                let from = self.peers[peer].addr.ip();
-                let connection = peer as u64;
-                self.tracker_input(TrackerInput::Message { connection, from, message });
+    fn tracker_output(&mut self, at: Instant, output: &TrackerOutput) {
+        self.watch.tracker_output(at, output);
+        match output {
+            TrackerOutput::Log(entry) => self.tracker_log.push(entry.clone()),
+            TrackerOutput::LeftOut { id, time, .. } => {
+                self.troubles.push(format!("client {id} was left out in timestep {time}"));
             }
-            Event::FromTracker { peer, message } => {
-                self.record(None, Some(peer), &message);
-                let answers = matches!(message, Message::Answer(_) | Message::Error(_));
-                let ask = if answers { self.peers[peer].asked_tracker.pop_front() } else { None };
-                match ask {
-                    Some(ask) => self.answered(peer, ask, message),
-                    None => self.peer_input(peer, PeerInput::Tracker(message)),
-                }
-            }
-            Event::Closed { peer } => {
-                self.peer_input(peer, PeerInput::TrackerLost("the tracker closed the connection".into()));
-            }
-            Event::Left { peer } => self.tracker_input(TrackerInput::Disconnected(peer as u64)),
-            Event::ToPeer { from, ask, to, request } => {
-                let message = Message::Request(request);
-                self.record(Some(from), Some(to), &message);
-                // A connection a peer is enough: an answer comes out at once.
-                let connection = from as u64;
-                for message in self.peer_replies(to, PeerInput::Request { connection, message }) {
-                    self.send(Event::Answer { from: to, ask, to: from, message });
-                }
-            }
-            Event::Answer { from, ask, to, message } => {
-                self.record(Some(from), Some(to), &message);
-                self.answered(to, ask, message);
-            }
-            Event::Unreachable { peer, ask } => {
-                let result = Err(AskError::Unreachable("nobody listens there".into()));
-                self.peers[peer].recorder.answered(self.now, ask, None);
-                self.peer_input(peer, PeerInput::Answered { ask, result });
-            }
+            TrackerOutput::Finished => self.finished += 1,
+            TrackerOutput::Send(..) | TrackerOutput::Close(_) | TrackerOutput::Clocked(_) => {}
         }
     }
 
-    fn answered(&mut self, peer: usize, ask: AskId, message: Message) {
-        let result = match message {
-            Message::Answer(answer) => Ok(answer),
-            Message::Error(error) => Err(AskError::Refused(error)),
-            other => Err(AskError::Misbehaved(format!("answered {other:?}"))),
-        };
-        self.peers[peer].recorder.answered(self.now, ask, result.as_ref().ok());
-        self.peer_input(peer, PeerInput::Answered { ask, result });
-    }
-
-    fn record(&mut self, from: Option<usize>, to: Option<usize>, message: &Message) {
-        let id = |peer: Option<usize>| peer.map(|peer| self.peers[peer].id);
-        let delivery = Delivery { at: self.now, from: id(from), to: id(to), message: message.clone() };
-        self.transcript.push(delivery);
-    }
-
-    fn tracker_input(&mut self, input: TrackerInput) {
-        self.tracker.handle(self.now, input);
-        while let Some(output) = self.tracker.poll_output() {
-            match output {
-                TrackerOutput::Send(connection, message) => {
-                    if let Ok(peer) = usize::try_from(connection) {
-                        self.send(Event::FromTracker { peer, message });
-                    }
-                }
-                TrackerOutput::Close(connection) => {
-                    if let Ok(peer) = usize::try_from(connection) {
-                        self.send(Event::Closed { peer });
-                    }
-                }
-                TrackerOutput::Log(entry) => self.tracker_log.push(entry),
-                TrackerOutput::LeftOut { id, time, .. } => {
-                    self.troubles.push(format!("client {id} was left out in timestep {time}"));
-                }
-                TrackerOutput::Finished => self.finished += 1,
-                TrackerOutput::Clocked(_) => {}
-            }
-        }
-        self.rearm(None);
-    }
-
-    fn peer_input(&mut self, peer: usize, input: PeerInput) {
-        let replies = self.peer_replies(peer, input);
-        debug_assert!(replies.is_empty(), "only requests are replied to");
-    }
-
-    /// Hands a peer an input and does what it wants done, except for the replies.
-    fn peer_replies(&mut self, peer: usize, input: PeerInput) -> Vec<Message> {
-        let mut replies = Vec::new();
-        self.peers[peer].machine.handle(self.now, input);
-        while let Some(output) = self.peers[peer].machine.poll_output() {
-            let node = &mut self.peers[peer];
-            match output {
-                PeerOutput::Reply { message, .. } => replies.push(message),
-                PeerOutput::Ask { ask, to, request, .. } => {
-                    node.recorder.asks(self.now, ask, to, &request);
-                    let event = match to {
-                        Target::Tracker => {
-                            node.asked_tracker.push_back(ask);
-                            Event::ToTracker { peer, message: Message::Request(request) }
-                        }
-                        Target::Peer(addr) => match self.by_address.get(&addr) {
-                            Some(to) => Event::ToPeer { from: peer, ask, to: *to, request },
-                            None => Event::Unreachable { peer, ask },
-                        },
-                    };
-                    self.send(event);
-                }
-                // The answer still comes, too late, and the machine ignores it.
-                PeerOutput::Cancel(ask) => node.recorder.answered(self.now, ask, None),
-                PeerOutput::TellTracker(message) => self.send(Event::ToTracker { peer, message }),
-                PeerOutput::Changed(Change::Obtained(key, from)) => node.recorder.obtains(key, from),
-                PeerOutput::Log(entry) => {
-                    node.recorder.logs(&entry);
-                    node.log.push(entry);
-                }
-                PeerOutput::Finished => self.finished += 1,
-                PeerOutput::Failed(reason) => {
-                    self.troubles.push(format!("client {}: {reason}", node.id));
-                    self.send(Event::Left { peer });
-                }
-                // A scripted peer has no commands, no store and no lease.
-                PeerOutput::Done { .. }
-                | PeerOutput::Holder { .. }
-                | PeerOutput::Changed(_)
-                | PeerOutput::Membership(_) => {}
-            }
-        }
-        self.rearm(Some(peer));
-        replies
+    fn arrives(&mut self, at: Instant, from: Place, to: Place, message: &Message) {
+        self.watch.arrives(at, from, to, message);
     }
 }
