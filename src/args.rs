@@ -93,8 +93,11 @@ pub enum LabCommand {
     /// at random. Names each entry that varies and the two actions behind it, and exits 1 if there
     /// is one.
     Check(crate::lab::CheckArgs),
-    /// Play a scenario in virtual time: the same logs in milliseconds
-    Sim(crate::lab::sim::SimArgs),
+    /// Simulate, in virtual time, a scenario or a population of up to millions of peers
+    ///
+    /// A scenario gives the logs of `lab run` in milliseconds. A population shows what lookups
+    /// cost and how that grows.
+    Sim(Box<crate::lab::sim::SimArgs>),
     /// Draw a run from its trace: as a page, for a paper, for a README; or say what is in it
     Replay(ReplayArgs),
     /// Compare two folders of logs, or run somebody's submission, and grade by the rubric
@@ -142,7 +145,7 @@ pub struct RunArgs {
 }
 
 /// Who may act when.
-#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum TurnsArg {
     /// One after the other, by client id: the same logs every time
     #[default]

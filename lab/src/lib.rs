@@ -6,7 +6,8 @@
 //! | [`ports`] | the port that the assignment gives each peer |
 //! | [`loopback`] | an address of its own for each run |
 //! | [`run`] | a scenario over real sockets, in this process or in one a node, or in virtual time |
-//! | [`world`] | a scenario in virtual time, without sockets |
+//! | [`world`] | the machines in virtual time, without sockets: links, faults, scenarios |
+//! | [`population`] | what lookups cost among up to millions of live peers in virtual time |
 //! | [`trace`] | everything that happens in a run, event by event, and as a file |
 //! | [`check`] | whether the order within a timestep matters, and which actions race |
 //! | [`report`] | pictures of a run, drawn from its trace |
@@ -16,6 +17,7 @@
 pub mod check;
 pub mod grade;
 pub mod loopback;
+pub mod population;
 pub mod ports;
 pub mod report;
 pub mod run;

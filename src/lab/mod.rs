@@ -23,7 +23,7 @@ pub async fn run(command: LabCommand) -> Result<(), Failure> {
     match command {
         LabCommand::Run(args) => run::run(args).await,
         LabCommand::Check(args) => check::check(args).await,
-        LabCommand::Sim(args) => sim::run(&args),
+        LabCommand::Sim(args) => sim::run(*args).await,
         LabCommand::Grade(args) if args.submission.is_some() => submission::grade(*args).await,
         LabCommand::Grade(args) => grade::grade(&args),
         LabCommand::Replay(args) => replay::replay(&args),

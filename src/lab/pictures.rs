@@ -164,13 +164,13 @@ fn select(selection: &Selection, report: &Report, what: &str, most: usize) -> Re
 
 /// A file under another name, beside where it will be.
 #[derive(Debug)]
-struct Begun {
+pub(super) struct Begun {
     path: PathBuf,
     file: NamedTempFile,
 }
 
 impl Begun {
-    fn new(path: &Path) -> Result<Self, Failure> {
+    pub(super) fn new(path: &Path) -> Result<Self, Failure> {
         let unusable =
             |problem: String| Failure::usage(format!("cannot write {}: {problem}", path.display()));
         if path.is_dir() {
@@ -183,7 +183,7 @@ impl Begun {
         Ok(Self { path: path.to_owned(), file })
     }
 
-    fn finish(
+    pub(super) fn finish(
         self,
         what: &str,
         write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,

@@ -171,6 +171,7 @@ impl Operation {
             key,
             found,
             route,
+            level: search.level(),
             truncated,
             questions: search.questions(),
             took: now.since(self.started),

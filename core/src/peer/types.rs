@@ -222,6 +222,8 @@ pub struct FindReport {
     pub found: Option<Contact>,
     /// Why that peer was asked; `None` if it was not asked (own key, or not found).
     pub route: Option<Reason>,
+    /// Which level was asked last: 0 is the tracker's list, then come those of the longer list.
+    pub level: u32,
     /// Whether a bound ended the search before everybody was asked.
     pub truncated: bool,
     /// How many questions were asked.
@@ -296,6 +298,7 @@ impl Outcome {
             key,
             found: Some(me),
             route: None,
+            level: 0,
             truncated: false,
             questions: 0,
             took: Duration::ZERO,

@@ -210,6 +210,11 @@ impl Search {
         self.next_number
     }
 
+    /// Which level was asked last: 0 is the tracker's list, then come those of the longer list.
+    pub fn level(&self) -> u32 {
+        self.level
+    }
+
     /// The next question, if one can be asked now. `None` means: wait for an answer, or look
     /// at [`Search::result`].
     // Not an iterator: it may give more after it gave none.

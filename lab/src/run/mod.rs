@@ -106,7 +106,7 @@ pub enum RunError {
     OutIsScenario(PathBuf),
     /// A fault of a simulated run cannot be.
     #[error(transparent)]
-    Fault(#[from] crate::world::faults::FaultError),
+    Fault(crate::world::faults::FaultError),
     /// Something the operating system refused.
     #[error("cannot {what}: {source}")]
     System {

@@ -24,7 +24,7 @@ pub fn simulate(
     prepare(scenario, out)?;
     let scripts: Vec<_> = scenario.scripts.iter().map(|(_, script)| script.clone()).collect();
     let addresses = ports::assign(scripts.iter().map(|script| script.id));
-    let run = world::run_with(&scripts, &addresses, config, watch)?;
+    let run = world::run_with(&scripts, &addresses, config, watch).map_err(RunError::Fault)?;
     for (id, log) in &run.logs {
         write(&out.join(log_name(*id)), log)?;
     }

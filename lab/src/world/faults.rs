@@ -110,6 +110,12 @@ impl Fault {
         Ok(places)
     }
 
+    /// Somebody whom it names and who is not there, where everybody has an id from 1 to `peers`.
+    pub fn stranger(&self, peers: u32) -> Option<PeerId> {
+        let Who::Ids(ranges) = &self.who else { return None };
+        ranges.iter().map(|(_, last)| *last).find(|last| last.as_u64() > u64::from(peers))
+    }
+
     /// Checks that it begins while the run, which lasts `run`, goes on.
     ///
     /// # Errors

@@ -34,7 +34,7 @@ impl Links {
 
 /// The rule of these links.
 #[derive(Debug)]
-pub(super) struct LinkRule {
+pub(crate) struct LinkRule {
     links: Links,
     /// When each node's line is free again.
     free_at: BTreeMap<Place, Instant>,
@@ -42,7 +42,7 @@ pub(super) struct LinkRule {
 }
 
 impl LinkRule {
-    pub(super) fn new(links: Links) -> Self {
+    pub(crate) fn new(links: Links) -> Self {
         Self { links, free_at: BTreeMap::new(), scratch: Vec::new() }
     }
 

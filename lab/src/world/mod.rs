@@ -16,7 +16,7 @@
 pub mod engine;
 pub mod faults;
 mod finds;
-mod lay;
+pub(crate) mod lay;
 pub mod links;
 mod queue;
 pub mod random;

@@ -5,6 +5,7 @@ mod load;
 mod models;
 mod process;
 mod search;
+mod sim;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -48,6 +49,9 @@ pub(crate) fn run(names: &[String]) -> Result<(), String> {
     }
     if wanted("models") {
         models::models(&mut rows)?;
+    }
+    if wanted("sim") {
+        sim::sim(&mut rows)?;
     }
     if wanted("search") {
         search::search(&mut rows)?;

@@ -51,6 +51,8 @@ pub enum Step {
     Idle,
     /// Something happened.
     Happened,
+    /// This happened to a node.
+    Struck(Blow),
     /// The time of [`World::wake`] has come.
     Woke(u64),
     /// A parcel arrived there.

@@ -49,7 +49,10 @@ impl World {
                 return if lost || !self.is_up(to) { Step::Lost(parcel) } else { Step::Arrived(to, parcel) };
             }
             Event::Wake(number) => return Step::Woke(number),
-            Event::Blow(blow) => self.strike(blow),
+            Event::Blow(blow) => {
+                self.strike(blow);
+                return Step::Struck(blow);
+            }
         }
         Step::Happened
     }
