@@ -65,6 +65,8 @@ struct Client {
     counted: bool,
     /// The last timestep that the clock told it to go ahead with.
     told: Timestep,
+    /// The last timestep of which its completion has come.
+    heard: Timestep,
     to_tracker: VecDeque<Up>,
     to_client: VecDeque<Down>,
 }
@@ -145,8 +147,13 @@ impl ClockModel {
                 state.clock.join(id(from), self.scripts[from]);
                 state.clients[from].counted = true;
             }
+            // By now it has been told to go ahead: then it is its word, and counts.
+            Up::Stray(time) if state.clients[from].told == time && state.clients[from].heard < time => {}
             Up::Complete(time) | Up::Stray(time) => {
                 let due = matches!(message, Up::Complete(_)) && state.clients[from].counted;
+                if matches!(message, Up::Complete(_)) {
+                    state.clients[from].heard = time;
+                }
                 let before = state.clock.clone();
                 let (who, what) = self.as_understood(state, from, time);
                 state.clock.complete(state.now, who, what);
@@ -254,6 +261,7 @@ impl Model for ClockModel {
             done: 0,
             counted: false,
             told: 0,
+            heard: 0,
             to_tracker: VecDeque::from([Up::Join]),
             to_client: VecDeque::new(),
         };
@@ -293,8 +301,9 @@ impl Model for ClockModel {
                 actions.push(Step::Crashes(i));
             }
             if state.stray > 0 {
-                // Again, and too early. What it is in now, it may say any time: that is its word.
-                actions.extend([client.done, client.done + 2].map(|time| Step::Strays(i, time)));
+                // Again, and too early, by one and by more.
+                let times = client.done..=client.done + 2;
+                actions.extend(times.map(|time| Step::Strays(i, time)));
             }
         }
     }

@@ -45,7 +45,7 @@ pub struct SearchModel {
     pub peers: usize,
     /// How many questions may be open at once.
     pub width: usize,
-    /// Whether the searcher may have got the key from somebody before.
+    /// Whether the searcher may have got something from somebody before.
     pub originator: bool,
     /// How many peers may crash; the tracker is one too.
     pub crashes: u8,
@@ -259,7 +259,11 @@ impl SearchModel {
                 _ => (Some(peer), None),
             },
         };
-        let most = if whose == Whose::Tracker { self.most_listed } else { self.most_known };
+        let most = match whose {
+            Whose::Tracker => self.most_listed,
+            Whose::Own if !self.originator => 0,
+            _ => self.most_known,
+        };
         let subsets = (0u32..1 << all.len()).filter(|set| set.count_ones() <= most);
         let subsets = subsets.map(|set| {
             let mut list: Vec<usize> = (0..all.len()).filter(|i| set >> i & 1 == 1).map(|i| all[i]).collect();

@@ -68,11 +68,11 @@ pub fn search(large: bool) -> SearchModel {
 /// hints need.
 pub fn hints(large: bool) -> SearchModel {
     SearchModel {
-        peers: 4,
-        originator: large,
+        peers: 5,
+        originator: false,
         crashes: 0,
         page: 9,
-        most_listed: if large { 4 } else { 1 },
+        most_listed: if large { 2 } else { 1 },
         most_known: 1,
         ..search(large)
     }
