@@ -14,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::lab::grade_args::GradeArgs;
 use crate::lab::pictures::PictureArgs;
+use crate::lab::plot::PlotArgs;
 use crate::lab::replay::ReplayArgs;
 
 use crate::limits::{AskLimits, RegistryLimits, ServerLimits};
@@ -100,6 +101,8 @@ pub enum LabCommand {
     Sim(Box<crate::lab::sim::SimArgs>),
     /// Draw a run from its trace: as a page, for a paper, for a README; or say what is in it
     Replay(ReplayArgs),
+    /// Draw how the cost of lookups grows with the number of peers
+    Plot(PlotArgs),
     /// Compare two folders of logs, or run somebody's submission, and grade by the rubric
     Grade(Box<GradeArgs>),
     /// Run one scenario of `lab grade --submission`: used by that command only

@@ -35,12 +35,21 @@ fn what_cannot_be_written_is_said_before_the_run() {
     let file = out.path().join("file");
     fs::write(&file, "").unwrap();
     let below = file.join("t.jsonl");
-    for (path, problem) in [(out.path(), "it is a folder"), (&below, "t.jsonl: ")] {
+    let device = Path::new("/dev/null");
+    for (path, problem) in
+        [(out.path(), "it is a folder"), (&below, "t.jsonl: "), (device, "it is not a plain file")]
+    {
         let output = lab_run("corner-own-key", out.path(), &["--trace", path.to_str().unwrap()]);
         assert_eq!(output.status.code(), Some(2));
         let said = stderr(&output);
         assert!(said.contains("cannot write") && said.contains(problem), "{said}");
         assert!(!out.path().join("logs").exists(), "nothing was run");
+    }
+    let same = out.path().join("same").to_str().unwrap().to_owned();
+    for (one, other) in [("--trace", "--svg"), ("--report", "--mermaid")] {
+        let output = lab_run("corner-own-key", out.path(), &[one, &same, other, &same]);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains("two pictures cannot go to the same file"), "{}", stderr(&output));
     }
 }
 

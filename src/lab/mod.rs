@@ -5,6 +5,7 @@ mod grade;
 pub mod grade_args;
 mod logs;
 pub mod pictures;
+pub mod plot;
 pub mod replay;
 mod run;
 pub mod sim;
@@ -27,6 +28,7 @@ pub async fn run(command: LabCommand) -> Result<(), Failure> {
         LabCommand::Grade(args) if args.submission.is_some() => submission::grade(*args).await,
         LabCommand::Grade(args) => grade::grade(&args),
         LabCommand::Replay(args) => replay::replay(&args),
+        LabCommand::Plot(args) => plot::plot(&args),
         LabCommand::Keep => askaround_lab::submission::keeper::keep().await.map_err(Failure::run),
     }
 }

@@ -20,7 +20,7 @@ use crate::exit::Failure;
 const HEADING: &str = "Pictures";
 
 /// `--trace` and what can be drawn from it.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct PictureArgs {
     /// Write every event as JSON lines with vector clocks; `askaround lab replay` draws from it
     ///
@@ -34,7 +34,7 @@ pub struct PictureArgs {
 }
 
 /// The pictures.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct DrawArgs {
     /// Write one HTML page: a space-time diagram, every search, who holds what, the logs
     ///
@@ -86,11 +86,25 @@ impl PictureArgs {
         self.trace.is_some() || self.drawn.any()
     }
 
+    /// Begins the one picture that there is of a population: how the cost grows.
+    pub(super) fn begin_chart(&self) -> Result<Option<Begun>, Failure> {
+        if self.trace.is_some() || self.drawn.report.is_some() || self.drawn.mermaid.is_some() {
+            let problem =
+                "--trace, --report and --mermaid are for a scenario; a population is drawn by --svg";
+            return Err(Failure::usage(problem));
+        }
+        self.drawn.svg.as_deref().map(Begun::new).transpose()
+    }
+
     /// Begins every file. `ids` are those who take part.
     pub(super) fn begin(&self, ids: impl IntoIterator<Item = PeerId>) -> Result<Pictures, Failure> {
         let ids: Vec<_> = ids.into_iter().collect();
         if let Some(stranger) = self.drawn.draw_peers.iter().find(|id| !ids.contains(id)) {
             return Err(Failure::usage(format!("--draw-peers: peer {stranger} does not take part")));
+        }
+        let drawn = [&self.drawn.report, &self.drawn.svg, &self.drawn.mermaid];
+        if self.trace.is_some() && drawn.contains(&&self.trace) {
+            return Err(twice(self.trace.as_deref()));
         }
         let begun = self.drawn.begin()?;
         Ok(Pictures { trace: self.trace.as_deref().map(Begun::new).transpose()?, ..begun })
@@ -105,6 +119,12 @@ impl DrawArgs {
 
     /// Begins every picture.
     pub(super) fn begin(&self) -> Result<Pictures, Failure> {
+        let paths = [self.report.as_deref(), self.svg.as_deref(), self.mermaid.as_deref()];
+        for (i, path) in paths.iter().enumerate() {
+            if path.is_some() && paths[..i].contains(path) {
+                return Err(twice(*path));
+            }
+        }
         let begin = |path: &Option<PathBuf>| path.as_deref().map(Begun::new).transpose();
         let selection = Selection {
             peers: self.draw_peers.iter().copied().collect(),
@@ -120,6 +140,11 @@ impl DrawArgs {
             selection,
         })
     }
+}
+
+fn twice(path: Option<&Path>) -> Failure {
+    let path = path.unwrap_or(Path::new(""));
+    Failure::usage(format!("two pictures cannot go to the same file, {}", path.display()))
 }
 
 impl Pictures {
@@ -170,11 +195,15 @@ pub(super) struct Begun {
 }
 
 impl Begun {
+    /// Begins it, so that what cannot be written is known at once.
     pub(super) fn new(path: &Path) -> Result<Self, Failure> {
         let unusable =
             |problem: String| Failure::usage(format!("cannot write {}: {problem}", path.display()));
-        if path.is_dir() {
-            return Err(unusable("it is a folder".into()));
+        // Replacing a device, say /dev/null, by a file would break more than this run.
+        match std::fs::metadata(path) {
+            Ok(there) if there.is_dir() => return Err(unusable("it is a folder".into())),
+            Ok(there) if !there.is_file() => return Err(unusable("it is not a plain file".into())),
+            _ => {}
         }
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let file = std::fs::create_dir_all(folder)
@@ -183,6 +212,7 @@ impl Begun {
         Ok(Self { path: path.to_owned(), file })
     }
 
+    /// Writes it, puts it where it belongs, and says so.
     pub(super) fn finish(
         self,
         what: &str,

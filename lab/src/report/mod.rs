@@ -9,10 +9,13 @@
 //! | [`select`] | a part of a run |
 //! | [`html`] | one page that needs nothing else; its style and scripts lie in `page/` |
 //! | [`svg`], [`mermaid`] | a space-time diagram for a paper, a sequence diagram for a README |
+//! | [`growth`], [`chart`] | how the cost of lookups grows with the number of peers, as line charts |
 
 mod build;
+pub mod chart;
 pub mod compare;
 mod data;
+pub mod growth;
 pub mod html;
 pub mod layout;
 pub mod mermaid;

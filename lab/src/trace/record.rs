@@ -231,10 +231,11 @@ impl Recorder {
         message
     }
 
-    /// The first of the messages under way from one to the other that says this.
+    /// The last of the messages under way from one to the other that says this: those before it
+    /// were lost.
     fn take(&mut self, from: Host, to: Host, message: &Message) -> Option<MessageId> {
         let queue = self.under_way.get_mut(&(from, to))?;
-        let at = queue.iter().position(|(_, sent)| sent == message)?;
+        let at = queue.iter().rposition(|(_, sent)| sent == message)?;
         queue.remove(at).map(|(number, _)| number)
     }
 

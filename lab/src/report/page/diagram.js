@@ -125,11 +125,11 @@ function paintArrows(c, look) {
   const head = !view.byTime && view.scale > 7, label = view.scale > 74;
   const dense = shown.arrows.length * Math.max(1, smallest() / view.scale) > 6000 && view.scale < 3;
   c.textAlign = "center";
+  if (dense) return paintDense(c, look, left, right);
   for (const a of shown.arrows) {
     const end = a.end >= 0 ? a.end : a.begin + (view.byTime ? 0 : 0.6);
     if (Math.max(a.begin, end) < left || a.begin > right) continue;
     const loud = a.m.kind === HAVE || a.m.kind === HINT;
-    c.globalAlpha = dense && !loud ? 0.45 : 1;
     c.strokeStyle = c.fillStyle = look.colors[a.m.kind];
     c.lineWidth = loud ? 1.9 : a.m.kind === NO || a.m.kind === CLOCK ? 0.9 : 1.2;
     const x0 = toX(a.begin), x1 = toX(end), y0 = toY(a.y0), y1 = a.end >= 0 ? toY(a.y1) : y0 + (toY(a.y1) - y0) * 0.6;
@@ -137,6 +137,21 @@ function paintArrows(c, look) {
     if (a.end < 0) cross(c, x1, y1);
     else if (head) arrowHead(c, x0, y0, x1, y1, loud ? 6 : 5);
     if (label) arrowLabel(c, look, a, x0, y0, x1, y1);
+  }
+}
+
+// So many lines that only their colours can be told apart: a stroke a kind, the rare ones on top.
+function paintDense(c, look, left, right) {
+  const byKind = look.colors.map(() => []);
+  for (const a of shown.arrows) if (a.end >= 0 && a.end >= left && a.begin <= right) byKind[a.m.kind].push(a);
+  const order = byKind.map((_, i) => i).sort((a, b) => byKind[b].length - byKind[a].length);
+  for (const kind of order) {
+    c.strokeStyle = look.colors[kind];
+    c.globalAlpha = kind === HAVE || kind === HINT ? 1 : 0.45;
+    c.lineWidth = 1;
+    c.beginPath();
+    for (const a of byKind[kind]) { c.moveTo(toX(a.begin), toY(a.y0)); c.lineTo(toX(a.end), toY(a.y1)); }
+    c.stroke();
   }
   c.globalAlpha = 1;
 }
