@@ -129,3 +129,49 @@ fn what_cannot_be_drawn_is_said() {
     }
     assert_eq!(fs::read_dir(out.path()).unwrap().count(), 2, "the logs and the trace, and nothing else");
 }
+
+#[test]
+fn a_simulated_run_is_traced_and_drawn_as_one_over_sockets() {
+    let out = tempfile::tempdir().unwrap();
+    let path = |name: &str| out.path().join(name).to_str().unwrap().to_owned();
+    let (logs, trace, page) = (path("logs"), path("t.jsonl"), path("r.html"));
+    let dir = scenario("campus-20").to_str().unwrap().to_owned();
+    let words = ["lab", "sim", &dir, "--quiet", "--out", &logs, "--trace", &trace, "--report", &page];
+    let output = run(ASKAROUND, &words);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let simulated = askaround_lab::trace::read::read(Path::new(&trace)).unwrap();
+    let sockets = path("s.jsonl");
+    lab_run("campus-20", out.path(), &["--trace", &sockets]);
+    let sockets = askaround_lab::trace::read::read(Path::new(&sockets)).unwrap();
+    // In turns only one acts at a time: the same happens in the same order, once the run goes.
+    let steps = |trace: &askaround_lab::trace::Trace| {
+        let report = askaround_lab::report::model::Report::of(trace);
+        let messages = report.messages.into_iter().filter(|message| message.time > 0);
+        messages.map(|message| (message.from, message.to, message.text, message.why)).collect::<Vec<_>>()
+    };
+    assert_eq!(steps(&simulated), steps(&sockets));
+    assert!(fs::read_to_string(&page).unwrap().contains("\"simulated\":true"));
+}
+
+#[test]
+fn the_cost_of_lookups_is_plotted() {
+    let out = tempfile::tempdir().unwrap();
+    let path = |name: &str| out.path().join(name).to_str().unwrap().to_owned();
+    let (direct, rows, plotted) = (path("direct.svg"), path("rows.json"), path("plot.svg"));
+    let population = ["lab", "sim", "--peers", "20,40", "--lookups", "5", "--json"];
+    let output = run(ASKAROUND, &[&population[..], &["--svg", &direct]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    fs::write(&rows, stdout(&output)).unwrap();
+    let output = run(ASKAROUND, &["lab", "plot", &rows, "--svg", &plotted]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let (direct, plotted) = (fs::read_to_string(direct).unwrap(), fs::read_to_string(plotted).unwrap());
+    assert!(direct == plotted && direct.contains("messages a lookup"));
+
+    let output = run(ASKAROUND, &[&population[..], &["--report", "x.html"]].concat());
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("a population is drawn by --svg"), "{}", stderr(&output));
+    let script = scenario("campus-20").join("1.json").to_str().unwrap().to_owned();
+    let output = run(ASKAROUND, &["lab", "plot", &script, "--svg", &path("none.svg")]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("1.json: missing field `rows`"), "{}", stderr(&output));
+}

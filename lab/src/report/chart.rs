@@ -104,9 +104,16 @@ fn one(chart: &Chart, x_title: &str, out: &mut dyn Write) -> io::Result<()> {
     // A name stands at the end of its line, or as near as the others leave room.
     labels.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut free = TOP;
+    for (y, _) in &mut labels {
+        *y = y.max(free);
+        free = *y + 13.0;
+    }
+    let mut free = base;
+    for (y, _) in labels.iter_mut().rev() {
+        *y = y.min(free);
+        free = *y - 13.0;
+    }
     for (y, i) in labels {
-        let y = y.max(free).min(base);
-        free = y + 13.0;
         let (x, color) = (WIDTH - RIGHT + 6.0, COLORS[i % COLORS.len()]);
         writeln!(
             out,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::chart::{self, Chart, Series};
+use crate::population::{self, report::Summary};
 
 /// The largest file that is read, in bytes.
 const MAX_FILE: u64 = 16 << 20;
@@ -52,6 +53,24 @@ pub struct Figures {
 pub struct Load {
     /// Questions a lookup.
     pub a_lookup: f64,
+}
+
+impl Costs {
+    /// Of populations that were run just now.
+    pub fn of(reports: &[population::report::Report]) -> Self {
+        let figures = |summary: Summary| Figures { mean: summary.mean, p99: summary.p99 };
+        let row = |report: &population::report::Report| Row {
+            peers: report.peers.into(),
+            messages: figures(report.messages),
+            hops: figures(report.hops),
+            latency_ms: figures(report.latency_ms),
+            tracker: Load { a_lookup: report.tracker.a_lookup },
+            busiest: Load { a_lookup: report.busiest.load.a_lookup },
+        };
+        let mut rows: Vec<_> = reports.iter().map(row).collect();
+        rows.sort_by_key(|row| row.peers);
+        Self { name: String::new(), rows }
+    }
 }
 
 /// Why a file cannot be drawn.

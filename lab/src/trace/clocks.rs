@@ -11,6 +11,8 @@ pub struct Clocks {
     hosts: Vec<Host>,
     /// By host, by host. A host's clock is as long as the last host that it knows of.
     clocks: Vec<Vec<u32>>,
+    /// What [`Clocks::changes`] has told of each host's clock.
+    told: Vec<Vec<u32>>,
     /// The clock that a message carries, until it is received.
     carried: BTreeMap<MessageId, Vec<u32>>,
 }
@@ -49,10 +51,26 @@ impl Clocks {
         entries.filter(|(count, _)| **count > 0).map(|(count, host)| (*host, *count))
     }
 
+    /// What changed in the clock of `host` since this was asked last.
+    pub fn changes(&mut self, host: Host) -> Vec<(Host, u32)> {
+        let Some(place) = self.places.get(&host).copied() else { return Vec::new() };
+        let (clock, told) = (&self.clocks[place], &mut self.told[place]);
+        told.resize(clock.len(), 0);
+        let mut changes = Vec::new();
+        for (i, count) in clock.iter().enumerate() {
+            if told[i] != *count {
+                told[i] = *count;
+                changes.push((self.hosts[i], *count));
+            }
+        }
+        changes
+    }
+
     fn place(&mut self, host: Host) -> usize {
         *self.places.entry(host).or_insert_with(|| {
             self.hosts.push(host);
             self.clocks.push(Vec::new());
+            self.told.push(Vec::new());
             self.hosts.len() - 1
         })
     }

@@ -5,6 +5,7 @@
 //! | this one | [`Trace`], [`Event`] |
 //! | [`record`] | [`record::Recorder`], which makes a trace of what goes into and out of the machines |
 //! | [`watch`] | the same for nodes over TCP |
+//! | [`simulated`] | the same for a world in virtual time |
 //! | [`clocks`] | vector clocks |
 //! | [`words`] | messages and events in few words |
 //! | [`write`](mod@write), [`read`] | a trace as JSON lines |
@@ -36,6 +37,7 @@ pub mod clocks;
 mod line;
 pub mod read;
 pub mod record;
+pub mod simulated;
 pub mod watch;
 pub mod words;
 pub mod write;

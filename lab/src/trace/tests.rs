@@ -119,6 +119,35 @@ fn each_event_is_where_shiviz_looks_for_it() {
 }
 
 #[test]
+fn many_hosts_have_only_what_changed_in_their_clocks() {
+    let mut trace = everything().finish();
+    let events = trace.events.len();
+    let mut header = header();
+    header.peers = (1..=70)
+        .map(|n| Member {
+            script: Script { id: id(n), ..header.peers[0].script.clone() },
+            ..header.peers[0].clone()
+        })
+        .collect();
+    trace.header = header;
+    let text = String::from_utf8(written(&trace)).unwrap();
+    assert!(text.lines().next().unwrap().contains("\"clocks\":\"changes\""));
+    let (mut known, mut clocks) =
+        (BTreeMap::<String, BTreeMap<String, u32>>::new(), clocks::Clocks::default());
+    for (line, event) in text.lines().skip(1).zip(&trace.events) {
+        clocks.count(event);
+        let whole: BTreeMap<_, _> = clocks.of(event.host).map(|(host, n)| (host.to_string(), n)).collect();
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let changes: BTreeMap<String, u32> = serde_json::from_value(line["clock"].clone()).unwrap();
+        assert!(changes.contains_key(&event.host.to_string()));
+        let known = known.entry(event.host.to_string()).or_default();
+        known.extend(changes);
+        assert_eq!(*known, whole, "the changes add up");
+    }
+    assert_eq!(read_bytes(text.as_bytes()).unwrap().events.len(), events);
+}
+
+#[test]
 fn a_trace_is_bounded_and_says_so() {
     let mut recorder = Recorder::with_room(header(), 2);
     for _ in 0..3 {

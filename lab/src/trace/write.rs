@@ -11,7 +11,7 @@ use askaround_core::wire::encode;
 
 use super::clocks::Clocks;
 use super::line::{ClockMap, ClocksWord, EndLine, EventLine, HeaderLine, HowWord, MemberLine, VERSION};
-use super::{Event, Header, Host, How, MessageId, Trace, What, words};
+use super::{Event, Header, How, MessageId, Trace, What, words};
 
 /// With more hosts than this, a clock has only what changed.
 pub const FULL_CLOCKS: usize = 65;
@@ -24,16 +24,10 @@ pub fn write(trace: &Trace, mut out: impl Write) -> io::Result<()> {
     let full = trace.header.peers.len() < FULL_CLOCKS;
     line(&mut out, &header(&trace.header, full))?;
     let mut clocks = Clocks::default();
-    // What a host's clock was at its event before, where only changes are written.
-    let mut before: BTreeMap<Host, BTreeMap<Host, u32>> = BTreeMap::new();
     let mut sent: BTreeMap<MessageId, &Message> = BTreeMap::new();
     for event in &trace.events {
         clocks.count(event);
-        let mut clock: Vec<_> = clocks.of(event.host).collect();
-        if !full {
-            let known = before.entry(event.host).or_default();
-            clock.retain(|(host, count)| known.insert(*host, *count) != Some(*count));
-        }
+        let clock = if full { clocks.of(event.host).collect() } else { clocks.changes(event.host) };
         let received = match &event.what {
             What::Send { message, body, .. } => {
                 sent.insert(*message, body);

@@ -11,6 +11,7 @@ use askaround_lab::world::links::Links;
 use clap::{Args, ValueEnum};
 
 use crate::args::TurnsArg;
+use crate::lab::pictures::PictureArgs;
 
 const SCENARIO: &str = "A scenario";
 const POPULATION: &str = "A population";
@@ -113,6 +114,9 @@ pub struct SimArgs {
     /// Peers crash and come back: how long one is there and how long it is gone, on average: 10m/1m
     #[arg(long, value_name = "UP/DOWN", value_parser = churn, conflicts_with = "dir", help_heading = LINKS)]
     pub churn: Option<Churn>,
+    /// What to draw; of a population, --svg draws how the cost grows.
+    #[command(flatten)]
+    pub pictures: PictureArgs,
 }
 
 /// How a key is looked for.

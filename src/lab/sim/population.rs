@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use askaround_lab::population::report::Report;
 use askaround_lab::population::{self, Plan, RunError, Search};
+use askaround_lab::report::growth::{self, Costs};
 
 use super::SimArgs;
 use super::figures;
@@ -32,6 +33,7 @@ pub(super) async fn run(args: SimArgs) -> Result<(), Failure> {
         plan.check().map_err(Failure::usage)?;
     }
     let csv = args.csv.as_deref().map(Begun::new).transpose()?;
+    let chart = args.pictures.begin_chart()?;
     let mut reports: Vec<Report> = Vec::new();
     for plan in plans {
         let peers = plan.peers;
@@ -47,6 +49,10 @@ pub(super) async fn run(args: SimArgs) -> Result<(), Failure> {
     if let Some(file) = csv {
         let text = figures::csv(&reports);
         file.finish("table", |out| out.write_all(text.as_bytes()))?;
+    }
+    if let Some(file) = chart {
+        let costs = Costs::of(&reports);
+        file.finish("picture", |out| growth::write(&[costs], out))?;
     }
     if args.json {
         print(&figures::json(&reports, args.seed, &command(&args)))

@@ -8,7 +8,10 @@ use askaround_core::PeerId;
 use askaround_core::script::Action;
 use askaround_lab::run::RunError;
 use askaround_lab::scenario::Scenario;
+use askaround_lab::trace::simulated::VirtualWatcher;
+use askaround_lab::trace::{Header, How};
 use askaround_lab::world::WorldConfig;
+use askaround_lab::world::engine::Observer;
 use askaround_lab::world::faults::Kind;
 
 use super::SimArgs;
@@ -40,10 +43,22 @@ pub(super) fn run(args: &SimArgs, dir: &Path) -> Result<(), Failure> {
         faults: args.faults.clone(),
         seed: args.seed,
     };
-    let run = askaround_lab::run::simulate(&scenario, &out, &config, &mut ()).map_err(|e| match e {
-        RunError::OutIsScenario(_) | RunError::Fault(_) => Failure::usage(e),
-        e => Failure::run(e),
-    })?;
+    let pictures = args.pictures.begin(scenario.scripts.iter().map(|(_, script)| script.id))?;
+    let simulate = |watch: &mut dyn Observer| {
+        askaround_lab::run::simulate(&scenario, &out, &config, watch).map_err(|e| match e {
+            RunError::OutIsScenario(_) | RunError::Fault(_) => Failure::usage(e),
+            e => Failure::run(e),
+        })
+    };
+    let run = if args.pictures.any() {
+        let header = Header::of(&scenario, How::Simulated).map_err(Failure::usage)?;
+        let mut watcher = VirtualWatcher::new(header);
+        let run = simulate(&mut watcher)?;
+        pictures.draw(&watcher.finish())?;
+        run
+    } else {
+        simulate(&mut ())?
+    };
     if !run.troubles.is_empty() {
         let troubles = run.troubles.join("\n");
         let replay = args.command(dir.to_str().unwrap_or("DIR"));
