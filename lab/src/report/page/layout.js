@@ -75,6 +75,15 @@ function placeByTime(arrows, bands) {
   bands.forEach((b) => { [b.begin, b.end] = span.get(b.time); });
 }
 
+// Whether an entry belongs to what is shown: with one key or one search in view, no other key's.
+function noteFits(note) {
+  if (filter.search != null) {
+    const s = data.searches[filter.search];
+    return note.host === s.host && note.time === s.time && note.key === s.key;
+  }
+  return !filter.key || filter.key.has(note.key);
+}
+
 // Entries of logs stand where their host was last heard of.
 function placeNotes(arrows, rowOf) {
   const ends = new Map();
@@ -89,7 +98,7 @@ function placeNotes(arrows, rowOf) {
   const marks = [], next = new Map();
   for (const note of data.notes) {
     const list = ends.get(note.host);
-    if (!list) continue;
+    if (!list || !noteFits(note)) continue;
     let i = next.get(note.host) || 0;
     while (i < list.length && list[i][0] <= note.at) i++;
     next.set(note.host, i);
