@@ -16,8 +16,8 @@ use crate::lab::grade_args::GradeArgs;
 use crate::lab::pictures::PictureArgs;
 use crate::lab::plot::PlotArgs;
 use crate::lab::replay::ReplayArgs;
-
-use crate::limits::{AskLimits, RegistryLimits, ServerLimits};
+use crate::limits::{AskLimits, ContentLimits, RegistryLimits, ServerLimits};
+use crate::live::args::{AddArgs, GetArgs, LimitArgs, LsArgs, RateArgs, VerifyArgs, WhyArgs};
 
 const EXIT_CODES: &str = "Exit status: 0 done; 1 it failed, or what was asked for is not so (a log differs, a key \
 is not found); 2 wrong use or an unusable file; 130 or 143 ended by Ctrl-C or SIGTERM.";
@@ -27,8 +27,9 @@ is not found); 2 wrong use or an unusable file; 130 or 143 ended by Ctrl-C or SI
 /// The tracker knows who is online and never who has what. A peer keeps what it holds and whom it
 /// got each thing from; a key is found by asking peers and following their hints.
 ///
-/// Live: `askaround tracker` on one machine, `askaround peer` on each, then verbs such as
-/// `askaround find KEY`. Lab: `askaround lab run DIR` plays a scenario in lock-step.
+/// Live: `askaround tracker` on one machine; then `askaround add --serve FILE --tracker IP:PORT`
+/// on one and `askaround get KEY --tracker IP:PORT` on others, or `askaround peer` on each and
+/// verbs without --tracker. Lab: `askaround lab run DIR` plays a scenario in lock-step.
 #[derive(Debug, Parser)]
 #[command(name = "askaround", version, after_help = EXIT_CODES, arg_required_else_help = true)]
 pub struct Askaround {
@@ -50,6 +51,41 @@ pub enum Command {
     Tracker(TrackerArgs),
     /// Run a peer, until Ctrl-C
     Peer(PeerArgs),
+    /// Add files and folders to what a peer has for others
+    ///
+    /// Prints the keys by which others get them. A key is a hash of the bytes: the BLAKE3 hash, as
+    /// b3sum prints it, or the md5, as md5sum does. Either names the content to any peer.
+    ///
+    /// The peer is the one that runs on this machine. With --serve and --tracker none need be
+    /// running: askaround add --serve build.tar --tracker 10.0.0.5:8888
+    Add(AddArgs),
+    /// Fetch content by its key, from everybody who has it
+    ///
+    /// Every piece is verified before it is written, and the file has its name only once it is
+    /// whole. A fetch that was interrupted, by Ctrl-C or by a power loss, goes on when the same
+    /// command is given again.
+    ///
+    /// It is fetched by the peer that runs on this machine. With --tracker none need be running:
+    /// askaround get KEY -o build.tar --tracker 10.0.0.5:8888
+    Get(GetArgs),
+    /// List the content that is here
+    Ls(LsArgs),
+    /// Read content again and say what is not as it should be
+    ///
+    /// Exits 1 if something is not. What is good counts as unchanged from then on. With --repair
+    /// the pieces that are wrong or missing are fetched from others.
+    Verify(VerifyArgs),
+    /// Say why a fetch is as fast as it is, or why it failed
+    ///
+    /// For each fetch: everybody who sends or sent pieces, how they were found, at what rate they
+    /// send, why they are used no longer; and everybody who was asked who has it, and what they said.
+    Why(WhyArgs),
+    /// Say what the running peer is doing
+    Status(VerbArgs),
+    /// Change how fast the running peer may send and receive; without options, say it
+    ///
+    /// Until the peer ends. For good: options of `askaround peer`.
+    Limit(LimitArgs),
     /// List the peers that are registered with the tracker
     Peers(VerbArgs),
     /// Ask a peer whom it knows: everybody it ever got something from
@@ -62,9 +98,12 @@ pub enum Command {
     Register(VerbArgs),
     /// Unregister the running peer; it goes on serving
     Unregister(VerbArgs),
-    /// Have the running peer hold a key no longer
+    /// Forget content, or a key that is held; files of yours stay where they are
+    ///
+    /// Takes either key of a content, or any other key that the peer holds. Copies in the peer's
+    /// folder are removed.
     Purge(KeyArgs),
-    /// Have the running peer hold a key
+    /// Have the running peer say that it holds a key, without content
     Hold(KeyArgs),
     /// Print a completion script for a shell
     ///
@@ -201,6 +240,12 @@ pub struct PeerArgs {
     /// Where its state is
     #[command(flatten)]
     pub state: StateArgs,
+    /// How fast it may be
+    #[command(flatten)]
+    pub rates: RateArgs,
+    /// What content may cost
+    #[command(flatten)]
+    pub content: ContentLimits,
     /// What asking may cost
     #[command(flatten)]
     pub asking: AskLimits,

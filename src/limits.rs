@@ -5,7 +5,9 @@ use std::time::Duration;
 use askaround_core::peer::PeerConfig;
 use askaround_core::registry::RegistryConfig;
 use askaround_core::search::SearchConfig;
+use askaround_node::delivery::DeliveryOptions;
 use askaround_node::server::ServerConfig;
+use askaround_node::transfer::source::SourceLimits;
 use clap::Args;
 
 /// Files that a node needs for other things than the connections that it accepts.
@@ -76,6 +78,39 @@ impl RegistryLimits {
     }
 }
 
+/// Limits of what delivering content costs.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits of content")]
+pub struct ContentLimits {
+    /// Memory for pieces on their way, of all fetches, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 32, value_parser = mebibytes, env = "ASKAROUND_PIECE_MEMORY")]
+    pub piece_memory: usize,
+    /// How many connections are sent content at the same time; others wait their turn
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = slots, env = "ASKAROUND_UPLOAD_SLOTS")]
+    pub upload_slots: usize,
+    /// The most sources of one fetch
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = slots, env = "ASKAROUND_MAX_SOURCES")]
+    pub max_sources: usize,
+    /// Seconds that a source may take to answer, or for the next 16 KiB of a piece
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = wait, env = "ASKAROUND_SOURCE_TIMEOUT")]
+    pub source_timeout: Duration,
+}
+
+impl ContentLimits {
+    /// The same for the delivery.
+    pub fn options(&self) -> DeliveryOptions {
+        let defaults = DeliveryOptions::default();
+        let source_limits = SourceLimits { answer_timeout: self.source_timeout, ..defaults.source_limits };
+        DeliveryOptions {
+            memory: self.piece_memory << 20,
+            upload_slots: self.upload_slots,
+            max_sources: self.max_sources,
+            source_limits,
+            ..defaults
+        }
+    }
+}
+
 /// Limits of what a peer asks of others.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits of asking")]
@@ -138,6 +173,14 @@ fn width(text: &str) -> Result<usize, String> {
     whole(text, 1, 256)
 }
 
+fn mebibytes(text: &str) -> Result<usize, String> {
+    whole(text, 4, 1 << 20)
+}
+
+fn slots(text: &str) -> Result<usize, String> {
+    whole(text, 1, 1024)
+}
+
 fn connections(text: &str) -> Result<usize, String> {
     whole(text, 1, 1_000_000)
 }
@@ -165,7 +208,8 @@ mod tests {
     fn each_option_sets_its_own_limit() {
         let words = "askaround peer --width 2 --ask-timeout 3 --verb-timeout 4 --max-list 5 --max-asked 6 \
                      --max-pages 7 --keep-connections 8 --max-connections 9 --message-timeout 10.5 \
-                     --idle-timeout 11";
+                     --idle-timeout 11 --piece-memory 16 --upload-slots 17 --max-sources 18 \
+                     --source-timeout 19";
         let Command::Peer(args) = parse(words) else { panic!() };
         let config = args.asking.config();
         let search = &config.search;
@@ -175,6 +219,9 @@ mod tests {
         let server = args.server.config();
         assert_eq!((server.max_connections, server.idle_timeout.as_secs()), (9, 11));
         assert_eq!(server.message_timeout.as_millis(), 10_500);
+        let content = args.content.options();
+        assert_eq!((content.memory, content.upload_slots, content.max_sources), (16 << 20, 17, 18));
+        assert_eq!(content.source_limits.answer_timeout.as_secs(), 19);
 
         let words = "askaround tracker --lease 12 --max-peers 13 --max-peers-per-ip 14 --forget-after 15";
         let Command::Tracker(args) = parse(words) else { panic!() };

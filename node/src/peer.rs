@@ -276,7 +276,7 @@ struct Driver<'a> {
     commands: BTreeMap<CommandId, Waiting>,
     last_command: CommandId,
     /// Whoever waits until what was just handed over has been carried out.
-    noted: Option<oneshot::Sender<()>>,
+    noted: Vec<oneshot::Sender<()>>,
     log: Option<LogFile>,
     store: Option<Store>,
 }
@@ -298,7 +298,7 @@ impl<'a> Driver<'a> {
             asking: BTreeMap::new(),
             commands: BTreeMap::new(),
             last_command: 0,
-            noted: None,
+            noted: Vec::new(),
             log: options.log.map(LogFile::new),
             store: options.store,
         };
@@ -315,22 +315,22 @@ impl<'a> Driver<'a> {
             driver.link = Some(sender);
             link_task.spawn(link::run(stream, receiver, to_driver));
         }
-        let mut input = Some(PeerInput::Begin);
+        let mut inputs = vec![PeerInput::Begin];
         let end = loop {
-            let (outputs, deadline) = driver.step(input.take());
+            let (outputs, deadline) = driver.step(inputs);
             if let Some(end) = driver.carry_out(outputs, news).await? {
                 break end;
             }
-            if let Some(noted) = driver.noted.take() {
+            for noted in driver.noted.drain(..) {
                 // Whoever asked may have gone.
                 let _ = noted.send(());
             }
-            input = tokio::select! {
+            inputs = tokio::select! {
                 () = stop.cancelled() => break PeerEnd::Stopped,
-                Some(from_link) = from_link.recv() => Some(from_link),
-                Some(asked) = driver.asks.join_next() => driver.answered(asked),
-                Some(PeerCommand(command)) = incoming.recv() => Some(driver.command(command)),
-                () = shared.epoch.sleep_until(deadline) => Some(PeerInput::Timeout),
+                Some(from_link) = from_link.recv() => vec![from_link],
+                Some(asked) = driver.asks.join_next() => driver.answered(asked).into_iter().collect(),
+                Some(first) = incoming.recv() => driver.commands(first, &mut incoming),
+                () = shared.epoch.sleep_until(deadline) => vec![PeerInput::Timeout],
             };
         };
         driver.asks.shutdown().await;
@@ -341,16 +341,17 @@ impl<'a> Driver<'a> {
         Ok(end)
     }
 
-    /// Hands one input to the machine and takes its outputs.
-    fn step(&self, input: Option<PeerInput>) -> (Vec<PeerOutput>, Option<askaround_core::Instant>) {
+    /// Hands inputs to the machine, one after the other, and takes the outputs of each.
+    fn step(&self, inputs: Vec<PeerInput>) -> (Vec<PeerOutput>, Option<askaround_core::Instant>) {
         let mut machine = lock(&self.shared.machine);
-        if let Some(input) = input {
+        let mut outputs = Vec::new();
+        for input in inputs {
             self.shared.observer.saw(Seen::PeerInput(&input));
             machine.handle(self.shared.epoch.now(), input);
-        }
-        let outputs: Vec<_> = std::iter::from_fn(|| machine.poll_output()).collect();
-        for output in &outputs {
-            self.shared.observer.saw(Seen::PeerOutput(output));
+            while let Some(output) = machine.poll_output() {
+                self.shared.observer.saw(Seen::PeerOutput(&output));
+                outputs.push(output);
+            }
         }
         (outputs, machine.poll_timeout())
     }
@@ -361,6 +362,14 @@ impl<'a> Driver<'a> {
         outputs: Vec<PeerOutput>,
         news: &mut impl FnMut(PeerNews),
     ) -> Result<Option<PeerEnd>, PeerError> {
+        if let Some(store) = &self.store {
+            let changed = |output: &PeerOutput| match output {
+                PeerOutput::Changed(change) => Some(change.clone()),
+                _ => None,
+            };
+            // All in one go, before anybody is told: what a folder changes are thousands.
+            store.save(outputs.iter().filter_map(changed).collect()).await?;
+        }
         for output in outputs {
             match output {
                 PeerOutput::Ask { ask, to, request, .. } => self.ask(ask, to, request).await,
@@ -395,11 +404,7 @@ impl<'a> Driver<'a> {
                     }
                     news(PeerNews::Log(entry));
                 }
-                PeerOutput::Changed(change) => {
-                    if let Some(store) = &self.store {
-                        store.save(change).await?;
-                    }
-                }
+                PeerOutput::Changed(_) => {}
                 PeerOutput::Membership(outcome) => news(PeerNews::Membership(outcome)),
                 PeerOutput::Finished => return Ok(Some(PeerEnd::Finished)),
                 PeerOutput::Failed(reason) => return Ok(Some(PeerEnd::Failed(reason))),
@@ -416,7 +421,7 @@ impl<'a> Driver<'a> {
         let Some(tracker) = self.tracker.filter(|_| self.link.is_none()) else { return };
         let action = Action::Unregister;
         let goodbye = PeerInput::Command { command: self.last_command + 1, action, trace: false };
-        for output in self.step(Some(goodbye)).0 {
+        for output in self.step(vec![goodbye]).0 {
             if let PeerOutput::Ask { to: Target::Tracker, request, .. } = output {
                 let asked = tokio::time::timeout(GOODBYE, self.dialer.ask(tracker, &request)).await;
                 tracing::debug!(?asked, "unregistered");
@@ -467,6 +472,12 @@ impl<'a> Driver<'a> {
         }
     }
 
+    /// A command and those that wait behind it: what they change is stored in one go.
+    fn commands(&mut self, first: PeerCommand, incoming: &mut mpsc::Receiver<PeerCommand>) -> Vec<PeerInput> {
+        let more = std::iter::from_fn(|| incoming.try_recv().ok());
+        std::iter::once(first).chain(more).take(COMMANDS).map(|PeerCommand(one)| self.command(one)).collect()
+    }
+
     fn command(&mut self, command: Command) -> PeerInput {
         match command {
             Command::Do { action, trace, holders, done } => {
@@ -476,7 +487,7 @@ impl<'a> Driver<'a> {
                 PeerInput::Command { command: self.last_command, action, trace }
             }
             Command::Note { input, done } => {
-                self.noted = Some(done);
+                self.noted.push(done);
                 input
             }
         }

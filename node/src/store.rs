@@ -127,26 +127,31 @@ impl Store {
         identity.ok_or_else(|| StoreError::Unusable { path: self.path.clone(), text: "no identity".into() })
     }
 
-    /// Keeps a change. It is on disk when this returns.
-    pub(crate) async fn save(&self, change: Change) -> Result<(), StoreError> {
+    /// Keeps changes. They are on disk when this returns.
+    pub(crate) async fn save(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
         let store = self.clone();
-        let saved = tokio::task::spawn_blocking(move || store.save_blocking(&change)).await;
+        let saved = tokio::task::spawn_blocking(move || store.save_blocking(&changes)).await;
         saved.map_err(|e| StoreError::Unusable { path: self.path.clone(), text: e.to_string() })?
     }
 
-    fn save_blocking(&self, change: &Change) -> Result<(), StoreError> {
+    fn save_blocking(&self, changes: &[Change]) -> Result<(), StoreError> {
         self.transaction(|tables| {
             let mut contents = tables.open_table(CONTENTS)?;
             let mut originators = tables.open_table(ORIGINATORS)?;
-            match change {
-                Change::Held(key) => append(&mut contents, key)?,
-                Change::Purged(key) => contents.retain(|_, held| held != key.as_str())?,
-                Change::Obtained(key, from) => {
-                    append(&mut contents, key)?;
-                    originators.insert(key.as_str(), contact(from).as_str())?;
-                }
-                Change::Originator(key, from) => {
-                    originators.insert(key.as_str(), contact(from).as_str())?;
+            for change in changes {
+                match change {
+                    Change::Held(key) => append(&mut contents, key)?,
+                    Change::Purged(key) => contents.retain(|_, held| held != key.as_str())?,
+                    Change::Obtained(key, from) => {
+                        append(&mut contents, key)?;
+                        originators.insert(key.as_str(), contact(from).as_str())?;
+                    }
+                    Change::Originator(key, from) => {
+                        originators.insert(key.as_str(), contact(from).as_str())?;
+                    }
                 }
             }
             Ok(())

@@ -1,6 +1,9 @@
 //! What the command-line tests share: programs, folders, waiting for something to be so.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod content;
+pub(crate) mod net;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};

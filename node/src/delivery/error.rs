@@ -12,7 +12,7 @@ use crate::store::StoreError;
 #[derive(Debug, thiserror::Error)]
 pub enum GetError {
     /// Nobody has it.
-    #[error("nobody has {key}: {asked} peers were asked{}", incomplete(*.truncated))]
+    #[error("nobody has {key}: {} asked{}", peers(*.asked), incomplete(*.truncated))]
     NotFound {
         /// What was looked for.
         key: Key,
@@ -94,6 +94,10 @@ pub enum GetError {
     /// A task of ours panicked.
     #[error("a bug of ours: {0}")]
     Bug(#[from] tokio::task::JoinError),
+}
+
+fn peers(asked: usize) -> String {
+    if asked == 1 { "1 peer was".into() } else { format!("{asked} peers were") }
 }
 
 fn incomplete(truncated: bool) -> &'static str {

@@ -4,6 +4,8 @@
 //! | --- | --- |
 //! | here | [`Delivery`], the handle that commands use |
 //! | [`types`] | what is asked of it and what it says |
+//! | [`keep`] | what is here: adding, listing, purging |
+//! | [`verify`] | what is here: reading it again, and repairing it |
 //! | [`error`] | why content was not got |
 //! | `fetch` | one fetch: its sources, the machine that chooses, the end |
 //! | `sources` | the connections of a fetch |
@@ -19,10 +21,12 @@ mod active;
 pub mod error;
 mod fetch;
 mod folder;
+pub mod keep;
 mod shelf;
 mod sources;
 mod target;
 pub mod types;
+pub mod verify;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -167,6 +171,8 @@ impl Delivery {
             contents: entries.len(),
             bytes: entries.iter().map(|entry| entry.size).sum(),
             fetches,
+            sent: self.0.up.passed(),
+            received: self.0.down.passed(),
             up_limit: self.0.up.limit(),
             down_limit: self.0.down.limit(),
         })

@@ -164,6 +164,10 @@ pub struct Status {
     pub bytes: u64,
     /// What is being fetched.
     pub fetches: Vec<FetchReport>,
+    /// Bytes of content sent since it began.
+    pub sent: u64,
+    /// Bytes of content received since it began.
+    pub received: u64,
     /// The most bytes sent a second.
     pub up_limit: Option<u64>,
     /// The most bytes received a second.

@@ -223,6 +223,7 @@ impl<'a> Answering<'a> {
             let ran = self.on_thread(Run { stream, file: file.clone(), head, first, from, length }).await?;
             self.allowed -= ran.sent;
             if ran.sent > 0 {
+                connection.server.up.count(ran.sent);
                 self.unsent.sent(&connection.stream, ran.sent, begun.elapsed());
                 connection.moved();
                 give_up = None;

@@ -29,6 +29,8 @@ pub struct Rate {
     turn: Semaphore,
     account: Mutex<Account>,
     changed: Notify,
+    /// Bytes that passed.
+    passed: AtomicU64,
 }
 
 /// The account is even at `even_at`: before that time more was let through than the limit
@@ -49,7 +51,18 @@ impl Rate {
             turn: Semaphore::new(1),
             account: Mutex::new(Account { even_at: now, last: now }),
             changed: Notify::new(),
+            passed: AtomicU64::new(0),
         }
+    }
+
+    /// Counts bytes that have passed, for those who ask.
+    pub(crate) fn count(&self, bytes: u64) {
+        self.passed.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// How many bytes have passed.
+    pub fn passed(&self) -> u64 {
+        self.passed.load(Ordering::Relaxed)
     }
 
     /// What the limit is.

@@ -82,7 +82,8 @@ pub enum Kept {
 }
 
 /// Whether a content can be served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Condition {
     /// As it was verified.
     Good,

@@ -42,7 +42,7 @@ impl Verified {
 
 impl Catalogue {
     /// Reads the whole content and looks at every piece, on all cores. When all is good, its file
-    /// counts as unchanged. `progress` is told how many bytes are done.
+    /// counts as unchanged, else as changed. `progress` is told how many bytes are done.
     ///
     /// # Errors
     /// If it is not here, its file is gone or cannot be read, or `cancel` becomes true.
@@ -64,11 +64,19 @@ impl Catalogue {
             return Err(hash_error(HashError::Changed));
         }
         let too_long = before.length > entry.size;
-        if bad.is_empty() && !too_long && !is_list {
+        let good = bad.is_empty() && !too_long;
+        if good && !is_list {
+            let known = entry.clone();
             // What was written in an earlier run of the machine and is read now was on the disk.
             entry.synced = before == entry.stamp && (entry.synced || entry.boot != BootId::current());
             entry.stamp = before;
             entry.boot = BootId::current();
+            if entry != known {
+                self.change(|write| tables::put(write, &entry))?;
+            }
+        } else if !is_list && entry.stamp == before {
+            // It looks as it did and is not: from now on it counts as changed.
+            entry.stamp.mtime_ns = 0;
             self.change(|write| tables::put(write, &entry))?;
         }
         Ok(Verified { entry, bad, too_long })

@@ -133,7 +133,7 @@ impl Fetch {
 }
 
 /// Ends work on another thread when nobody waits for it any more.
-struct CancelOnDrop(Arc<AtomicBool>);
+pub(super) struct CancelOnDrop(pub(super) Arc<AtomicBool>);
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {

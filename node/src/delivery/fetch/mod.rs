@@ -1,5 +1,6 @@
 //! One fetch: its sources, the machine that chooses what is asked of whom, and the end.
 
+mod already;
 mod files;
 mod identify;
 mod progress;
@@ -15,7 +16,7 @@ use askaround_core::id::Contact;
 use askaround_core::key::Key;
 use askaround_core::message::Description;
 use askaround_core::peer::Outcome;
-use askaround_core::pieces::{Manifest, Root};
+use askaround_core::pieces::{Manifest, PieceSet, Root};
 use askaround_core::search::Holder;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -50,13 +51,36 @@ pub(super) async fn get(
     stop: CancellationToken,
 ) -> Result<Got, GetError> {
     let request = GetRequest { to: absolute(&request.to), ..request };
+    run(delivery, request, None, events, stop).await
+}
+
+/// Fetches the pieces of a content that are not in `good` into their places.
+pub(super) async fn repair(
+    delivery: Delivery,
+    entry: Entry,
+    good: PieceSet,
+    events: mpsc::Sender<GetEvent>,
+    stop: CancellationToken,
+) -> Result<Got, GetError> {
+    let (key, to) = (entry.root.key(), entry.path.clone());
+    let request = GetRequest { key, to, from: Vec::new(), in_place: true };
+    run(delivery, request, Some((entry, good)), events, stop).await
+}
+
+async fn run(
+    delivery: Delivery,
+    request: GetRequest,
+    repair: Option<(Entry, PieceSet)>,
+    events: mpsc::Sender<GetEvent>,
+    stop: CancellationToken,
+) -> Result<Got, GetError> {
     let job = lock(&delivery.0.active).begin(&request.key, &request.to)?;
     let _running = Running { delivery: delivery.clone(), key: request.key.clone() };
     let mut fetch = Fetch::new(delivery, &request, job.clone(), events);
     let result = tokio::select! {
         biased;
         () = stop.cancelled() => Err(GetError::Stopped),
-        result = fetch.get(&request) => result,
+        result = fetch.get(&request, repair) => result,
     };
     fetch.end().await;
     lock(&job.report).state = match &result {
@@ -135,7 +159,15 @@ impl Fetch {
         }
     }
 
-    async fn get(&mut self, request: &GetRequest) -> Result<Got, GetError> {
+    async fn get(
+        &mut self,
+        request: &GetRequest,
+        repair: Option<(Entry, PieceSet)>,
+    ) -> Result<Got, GetError> {
+        if let Some((entry, good)) = repair {
+            let part = self.begin_repair(entry, good).await?;
+            return self.get_file(request, part).await;
+        }
         for addr in &request.from {
             self.add_source(*addr, None, "named by its user".into());
         }
@@ -143,7 +175,15 @@ impl Fetch {
             return self.copy_from_here(request, entry).await;
         }
         let options = PartOptions { in_place: request.in_place, ..PartOptions::default() };
-        let mut part = self.left_over(&request.to, options).await?;
+        let mut part = match self.left_over(&request.to, options).await {
+            Err(GetError::Exists { path, key }) => {
+                return match self.there_already(&path).await? {
+                    Some((root, size)) => Ok(self.got(request, root, size, None)),
+                    None => Err(GetError::Exists { path, key }),
+                };
+            }
+            found => found?,
+        };
         loop {
             if part.is_none() {
                 let identity = self.identify().await?;
@@ -213,7 +253,11 @@ impl Fetch {
             if let (There::File { .. }, false) = (place.there()?, options.in_place) {
                 return Err(GetError::Exists { path: to, key });
             }
+            let is_file = matches!(place.there()?, There::File { .. });
             let found = Part::resume(place, &key, options)?;
+            if is_file && matches!(found, Found::Nothing) {
+                return Err(GetError::Exists { path: to, key });
+            }
             if let Found::Part(part) = &found
                 && part.doubtful() > 0
             {

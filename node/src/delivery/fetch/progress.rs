@@ -10,7 +10,7 @@ use super::Fetch;
 use crate::lock;
 
 /// How far a fetch was when it was looked at last.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pace {
     here: u64,
     /// Bytes a second.
@@ -18,6 +18,11 @@ pub(super) struct Pace {
 }
 
 impl Pace {
+    /// A fetch of which so much is here already.
+    pub(super) fn new(here: u64) -> Self {
+        Self { here, rate: 0.0 }
+    }
+
     fn look(&mut self, here: u64, elapsed: Duration) -> u64 {
         let lately = here.saturating_sub(self.here) as f64 / elapsed.as_secs_f64().max(1e-3);
         self.rate = if self.rate == 0.0 { lately } else { self.rate * 0.7 + lately * 0.3 };
@@ -70,7 +75,12 @@ impl Fetch {
         let elapsed = self.began.elapsed().as_secs_f64();
         let came: u64 = self.sources.reports().iter().map(|source| source.bytes).sum();
         report.rate = (came as f64 / elapsed.max(1e-3)) as u64;
-        report.sources = self.sources.reports();
+        let mut sources = self.sources.reports();
+        for source in &mut sources {
+            let known = report.sources.iter().find(|known| known.addr == source.addr);
+            source.complete = known.is_some_and(|known| known.complete);
+        }
+        report.sources = sources;
     }
 }
 

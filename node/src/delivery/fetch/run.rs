@@ -113,7 +113,7 @@ impl Fetch {
         for id in self.sources.ids() {
             self.take_part(&mut run, id).await;
         }
-        let mut pace = Pace::default();
+        let mut pace = Pace::new(here);
         let mut told = Instant::now();
         let mut ticks = interval(PROGRESS_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

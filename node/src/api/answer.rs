@@ -1,0 +1,89 @@
+//! Carries out a request: for the socket, and for a peer in the same process.
+
+use askaround_core::script::Action;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::types::{ApiEvent, ApiReply, ApiRequest};
+use crate::delivery::Delivery;
+use crate::peer::command;
+
+/// Events that wait to be told.
+const EVENTS: usize = 64;
+
+/// Carries out a request; `events` are told meanwhile. When `stop` is cancelled it ends soon.
+pub async fn answer(
+    delivery: &Delivery,
+    request: ApiRequest,
+    events: mpsc::Sender<ApiEvent>,
+    stop: CancellationToken,
+) -> ApiReply {
+    match request {
+        ApiRequest::Peers => act(delivery, Action::List, false, &stop).await,
+        ApiRequest::Known { id } => act(delivery, Action::Known(id), false, &stop).await,
+        ApiRequest::Contents { id } => act(delivery, Action::Contents(id), false, &stop).await,
+        ApiRequest::Find { key, trace } => act(delivery, Action::Find(key), trace, &stop).await,
+        ApiRequest::Register => act(delivery, Action::Register, false, &stop).await,
+        ApiRequest::Unregister => act(delivery, Action::Unregister, false, &stop).await,
+        ApiRequest::Hold { key } => act(delivery, Action::Hold(key), false, &stop).await,
+        ApiRequest::Purge { key } => delivery.purge(&key).await.map_or_else(Into::into, ApiReply::Purged),
+        ApiRequest::Add(request) => {
+            let done = told(events, ApiEvent::Keep, |events| delivery.add(request, events, stop)).await;
+            done.map_or_else(Into::into, ApiReply::Added)
+        }
+        ApiRequest::Verify { keys, repair } => {
+            let verify = |events| delivery.verify(keys, repair, events, stop);
+            let done = told(events, ApiEvent::Keep, verify).await;
+            done.map_or_else(Into::into, ApiReply::Verified)
+        }
+        ApiRequest::Ls => delivery.list().await.map_or_else(Into::into, ApiReply::Contents),
+        ApiRequest::Why { key } => ApiReply::Fetches(delivery.why(key.as_ref())),
+        ApiRequest::Status => status(delivery).await,
+        ApiRequest::Limit { up, down } => {
+            delivery.set_limits(up.limit(), down.limit());
+            status(delivery).await
+        }
+        ApiRequest::Get(request) => {
+            let done = told(events, ApiEvent::Get, |events| delivery.get(request, events, stop)).await;
+            done.map_or_else(Into::into, ApiReply::Got)
+        }
+    }
+}
+
+/// Has the peer's machine do something.
+async fn act(delivery: &Delivery, action: Action, trace: bool, stop: &CancellationToken) -> ApiReply {
+    tokio::select! {
+        // The command is given up with its future.
+        () = stop.cancelled() => ApiReply::Stopped,
+        outcome = command(delivery.commands(), action, trace) => match outcome {
+            Some(outcome) => outcome.into(),
+            None => ApiReply::Error("the peer is ending".into()),
+        },
+    }
+}
+
+/// What the peer is doing. The catalogue is read on a thread that may block.
+async fn status(delivery: &Delivery) -> ApiReply {
+    let delivery = delivery.clone();
+    match tokio::task::spawn_blocking(move || delivery.status()).await {
+        Ok(Ok(status)) => ApiReply::Status(status),
+        Ok(Err(error)) => ApiReply::Error(error.to_string()),
+        Err(error) => ApiReply::Error(format!("a bug of ours: {error}")),
+    }
+}
+
+/// Does `work` and passes on its events, as events of this API. Those that nobody takes any more
+/// are dropped.
+async fn told<E, T, F: Future<Output = T>>(
+    events: mpsc::Sender<ApiEvent>,
+    wrap: fn(E) -> ApiEvent,
+    work: impl FnOnce(mpsc::Sender<E>) -> F,
+) -> T {
+    let (sender, mut receiver) = mpsc::channel(EVENTS);
+    let pass_on = async {
+        while let Some(event) = receiver.recv().await {
+            let _ = events.send(wrap(event)).await;
+        }
+    };
+    tokio::join!(work(sender), pass_on).0
+}

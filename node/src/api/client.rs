@@ -1,0 +1,87 @@
+//! Asks a running peer.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::UnixStream;
+use tokio::net::unix::ReadHalf;
+use tokio_util::sync::CancellationToken;
+
+use super::SOCKET;
+use super::types::{ApiEvent, ApiLine, ApiReply, ApiRequest};
+
+/// How long a peer may take to end what is given up.
+const GIVING_UP: Duration = Duration::from_secs(10);
+
+/// Why a running peer could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// There is none.
+    #[error("no peer is running on {0}: start one with `askaround peer`, or name its folder with --dir")]
+    NotRunning(PathBuf),
+    /// It went away, or the system refused.
+    #[error("cannot talk to the peer: {0}")]
+    Broken(#[from] io::Error),
+    /// It answered something else.
+    #[error("the peer's answer is not understood; is it of another version? {0}")]
+    Answer(#[from] serde_json::Error),
+}
+
+/// Whether a peer runs on `folder`.
+pub async fn is_running(folder: &Path) -> bool {
+    UnixStream::connect(folder.join(SOCKET)).await.is_ok()
+}
+
+/// Asks the peer that runs on `folder`. When `give_up` is cancelled the peer is told so, and its
+/// reply still waited for, since it ends soon.
+///
+/// # Errors
+/// If there is none, or it goes away.
+pub async fn ask(
+    folder: &Path,
+    request: &ApiRequest,
+    mut event: impl FnMut(ApiEvent),
+    give_up: &CancellationToken,
+) -> Result<ApiReply, ApiError> {
+    let mut stream = match UnixStream::connect(folder.join(SOCKET)).await {
+        Ok(stream) => stream,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            return Err(ApiError::NotRunning(folder.to_owned()));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let mut text = serde_json::to_vec(request)?;
+    text.push(b'\n');
+    let (reader, mut writer) = stream.split();
+    let mut lines = BufReader::new(reader).lines();
+    let reply = async {
+        writer.write_all(&text).await?;
+        loop {
+            match next(&mut lines).await? {
+                ApiLine::Event(happened) => event(happened),
+                ApiLine::Reply(reply) => return Ok(*reply),
+            }
+        }
+    };
+    tokio::select! {
+        reply = reply => return reply,
+        () = give_up.cancelled() => {}
+    }
+    writer.shutdown().await?;
+    let last = async {
+        loop {
+            if let ApiLine::Reply(reply) = next(&mut lines).await? {
+                return Ok(*reply);
+            }
+        }
+    };
+    tokio::time::timeout(GIVING_UP, last).await.unwrap_or(Ok(ApiReply::Stopped))
+}
+
+async fn next(lines: &mut Lines<BufReader<ReadHalf<'_>>>) -> Result<ApiLine, ApiError> {
+    let line = lines.next_line().await?;
+    let line = line.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+    Ok(ApiLine::parse(&line)?)
+}

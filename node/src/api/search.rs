@@ -1,0 +1,108 @@
+//! How a search went, as programs are told.
+
+use std::time::Duration;
+
+use askaround_core::id::Contact;
+use askaround_core::key::Key;
+use askaround_core::message::HaveAnswer;
+use askaround_core::peer::{FindReport, TraceStep};
+use askaround_core::search::{Ask, Reason, Reply};
+use serde::{Deserialize, Serialize};
+
+/// How a search went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ApiSearch {
+    /// What was looked for.
+    pub key: Key,
+    /// Who has it.
+    pub found: Option<Contact>,
+    /// How it was found, in words.
+    pub route: Option<String>,
+    /// Whether a bound ended the search before everybody was asked.
+    pub truncated: bool,
+    /// How many questions were asked.
+    pub questions: u64,
+    /// How long it took.
+    pub took_ms: f64,
+    /// Each question, if wanted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trace: Vec<ApiStep>,
+}
+
+/// One question of a search.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ApiStep {
+    /// Who was asked; the tracker, if `None`.
+    pub asked: Option<Contact>,
+    /// What: `have`, `known` or `list`.
+    pub what: String,
+    /// Why, in words.
+    pub why: String,
+    /// What came back, in words.
+    pub answer: String,
+    /// How long that took.
+    pub took_ms: Option<f64>,
+}
+
+impl From<FindReport> for ApiSearch {
+    fn from(report: FindReport) -> Self {
+        let own = report.found.is_some() && report.route.is_none();
+        Self {
+            key: report.key,
+            found: report.found,
+            route: if own { Some("this peer holds it".into()) } else { report.route.map(reason_text) },
+            truncated: report.truncated,
+            questions: report.questions,
+            took_ms: millis(report.took),
+            trace: report.trace.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<TraceStep> for ApiStep {
+    fn from(step: TraceStep) -> Self {
+        let (asked, what) = match &step.question.ask {
+            Ask::Tracker(_) => (None, "list"),
+            Ask::Have(peer) => (Some(*peer), "have"),
+            Ask::Known(peer, _) => (Some(*peer), "known"),
+            Ask::OwnKnown => (None, "own-known"),
+        };
+        let answer = match &step.answered {
+            None => "not waited for".into(),
+            Some((_, Err(error))) => error.to_string(),
+            Some((_, Ok(Reply::Have(HaveAnswer::Have)))) => "has it".into(),
+            Some((_, Ok(Reply::Have(HaveAnswer::No)))) => "no".into(),
+            Some((_, Ok(Reply::Have(HaveAnswer::Fetching(None))))) => "is fetching it".into(),
+            Some((_, Ok(Reply::Have(HaveAnswer::Fetching(Some(hint)))))) => {
+                format!("is fetching it; hint: {hint}")
+            }
+            Some((_, Ok(Reply::Have(HaveAnswer::Hint(hint))))) => format!("hint: {hint}"),
+            Some((_, Ok(Reply::Peers { peers, next }))) => {
+                let more = if next.is_some() { ", more to come" } else { "" };
+                format!("{} peers{more}", peers.len())
+            }
+        };
+        Self {
+            asked,
+            what: what.into(),
+            why: reason_text(step.question.reason),
+            answer,
+            took_ms: step.answered.map(|(at, _)| millis(at.since(step.asked_at))),
+        }
+    }
+}
+
+/// Why a peer was asked, in words.
+pub(crate) fn reason_text(reason: Reason) -> String {
+    match reason {
+        Reason::OwnOriginator => "this peer got it from there before".into(),
+        Reason::Listed => "on the tracker's list".into(),
+        Reason::LongerList(level) => format!("on the longer list, level {level}"),
+        Reason::Hint { by, further: 0 } => format!("hint of client {}", by.id),
+        Reason::Hint { by, further } => format!("further hint {further}, of client {}", by.id),
+    }
+}
+
+fn millis(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}

@@ -1,0 +1,372 @@
+//! What is here already: adding it, listing it, purging it. Each is done by the
+//! catalogue on a thread that may block, and told to the peer's machine, which answers others.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use askaround_core::key::Key;
+use askaround_core::peer::Outcome;
+use askaround_core::pieces::Root;
+use askaround_core::script::Action;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::Delivery;
+use super::verify::Checked;
+use crate::content::{Catalogue, CatalogueError, Condition, Entry, How, Kept};
+use crate::peer::{command, delivered};
+use crate::store::StoreError;
+
+/// How often progress is told.
+const PACE: Duration = Duration::from_millis(200);
+/// How many keys the machine is told of at once.
+const TELLING: usize = 64;
+
+/// What to add.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AddRequest {
+    /// Files and folders, by absolute paths.
+    pub paths: Vec<PathBuf>,
+    /// Whether to keep copies in the peer's folder, instead of using the files where they lie.
+    #[serde(default)]
+    pub copy: bool,
+}
+
+/// What happens while content is added or verified.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum KeepEvent {
+    /// A file or folder is being read.
+    Reading {
+        /// Which.
+        path: String,
+        /// Bytes that are read.
+        done: u64,
+        /// Of so many.
+        size: u64,
+    },
+    /// Something in a folder is not part of its collection, and why, in words.
+    LeftOut {
+        /// In words, with its path.
+        text: String,
+    },
+    /// What is wrong or missing of a content is being fetched.
+    Repairing {
+        /// Where it is.
+        path: String,
+        /// Bytes of it that are as they should be.
+        done: u64,
+        /// Of so many.
+        size: u64,
+        /// Bytes a second, lately.
+        rate: u64,
+        /// How many sources there are.
+        sources: usize,
+    },
+    /// A file or folder was added.
+    Added(Added),
+    /// A content was verified.
+    Checked(Checked),
+}
+
+/// A file or folder that was added.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Added {
+    /// Its BLAKE3 hash, a key.
+    pub blake3: Key,
+    /// Its md5, another key for the same; a folder has none.
+    pub md5: Option<Key>,
+    /// Its bytes; of a folder, those of its files.
+    pub size: u64,
+    /// How many files a folder has.
+    pub files: Option<u64>,
+    /// Where it is.
+    pub path: String,
+}
+
+/// A content that is here.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Listed {
+    /// Its BLAKE3 hash, a key.
+    pub blake3: Key,
+    /// Its md5, another key for the same; a folder has none.
+    pub md5: Option<Key>,
+    /// Its bytes; of a folder, those of its files.
+    pub size: u64,
+    /// How many files a folder has.
+    pub files: Option<u64>,
+    /// How it came here.
+    pub kept: Kept,
+    /// Whether it can be served. A folder's is the worst of its files'.
+    pub condition: Condition,
+    /// Whether it was added or fetched by itself, and not only as a file of a folder.
+    pub own: bool,
+    /// Where it is.
+    pub path: String,
+}
+
+/// What came of a purge.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Purged {
+    /// Whether the key was held, or named content that was here.
+    pub held: bool,
+    /// How many contents were forgotten: of a folder also its files.
+    pub contents: u64,
+    /// Whether it is still served, because it is a file of a folder that is here.
+    pub in_folder: bool,
+    /// Where the user's file or folder is, which stays.
+    pub stays: Option<String>,
+}
+
+/// Why something could not be added, listed, purged or verified.
+#[derive(Debug, thiserror::Error)]
+pub enum KeepError {
+    /// It was to stop.
+    #[error("stopped")]
+    Stopped,
+    /// The catalogue's, or the disk's.
+    #[error(transparent)]
+    Catalogue(CatalogueError),
+    /// The peer has ended.
+    #[error("the peer is ending")]
+    Ended,
+    /// A task of ours panicked.
+    #[error("a bug of ours: {0}")]
+    Bug(#[from] tokio::task::JoinError),
+}
+
+impl From<CatalogueError> for KeepError {
+    fn from(error: CatalogueError) -> Self {
+        if error.is_cancelled() { Self::Stopped } else { Self::Catalogue(error) }
+    }
+}
+
+impl From<StoreError> for KeepError {
+    fn from(error: StoreError) -> Self {
+        Self::Catalogue(error.into())
+    }
+}
+
+impl Delivery {
+    /// Adds files and folders, one after the other, and holds them from now on.
+    ///
+    /// # Errors
+    /// At the first that cannot be added; those before it stay added, and were told.
+    pub async fn add(
+        &self,
+        request: AddRequest,
+        events: mpsc::Sender<KeepEvent>,
+        stop: CancellationToken,
+    ) -> Result<Vec<Added>, KeepError> {
+        let how = if request.copy { How::Copy } else { How::Reference };
+        let mut all = Vec::new();
+        for path in request.paths {
+            let (catalogue, tell) = (self.catalogue().clone(), events.clone());
+            let work = move |cancel: &AtomicBool| add_one(&catalogue, &path, how, &tell, cancel);
+            let (added, keys) = blocking(&stop, work).await??;
+            self.hold(keys).await;
+            // Whoever asked may have gone.
+            let _ = events.send(KeepEvent::Added(added.clone())).await;
+            all.push(added);
+        }
+        Ok(all)
+    }
+
+    /// All that is here, by path.
+    ///
+    /// # Errors
+    /// If the catalogue cannot be read.
+    pub async fn list(&self) -> Result<Vec<Listed>, KeepError> {
+        let catalogue = self.catalogue().clone();
+        let list = move || catalogue.list()?.iter().map(|entry| listed(&catalogue, entry)).collect();
+        tokio::task::spawn_blocking(list).await?
+    }
+
+    /// Holds a key no longer, and forgets the content that it names. Files of the user's stay
+    /// where they are; copies in the peer's folder go.
+    ///
+    /// # Errors
+    /// If the catalogue cannot be written, or a copy not removed.
+    pub async fn purge(&self, key: &Key) -> Result<Purged, KeepError> {
+        let (catalogue, named) = (self.catalogue().clone(), key.clone());
+        let work = move || -> Result<_, CatalogueError> {
+            let entry = catalogue.get(&named)?;
+            let removed = catalogue.remove(&named)?;
+            Ok((entry, removed))
+        };
+        let (entry, removed) = tokio::task::spawn_blocking(work).await??;
+        let Some(entry) = entry else {
+            let purged = self.purge_keys([key.clone()]).await?;
+            return Ok(Purged { held: purged > 0, ..Purged::default() });
+        };
+        let in_folder = !removed.iter().any(|removed| removed.root == entry.root);
+        self.purge_keys(removed.iter().flat_map(keys_of)).await?;
+        let stays = (!in_folder && entry.kept != Kept::Copy).then(|| text_of(&entry.path));
+        Ok(Purged { held: true, contents: removed.len() as u64, in_folder, stays })
+    }
+
+    /// Has the machine hold keys, which is stored when this returns.
+    pub(super) async fn hold(&self, keys: Vec<Key>) {
+        delivered(self.commands(), keys, None).await;
+    }
+
+    /// Has the machine purge keys, some at a time. How many of them it held.
+    async fn purge_keys(&self, keys: impl IntoIterator<Item = Key>) -> Result<usize, KeepError> {
+        let mut asked = JoinSet::new();
+        let mut changed = 0;
+        let mut count = |outcome: Option<Outcome>| match outcome {
+            Some(outcome) => {
+                changed +=
+                    usize::from(matches!(outcome, Outcome::Purged(_) | Outcome::Held { new: true, .. }));
+                Ok(())
+            }
+            None => Err(KeepError::Ended),
+        };
+        for key in keys {
+            if asked.len() == TELLING
+                && let Some(outcome) = asked.join_next().await
+            {
+                count(outcome?)?;
+            }
+            let commands = self.commands().clone();
+            asked.spawn(async move { command(&commands, Action::Purge(key), false).await });
+        }
+        while let Some(outcome) = asked.join_next().await {
+            count(outcome?)?;
+        }
+        Ok(changed)
+    }
+}
+
+/// Runs `work` on a thread that may block. When it is time to stop, or nobody waits any more, its
+/// flag is raised.
+pub(super) async fn blocking<T: Send + 'static>(
+    stop: &CancellationToken,
+    work: impl FnOnce(&AtomicBool) -> T + Send + 'static,
+) -> Result<T, KeepError> {
+    struct RaiseOnDrop(Arc<AtomicBool>);
+    impl Drop for RaiseOnDrop {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let flag = RaiseOnDrop(Arc::default());
+    let cancel = Arc::clone(&flag.0);
+    let mut task = tokio::task::spawn_blocking(move || work(&cancel));
+    tokio::select! {
+        done = &mut task => return Ok(done?),
+        () = stop.cancelled() => drop(flag),
+    }
+    Ok(task.await?)
+}
+
+/// Tells of progress, not more often than is of use. What finds no room is passed over.
+pub(super) struct Pace<'a> {
+    events: &'a mpsc::Sender<KeepEvent>,
+    path: String,
+    last: Cell<Option<Instant>>,
+}
+
+impl<'a> Pace<'a> {
+    pub(super) fn new(events: &'a mpsc::Sender<KeepEvent>, path: String) -> Self {
+        Self { events, path, last: Cell::new(None) }
+    }
+
+    pub(super) fn tell(&self, done: u64, size: u64) {
+        if self.last.get().is_none_or(|last| last.elapsed() >= PACE) {
+            self.last.set(Some(Instant::now()));
+            let _ = self.events.try_send(KeepEvent::Reading { path: self.path.clone(), done, size });
+        }
+    }
+}
+
+/// Adds a file or folder; what it is now, and its keys.
+fn add_one(
+    catalogue: &Catalogue,
+    path: &Path,
+    how: How,
+    events: &mpsc::Sender<KeepEvent>,
+    cancel: &AtomicBool,
+) -> Result<(Added, Vec<Key>), KeepError> {
+    let pace = Pace::new(events, text_of(path));
+    if !path.is_dir() {
+        let size = path.metadata().map_or(0, |data| data.len());
+        let entry = catalogue.add(path, how, &|done| pace.tell(done, size), cancel)?;
+        return Ok((added(&entry, entry.size, None), keys_of(&entry).collect()));
+    }
+    let folder = catalogue.add_folder(path, how, &|done, size| pace.tell(done, size), cancel)?;
+    for skipped in &folder.skipped {
+        let _ = events.blocking_send(KeepEvent::LeftOut { text: skipped.to_string() });
+    }
+    let files = folder.collection.files();
+    let mut keys: BTreeSet<Key> = keys_of(&folder.entry).collect();
+    for root in files.iter().map(|file| file.root).collect::<BTreeSet<Root>>() {
+        match catalogue.get(&root.key())? {
+            Some(entry) => keys.extend(keys_of(&entry)),
+            None => return Err(CatalogueError::Damaged(root).into()),
+        }
+    }
+    let size = files.iter().map(|file| file.size).sum();
+    Ok((added(&folder.entry, size, Some(files.len() as u64)), keys.into_iter().collect()))
+}
+
+fn added(entry: &Entry, size: u64, files: Option<u64>) -> Added {
+    Added { blake3: entry.root.key(), md5: md5_key(entry), size, files, path: text_of(&entry.path) }
+}
+
+/// The names of a content.
+pub(super) fn keys_of(entry: &Entry) -> impl Iterator<Item = Key> + use<> {
+    [entry.root.key()].into_iter().chain(md5_key(entry))
+}
+
+/// A folder goes by its BLAKE3 hash only: no other program knows what its list's md5 is for.
+fn md5_key(entry: &Entry) -> Option<Key> {
+    entry.md5.filter(|_| entry.kept != Kept::List).map(|md5| md5.key())
+}
+
+fn listed(catalogue: &Catalogue, entry: &Entry) -> Result<Listed, KeepError> {
+    let mut size = entry.size;
+    let mut files = None;
+    let mut condition = catalogue.condition(entry);
+    if entry.kept == Kept::List {
+        let collection = catalogue.collection(&entry.root)?;
+        size = collection.files().iter().map(|file| file.size).sum();
+        files = Some(collection.files().len() as u64);
+        for file in collection.files() {
+            let known = catalogue.get(&file.root.key())?;
+            let known = known.map_or(Condition::Missing, |known| catalogue.condition(&known));
+            condition = std::cmp::max_by_key(condition, known, severity);
+        }
+    }
+    Ok(Listed {
+        blake3: entry.root.key(),
+        md5: md5_key(entry),
+        size,
+        files,
+        kept: entry.kept,
+        condition,
+        own: entry.own,
+        path: text_of(&entry.path),
+    })
+}
+
+/// How much is to be done about it.
+fn severity(condition: &Condition) -> u8 {
+    match condition {
+        Condition::Good => 0,
+        Condition::Unchecked => 1,
+        Condition::Changed => 2,
+        Condition::Missing => 3,
+    }
+}
+
+/// A path for people. One that is not UTF-8 is shown as nearly as can be.
+pub(super) fn text_of(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}

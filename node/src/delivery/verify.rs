@@ -1,0 +1,203 @@
+//! Verifying what is here: reading it again, and fetching what is wrong or missing.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::AtomicBool;
+
+use askaround_core::key::Key;
+use askaround_core::pieces::{Geometry, PieceSet};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::keep::{KeepError, KeepEvent, Pace, blocking, keys_of, text_of};
+use super::types::GetEvent;
+use super::{Delivery, GetError, fetch};
+use crate::content::{Catalogue, CatalogueError, Entry, Fault, Kept};
+
+/// Events of a repair that wait to be told.
+const EVENTS: usize = 64;
+
+/// A content that was verified.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Checked {
+    /// Its BLAKE3 hash.
+    pub blake3: Key,
+    /// Where it is.
+    pub path: String,
+    /// Its bytes.
+    pub size: u64,
+    /// How it is.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+}
+
+/// How a content is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
+pub enum Verdict {
+    /// As it should be.
+    Good,
+    /// Some of it is not.
+    Bad {
+        /// Pieces that are not as they should be.
+        pieces: u32,
+        /// Of so many.
+        of: u32,
+        /// Whether there is something behind its end.
+        too_long: bool,
+    },
+    /// It cannot be read.
+    Unreadable {
+        /// Why, in words.
+        why: String,
+    },
+    /// Some of it was not as it should be, and was fetched.
+    Repaired,
+    /// Some of it is not, and could not be fetched.
+    NotRepaired {
+        /// Why, in words.
+        why: String,
+    },
+}
+
+/// What came of verifying.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifySummary {
+    /// Contents that are as they should be.
+    pub good: u64,
+    /// How many of them were not, and were repaired.
+    pub repaired: u64,
+    /// Contents that are not, or cannot be read.
+    pub bad: u64,
+    /// Bytes of the good ones.
+    pub bytes: u64,
+}
+
+impl Delivery {
+    /// Reads contents again, all if `keys` is empty, and says which are not as they should be. Of
+    /// a folder all files are read. With `repair`, what is wrong or missing is fetched.
+    ///
+    /// # Errors
+    /// If a key names nothing that is here, or the catalogue cannot be read. A file that cannot
+    /// be read is told as such.
+    pub async fn verify(
+        &self,
+        keys: Vec<Key>,
+        repair: bool,
+        events: mpsc::Sender<KeepEvent>,
+        stop: CancellationToken,
+    ) -> Result<VerifySummary, KeepError> {
+        let catalogue = self.catalogue().clone();
+        let entries = tokio::task::spawn_blocking(move || to_verify(&catalogue, &keys)).await??;
+        let size = entries.iter().map(|entry| entry.size).sum();
+        let mut summary = VerifySummary::default();
+        let mut before = 0;
+        for entry in entries {
+            let (catalogue, tell, one) = (self.catalogue().clone(), events.clone(), entry.clone());
+            let work = move |cancel: &AtomicBool| {
+                let pace = Pace::new(&tell, text_of(&one.path));
+                let progress = |done| pace.tell(before + done, size);
+                verify_one(&catalogue, &one, &progress, cancel)
+            };
+            let (mut verdict, good) = blocking(&stop, work).await??;
+            if let (Some(good), true) = (good, repair) {
+                verdict = self.repair(&entry, good, &events, &stop).await?;
+            }
+            before += entry.size;
+            if matches!(verdict, Verdict::Good | Verdict::Repaired) {
+                summary.good += 1;
+                summary.repaired += u64::from(verdict == Verdict::Repaired);
+                summary.bytes += entry.size;
+                // While it was changed it was not held.
+                self.hold(keys_of(&entry).collect()).await;
+            } else {
+                summary.bad += 1;
+            }
+            let (blake3, path) = (entry.root.key(), text_of(&entry.path));
+            let checked = Checked { blake3, path, size: entry.size, verdict };
+            // Whoever asked may have gone.
+            let _ = events.send(KeepEvent::Checked(checked)).await;
+        }
+        Ok(summary)
+    }
+
+    /// Fetches the pieces that are not in `good` into their places.
+    async fn repair(
+        &self,
+        entry: &Entry,
+        good: PieceSet,
+        events: &mpsc::Sender<KeepEvent>,
+        stop: &CancellationToken,
+    ) -> Result<Verdict, KeepError> {
+        let (sender, mut receiver) = mpsc::channel(EVENTS);
+        let pass_on = async {
+            while let Some(event) = receiver.recv().await {
+                if let GetEvent::Progress { here, size, rate, sources, .. } = event {
+                    let path = text_of(&entry.path);
+                    // What finds no room is passed over.
+                    let _ = events.try_send(KeepEvent::Repairing { path, done: here, size, rate, sources });
+                }
+            }
+        };
+        let repaired = fetch::repair(self.clone(), entry.clone(), good, sender, stop.clone());
+        match tokio::join!(repaired, pass_on).0 {
+            Ok(_) => Ok(Verdict::Repaired),
+            Err(GetError::Stopped) => Err(KeepError::Stopped),
+            Err(error) => Ok(Verdict::NotRepaired { why: error.to_string() }),
+        }
+    }
+}
+
+/// The contents that are meant, each once; of a folder also its files.
+fn to_verify(catalogue: &Catalogue, keys: &[Key]) -> Result<Vec<Entry>, KeepError> {
+    if keys.is_empty() {
+        return Ok(catalogue.list()?);
+    }
+    let find = |key: &Key| -> Result<Entry, KeepError> {
+        catalogue.get(key)?.ok_or_else(|| CatalogueError::Unknown(key.clone()).into())
+    };
+    let mut seen = BTreeSet::new();
+    let mut entries = Vec::new();
+    for key in keys {
+        let entry = find(key)?;
+        let files = match entry.kept {
+            Kept::List => catalogue.collection(&entry.root)?.files().to_vec(),
+            _ => Vec::new(),
+        };
+        let of_files = files.iter().map(|file| find(&file.root.key()));
+        for entry in std::iter::once(Ok(entry)).chain(of_files) {
+            let entry = entry?;
+            if seen.insert(entry.root) {
+                entries.push(entry);
+            }
+        }
+    }
+    Ok(entries)
+}
+
+/// How a content is; and if fetching some of it would help, what of it is good.
+fn verify_one(
+    catalogue: &Catalogue,
+    entry: &Entry,
+    progress: &dyn Fn(u64),
+    cancel: &AtomicBool,
+) -> Result<(Verdict, Option<PieceSet>), KeepError> {
+    let unreadable = |why: String| Verdict::Unreadable { why };
+    match catalogue.verify(&entry.root.key(), progress, cancel) {
+        Ok(verified) if verified.is_good() => Ok((Verdict::Good, None)),
+        Ok(verified) => {
+            let (pieces, of) = (verified.bad.len(), verified.bad.count());
+            let verdict = Verdict::Bad { pieces, of, too_long: verified.too_long };
+            Ok((verdict, Some(verified.good_pieces()).filter(|_| entry.kept != Kept::List)))
+        }
+        Err(error) if error.is_cancelled() => Err(KeepError::Stopped),
+        Err(CatalogueError::State(error)) => Err(error.into()),
+        Err(CatalogueError::Disk(error)) => {
+            let none = Geometry::new(entry.size).map(|geometry| PieceSet::empty(geometry.count())).ok();
+            let missing = matches!(error.fault, Fault::Missing);
+            Ok((unreadable(error.fault.to_string()), none.filter(|_| missing)))
+        }
+        Err(CatalogueError::Hash { error, .. }) => Ok((unreadable(error.to_string()), None)),
+        Err(error) => Ok((unreadable(error.to_string()), None)),
+    }
+}

@@ -1,0 +1,232 @@
+//! The options of the verbs about content.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use askaround_core::Key;
+use askaround_core::pieces::Root;
+use askaround_node::api::LimitChange;
+use askaround_node::content::Md5;
+use clap::Args;
+use clap::builder::FalseyValueParser;
+
+use super::progress::Show;
+use super::units;
+use crate::args::{StateArgs, VerbArgs};
+
+/// `askaround add`.
+#[derive(Debug, Args)]
+pub struct AddArgs {
+    /// Files and folders; a folder is one content, with a key of its own
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Keep a copy in the peer's folder, instead of using the file where it lies
+    ///
+    /// Without it nothing is copied, and a file that is changed later is noticed and not served
+    /// any more. File systems that can share bytes between files do so: then a copy costs nothing.
+    #[arg(long, env = "ASKAROUND_COPY", value_parser = FalseyValueParser::new())]
+    pub copy: bool,
+    /// Be a peer for it: needs --tracker and no running peer, and lasts until Ctrl-C
+    #[arg(long)]
+    pub serve: bool,
+    /// The peer of --serve
+    #[command(flatten)]
+    pub here: HereArgs,
+    /// Which peer
+    #[command(flatten)]
+    pub state: StateArgs,
+    /// What is shown
+    #[command(flatten)]
+    pub show: ShowArgs,
+}
+
+/// `askaround get`.
+#[derive(Debug, Args)]
+pub struct GetArgs {
+    /// What to fetch: a BLAKE3 hash, of 64 hexadecimal digits, or an md5, of 32
+    #[arg(value_parser = content_key)]
+    pub key: Key,
+    /// The file to make, or the folder, if the key is a folder's [default: the key, in the current
+    /// folder]
+    ///
+    /// A file that is there already is not overwritten. A folder may be there: files in it that
+    /// are as they should be are not fetched again, and others are not overwritten.
+    #[arg(short, long, value_name = "PATH")]
+    pub out: Option<PathBuf>,
+    /// Peers to ask first, before others are looked for; several with commas, or several times
+    #[arg(long, value_name = "IP:PORT", value_delimiter = ',')]
+    pub from: Vec<SocketAddr>,
+    /// Write into the file itself, which is there before it is whole, and not beside it
+    #[arg(long, env = "ASKAROUND_IN_PLACE", value_parser = FalseyValueParser::new())]
+    pub in_place: bool,
+    /// The peer of this command
+    #[command(flatten)]
+    pub here: HereArgs,
+    /// Which peer
+    #[command(flatten)]
+    pub state: StateArgs,
+    /// What is shown
+    #[command(flatten)]
+    pub show: ShowArgs,
+}
+
+/// A peer that lasts as long as a command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "A peer for the time of this command")]
+pub struct HereArgs {
+    /// The tracker; with it no peer need be running on this machine
+    ///
+    /// Then --dir is where the peer of this command keeps its state; without --dir it keeps none.
+    #[arg(long, value_name = "IP:PORT", env = "ASKAROUND_TRACKER")]
+    pub tracker: Option<SocketAddr>,
+    /// Where it listens for others; port 0 lets the system pick
+    #[arg(long, default_value = "0.0.0.0:0", value_name = "IP:PORT", env = "ASKAROUND_LISTEN")]
+    pub listen: SocketAddr,
+    /// The address to register, if it is not the one that the tracker sees
+    #[arg(long, value_name = "IP", env = "ASKAROUND_ADVERTISE")]
+    pub advertise: Option<IpAddr>,
+    /// How fast
+    #[command(flatten)]
+    pub rates: RateArgs,
+}
+
+/// How fast a peer may send and receive.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct RateArgs {
+    /// The most bytes to send a second, as 5M or 500k (M: 1,000,000) [default: no limit]
+    #[arg(long, value_name = "RATE", value_parser = rate, env = "ASKAROUND_UP")]
+    pub up: Option<u64>,
+    /// The most bytes to receive a second, as 20M [default: no limit]
+    #[arg(long, value_name = "RATE", value_parser = rate, env = "ASKAROUND_DOWN")]
+    pub down: Option<u64>,
+}
+
+/// `askaround limit`.
+#[derive(Debug, Args)]
+pub struct LimitArgs {
+    /// The most bytes to send a second, as 5M or 500k (M: 1,000,000), or none
+    #[arg(long, value_name = "RATE|none", value_parser = limit)]
+    pub up: Option<LimitChange>,
+    /// The most bytes to receive a second, or none
+    #[arg(long, value_name = "RATE|none", value_parser = limit)]
+    pub down: Option<LimitChange>,
+    /// The rest
+    #[command(flatten)]
+    pub verb: VerbArgs,
+}
+
+/// `askaround ls`.
+#[derive(Debug, Args)]
+pub struct LsArgs {
+    /// Whole keys, of both kinds
+    #[arg(short, long)]
+    pub long: bool,
+    /// Also the files of folders
+    #[arg(short, long)]
+    pub all: bool,
+    /// The rest
+    #[command(flatten)]
+    pub verb: VerbArgs,
+}
+
+/// `askaround verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// Which contents [default: all that are here]
+    #[arg(value_name = "KEY", value_parser = content_key)]
+    pub keys: Vec<Key>,
+    /// Fetch what is wrong or missing from other peers, and write it where it belongs
+    #[arg(long)]
+    pub repair: bool,
+    /// Which peer
+    #[command(flatten)]
+    pub state: StateArgs,
+    /// What is shown
+    #[command(flatten)]
+    pub show: ShowArgs,
+}
+
+/// `askaround why`.
+#[derive(Debug, Args)]
+pub struct WhyArgs {
+    /// Which fetch [default: all that run, and the last ones that ended]
+    #[arg(value_parser = content_key)]
+    pub key: Option<Key>,
+    /// The rest
+    #[command(flatten)]
+    pub verb: VerbArgs,
+}
+
+/// What is shown of something that may take long.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct ShowArgs {
+    /// Print JSON lines: what happens, each with a field `event`, and last the result
+    #[arg(long, env = "ASKAROUND_JSON", value_parser = FalseyValueParser::new(), conflicts_with = "quiet")]
+    pub json: bool,
+    /// Print no progress, and of results the least
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+impl ShowArgs {
+    pub(super) fn show(self) -> Show {
+        Show::new(self.json, self.quiet)
+    }
+}
+
+/// A key that names bytes.
+fn content_key(text: &str) -> Result<Key, String> {
+    let key = Key::new(&text.to_ascii_lowercase()).map_err(|e| e.to_string())?;
+    if Root::from_key(&key).is_some() || Md5::from_key(&key).is_some() {
+        return Ok(key);
+    }
+    let odd = text.chars().find(|c| !c.is_ascii_hexdigit());
+    let what = odd.map_or(units::count(text.len() as u64, "digit"), |odd| format!("the character {odd:?}"));
+    Err(format!("expected a BLAKE3 hash of 64 hexadecimal digits or an md5 of 32, not {what}"))
+}
+
+/// Bytes a second.
+fn rate(text: &str) -> Result<u64, String> {
+    let bad = || "expected bytes a second, from 1k to 1T, as 500k, 5M or 1.5G (M: 1,000,000)".to_owned();
+    units::parse(text).filter(|rate| (1_000..=1_000_000_000_000).contains(rate)).ok_or_else(bad)
+}
+
+fn limit(text: &str) -> Result<LimitChange, String> {
+    if text == "none" {
+        return Ok(LimitChange::None);
+    }
+    rate(text).map(LimitChange::To).map_err(|e| format!("{e}, or none"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_content_are_hashes() {
+        assert!(content_key(&"0aF".repeat(21)).unwrap_err().contains("63 digits"));
+        assert_eq!(content_key(&"0A".repeat(32)).unwrap().as_str(), "0a".repeat(32));
+        assert!(content_key(&"0a".repeat(16)).is_ok());
+        assert!(content_key("k").unwrap_err().contains("'k'"));
+        assert!(content_key("").is_err());
+    }
+
+    #[test]
+    fn rates_are_in_thousands() {
+        for (text, expected) in [
+            ("1k", 1000),
+            ("5M", 5_000_000),
+            ("1.5G", 1_500_000_000),
+            ("20m", 20_000_000),
+            ("4096", 4096),
+            ("1T", 1_000_000_000_000),
+        ] {
+            assert_eq!(rate(text), Ok(expected), "{text}");
+        }
+        for text in ["", "M", "5", "0", "-1M", "5 MB", "2T", "NaN", "infM", "1e3k"] {
+            assert!(rate(text).is_err(), "{text}");
+        }
+        assert_eq!(limit("none"), Ok(LimitChange::None));
+        assert_eq!(limit("2M"), Ok(LimitChange::To(2_000_000)));
+    }
+}

@@ -1,0 +1,244 @@
+//! `get` and `add`: with a peer that runs on this machine, or with one that lasts as long as the
+//! command. Both are asked the same.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use askaround_core::Key;
+use askaround_core::peer::PeerConfig;
+use askaround_node::api::{self, ApiError, ApiReply, ApiRequest};
+use askaround_node::delivery::DeliveryOptions;
+use askaround_node::delivery::keep::{AddRequest, Added};
+use askaround_node::delivery::types::GetRequest;
+use askaround_node::server::ServerConfig;
+use tokio_util::sync::CancellationToken;
+
+use super::args::{AddArgs, GetArgs, HereArgs, RateArgs};
+use super::node::{KEEP_CONNECTIONS, Node, Settings};
+use super::progress::{Meter, Show};
+use super::verbs::{Verb, Way};
+use super::{absolute, folder, print, show, units};
+use crate::args::StateArgs;
+use crate::exit::{Failure, Stop};
+
+/// How often `add --serve` says what is being sent.
+const PACE: Duration = Duration::from_secs(1);
+
+/// `askaround get`.
+///
+/// # Errors
+/// If it was not got.
+pub(super) async fn get(args: GetArgs) -> Result<(), Failure> {
+    let to = args.out.clone().unwrap_or_else(|| args.key.as_str().into());
+    let request = GetRequest {
+        key: args.key.clone(),
+        to: absolute(&to)?,
+        from: args.from.clone(),
+        in_place: args.in_place,
+    };
+    let verb = Verb::new(args.show.show(), ApiRequest::Get(request));
+    let (stop, meter) = (Stop::on_signals()?, Meter::new(verb.show));
+    if args.here.tracker.is_some() {
+        return get_here(&args, &verb, &meter, &stop).await;
+    }
+    let folder = folder(&args.state)?;
+    if !api::is_running(&folder).await {
+        // Whoever names a peer to get it from needs no tracker.
+        if !args.from.is_empty() {
+            return get_here(&args, &verb, &meter, &stop).await;
+        }
+        let error = ApiError::NotRunning(folder);
+        return Err(Failure::run(format!("{error}; or do without: --tracker IP:PORT")));
+    }
+    refuse_rates(&args.here)?;
+    let way = Way::Running(folder);
+    let reply = verb.ask(&way, &meter, &stop).await?.map_err(Failure::run)?;
+    got(&verb, &args.key, &reply, &way, &meter, &stop).await
+}
+
+/// With a peer in this process.
+async fn get_here(args: &GetArgs, verb: &Verb, meter: &Meter, stop: &Stop) -> Result<(), Failure> {
+    let here = Here::start(&args.here, &args.state, meter, false)?;
+    let way = Way::Here(&here.node);
+    let result = match verb.ask(&way, meter, stop).await? {
+        Ok(reply) => got(verb, &args.key, &reply, &way, meter, stop).await,
+        Err(error) => Err(Failure::run(error)),
+    };
+    here.end().await?;
+    result
+}
+
+/// Shows how a fetch ended; if not well, what its user should know.
+async fn got(
+    verb: &Verb,
+    key: &Key,
+    reply: &ApiReply,
+    way: &Way<'_>,
+    meter: &Meter,
+    stop: &Stop,
+) -> Result<(), Failure> {
+    let far = meter.end();
+    if !verb.show.is_for_people() {
+        return verb.end(reply, stop);
+    }
+    match reply {
+        ApiReply::Stopped => {
+            let far = far.map_or(String::new(), |(here, size)| {
+                format!(" with {} of {} here", units::bytes(here), units::bytes(size))
+            });
+            eprintln!("stopped{far}; the same command goes on from there");
+        }
+        ApiReply::Error(_) => {
+            let why = way.ask(&ApiRequest::Why { key: Some(key.clone()) }, |_| (), stop.token()).await;
+            if let Ok(ApiReply::Fetches(fetches)) = why
+                && let Some(last) = fetches.last()
+            {
+                eprint!("{}", show::asked(last));
+            }
+        }
+        _ => {}
+    }
+    verb.end(reply, stop)
+}
+
+/// `askaround add`.
+///
+/// # Errors
+/// If something was not added; with --serve, at the end, the signal that ended it.
+pub(super) async fn add(args: AddArgs) -> Result<(), Failure> {
+    let paths = args.paths.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?;
+    let verb = Verb::new(args.show.show(), ApiRequest::Add(AddRequest { paths, copy: args.copy }));
+    if !args.serve {
+        refuse_rates(&args.here)?;
+        return verb.run(&args.state).await;
+    }
+    if args.here.tracker.is_none() {
+        return Err(Failure::usage("--serve needs --tracker IP:PORT, by which others find this peer"));
+    }
+    let (stop, meter) = (Stop::on_signals()?, Meter::new(verb.show));
+    let here = Here::start(&args.here, &args.state, &meter, true)?;
+    let way = Way::Here(&here.node);
+    let result = match verb.ask(&way, &meter, &stop).await?.map_err(Failure::run)? {
+        ApiReply::Added(added) => {
+            verb.end(&ApiReply::Added(added.clone()), &stop)?;
+            serve(&args.here, &added, &way, &meter, &stop).await
+        }
+        reply => {
+            meter.end();
+            verb.end(&reply, &stop)
+        }
+    };
+    here.end().await?;
+    result
+}
+
+/// Says how others get it, and what is being sent, until it is time to end.
+async fn serve(
+    args: &HereArgs,
+    added: &[Added],
+    way: &Way<'_>,
+    meter: &Meter,
+    stop: &Stop,
+) -> Result<(), Failure> {
+    if let (true, Some(tracker)) = (meter.show.is_for_people(), args.tracker) {
+        let commands: String = added
+            .iter()
+            .map(|added| {
+                let name = Path::new(&added.path)
+                    .file_name()
+                    .map_or("content".into(), |name| name.to_string_lossy());
+                format!("  askaround get {} -o {} --tracker {tracker}\n", added.blake3, quoted(&name))
+            })
+            .collect();
+        print(&format!("\nTo get it on another machine:\n{commands}\nServes until Ctrl-C.\n"))?;
+    }
+    let (mut before, mut at) = (0, Instant::now());
+    loop {
+        tokio::select! {
+            () = stop.token().cancelled() => break,
+            () = tokio::time::sleep(PACE) => {}
+        }
+        let Ok(ApiReply::Status(status)) = way.ask(&ApiRequest::Status, |_| (), stop.token()).await else {
+            break;
+        };
+        let rate = (status.sent - before) as f64 / at.elapsed().as_secs_f64();
+        if status.sent != before || meter.show == Show::Bar {
+            meter.going_on(&format!("sent {}, now {}", units::bytes(status.sent), units::rate(rate as u64)));
+        }
+        (before, at) = (status.sent, Instant::now());
+    }
+    meter.end();
+    meter.note(&format!("sent {} in all", units::bytes(before)));
+    Err(stop.failure())
+}
+
+/// A peer that lasts as long as a command.
+struct Here {
+    node: Node,
+    stop: CancellationToken,
+}
+
+impl Here {
+    /// Starts it. `tell` has its registration told as well, and not only that there is none.
+    fn start(args: &HereArgs, state: &StateArgs, meter: &Meter, tell: bool) -> Result<Self, Failure> {
+        let settings = Settings {
+            listen: args.listen,
+            tracker: args.tracker,
+            id: None,
+            folder: state.dir.clone(),
+            advertise: args.advertise,
+            asking: PeerConfig::default(),
+            keep_connections: KEEP_CONNECTIONS,
+            server: ServerConfig::default(),
+            rates: args.rates,
+            delivery: DeliveryOptions::default(),
+        };
+        let (stop, meter) = (CancellationToken::new(), meter.clone());
+        let node = Node::start(settings, stop.clone(), move |registered, text| {
+            if tell || !registered {
+                meter.note(text);
+            }
+        })?;
+        Ok(Self { node, stop })
+    }
+
+    /// Ends it.
+    async fn end(self) -> Result<(), Failure> {
+        self.stop.cancel();
+        self.node.end().await
+    }
+}
+
+/// Rates are those of a peer that a command starts. A variable may be meant for another command.
+fn refuse_rates(args: &HereArgs) -> Result<(), Failure> {
+    let given = |rate: Option<u64>, variable| rate.is_some() && std::env::var_os(variable).is_none();
+    let RateArgs { up, down } = args.rates;
+    if args.tracker.is_none() && (given(up, "ASKAROUND_UP") || given(down, "ASKAROUND_DOWN")) {
+        return Err(Failure::usage(
+            "--up and --down are for a peer that this command starts, with --tracker; \
+             those of the running peer are changed by `askaround limit`",
+        ));
+    }
+    Ok(())
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "._-+=:@%/".contains(c);
+    if !word.is_empty() && !word.starts_with('-') && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    let dash = if word.starts_with('-') { "./" } else { "" };
+    format!("'{dash}{}'", word.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_for_a_shell() {
+        let quoted = ["build.tar", "a b", "it's", "-rf", "ünï", "$HOME"].map(quoted);
+        assert_eq!(quoted, ["build.tar", "'a b'", "'it'\\''s'", "'./-rf'", "ünï", "'$HOME'"]);
+    }
+}

@@ -1,0 +1,95 @@
+//! The live face: long-running nodes, and verbs against a running peer.
+//!
+//! | module | what lives there |
+//! | --- | --- |
+//! | [`args`] | the options of the verbs about content |
+//! | `content` | `get` and `add`, also with a peer for the time of the command |
+//! | `node` | starting a tracker or a peer, and what is said while it runs |
+//! | `verbs` | asking a peer, and how that ends |
+//! | `show` | replies as text |
+//! | `progress` | what is said while something takes long |
+//! | [`units`] | bytes, rates and times, for people |
+
+pub mod args;
+mod content;
+mod node;
+mod progress;
+mod show;
+pub mod units;
+mod verbs;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use askaround_node::api::ApiRequest;
+
+use crate::args::{Command, StateArgs};
+use crate::exit::Failure;
+use progress::Show;
+use verbs::Verb;
+
+/// Runs a live command.
+///
+/// # Errors
+/// As the command fails.
+pub async fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Tracker(args) => node::tracker(args).await,
+        Command::Peer(args) => node::peer(args).await,
+        Command::Add(args) => content::add(args).await,
+        Command::Get(args) => content::get(args).await,
+        Command::Ls(args) => {
+            let show = if args.verb.json { Show::Json } else { Show::Lines };
+            let verb = Verb { long: args.long, all: args.all, ..Verb::new(show, ApiRequest::Ls) };
+            verb.run(&args.verb.state).await
+        }
+        Command::Verify(args) => {
+            let request = ApiRequest::Verify { keys: args.keys, repair: args.repair };
+            Verb::new(args.show.show(), request).run(&args.state).await
+        }
+        Command::Why(args) => Verb::plain(args.verb, ApiRequest::Why { key: args.key }).await,
+        Command::Status(verb) => Verb::plain(verb, ApiRequest::Status).await,
+        Command::Limit(args) => {
+            let (up, down) = (args.up.unwrap_or_default(), args.down.unwrap_or_default());
+            Verb::plain(args.verb, ApiRequest::Limit { up, down }).await
+        }
+        Command::Peers(verb) => Verb::plain(verb, ApiRequest::Peers).await,
+        Command::Known(args) => Verb::plain(args.verb, ApiRequest::Known { id: args.id }).await,
+        Command::Contents(args) => Verb::plain(args.verb, ApiRequest::Contents { id: args.id }).await,
+        Command::Find(args) => {
+            let request = ApiRequest::Find { key: args.key, trace: args.trace };
+            Verb::plain(args.verb, request).await
+        }
+        Command::Register(verb) => Verb::plain(verb, ApiRequest::Register).await,
+        Command::Unregister(verb) => Verb::plain(verb, ApiRequest::Unregister).await,
+        Command::Purge(args) => Verb::plain(args.verb, ApiRequest::Purge { key: args.key }).await,
+        Command::Hold(args) => Verb::plain(args.verb, ApiRequest::Hold { key: args.key }).await,
+        Command::Lab(_) | Command::Completions { .. } | Command::Man { .. } => Ok(()),
+    }
+}
+
+/// Prints, and does not mind a reader that has gone.
+///
+/// # Errors
+/// If stdout cannot be written for another reason.
+pub fn print(text: &str) -> Result<(), Failure> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::run(error)),
+        _ => Ok(()),
+    }
+}
+
+/// The folder of the peer that is meant.
+fn folder(state: &StateArgs) -> Result<PathBuf, Failure> {
+    if let Some(dir) = &state.dir {
+        return Ok(dir.clone());
+    }
+    let folders = directories::ProjectDirs::from("", "", "askaround");
+    let folders = folders.ok_or_else(|| Failure::usage("no home folder is known: name one with --dir"))?;
+    Ok(folders.data_local_dir().to_owned())
+}
+
+/// A path as the peer needs it, which runs elsewhere.
+fn absolute(path: &std::path::Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))
+}

@@ -1,0 +1,216 @@
+//! Starting a tracker or a peer, and what is said while it runs.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use askaround_core::id::{Contact, PeerId};
+use askaround_core::peer::{Outcome, PeerConfig};
+use askaround_core::tracker::TrackerConfig;
+use askaround_node::api;
+use askaround_node::content::Catalogue;
+use askaround_node::delivery::{Delivery, DeliveryOptions};
+use askaround_node::network::Network;
+use askaround_node::peer::{PeerEnd, PeerError, PeerNews, PeerNode, PeerOptions, command_channel};
+use askaround_node::server::ServerConfig;
+use askaround_node::store::{Store, StoreError};
+use askaround_node::tracker::TrackerNode;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::args::RateArgs;
+use super::{folder, print};
+use crate::args::{PeerArgs, TrackerArgs};
+use crate::exit::{Failure, Stop};
+
+/// Idle connections to others that a peer keeps, unless told otherwise.
+pub(super) const KEEP_CONNECTIONS: usize = 64;
+
+/// `askaround tracker`.
+///
+/// # Errors
+/// If it cannot listen; at the end the signal that ended it.
+pub(super) async fn tracker(args: TrackerArgs) -> Result<(), Failure> {
+    let stop = Stop::on_signals()?;
+    let registry = args.registry.config();
+    let config = TrackerConfig { registry, trust_addresses: args.trust_addresses, lab: None };
+    let node = TrackerNode::bind(Network::default(), args.listen, config, args.server.config(), None)
+        .map_err(|e| Failure::run(format!("cannot listen on {}: {e}", args.listen)))?;
+    print(&format!("tracker listens on {}\n", node.addr().map_err(Failure::run)?))?;
+    node.run(stop.token().clone(), |_| {}).await.map_err(Failure::run)?;
+    Err(stop.failure())
+}
+
+/// `askaround peer`.
+///
+/// # Errors
+/// If it cannot start or go on; at the end the signal that ended it.
+pub(super) async fn peer(args: PeerArgs) -> Result<(), Failure> {
+    let stop = Stop::on_signals()?;
+    let folder = folder(&args.state)?;
+    let settings = Settings {
+        listen: args.listen,
+        tracker: Some(args.tracker),
+        id: args.id,
+        folder: Some(folder.clone()),
+        advertise: args.advertise,
+        asking: args.asking.config(),
+        keep_connections: args.asking.keep_connections,
+        server: args.server.config(),
+        rates: args.rates,
+        delivery: args.content.options(),
+    };
+    let node = Node::start(settings, stop.token().clone(), |_, text| eprintln!("{text}"))?;
+    let socket = api::listen(&folder)
+        .map_err(|e| Failure::run(format!("cannot listen in {}: {e}", folder.display())))?;
+    print(&format!("peer {} listens on {}, state in {}\n", node.me.id, node.me.addr(), folder.display()))?;
+    let api = tokio::spawn(api::serve(socket, node.delivery.clone(), stop.token().clone()));
+    let end = node.end().await;
+    stop.token().cancel();
+    api.await.map_err(Failure::run)?;
+    // The next peer replaces a socket that is left, so failing to remove it harms nobody.
+    let _ = std::fs::remove_file(folder.join(api::SOCKET));
+    end?;
+    Err(stop.failure())
+}
+
+/// How a peer is to be.
+pub(super) struct Settings {
+    pub(super) listen: SocketAddr,
+    /// None for a peer that is told whom to ask.
+    pub(super) tracker: Option<SocketAddr>,
+    pub(super) id: Option<PeerId>,
+    /// Where its state is; none if it lasts as long as a command.
+    pub(super) folder: Option<PathBuf>,
+    /// The address to register, if it is not the one that the tracker sees.
+    pub(super) advertise: Option<IpAddr>,
+    pub(super) asking: PeerConfig,
+    pub(super) keep_connections: usize,
+    pub(super) server: ServerConfig,
+    pub(super) rates: RateArgs,
+    /// How content is delivered, but for the rates.
+    pub(super) delivery: DeliveryOptions,
+}
+
+/// A peer that runs in this process.
+pub(super) struct Node {
+    pub(super) me: Contact,
+    pub(super) delivery: Delivery,
+    running: JoinHandle<Result<PeerEnd, PeerError>>,
+}
+
+impl Node {
+    /// Starts a peer, which runs until `stop` is cancelled. `say` is told when it is registered
+    /// (then with `true`) or cannot be.
+    ///
+    /// # Errors
+    /// If its folder or its address cannot be used.
+    pub(super) fn start(
+        settings: Settings,
+        stop: CancellationToken,
+        mut say: impl FnMut(bool, &str) + Send + 'static,
+    ) -> Result<Self, Failure> {
+        let state = State::open(settings.folder)?;
+        let network = Network::default();
+        let listener = network
+            .listen(settings.listen)
+            .map_err(|e| Failure::run(format!("cannot listen on {}: {e}", settings.listen)))?;
+        let addr = listener.local_addr().map_err(Failure::run)?;
+        let me = Contact::new(settings.id.unwrap_or(state.id), addr);
+        let (commands, incoming) = command_channel();
+        let options = DeliveryOptions {
+            network,
+            up: settings.rates.up,
+            down: settings.rates.down,
+            seed: random()?,
+            ..settings.delivery
+        };
+        let (delivery, content) = Delivery::new(me, state.catalogue, commands, options);
+        let config = PeerConfig {
+            has_tracker: settings.tracker.is_some(),
+            advertised_ip: settings.advertise,
+            token: Some(state.token),
+            ..settings.asking
+        };
+        let options = PeerOptions {
+            network,
+            tracker: settings.tracker,
+            server: settings.server,
+            keep_connections: settings.keep_connections,
+            store: state.store,
+            content: Some(content),
+            ..PeerOptions::default()
+        };
+        let node = PeerNode::live(listener, me, config, options).map_err(Failure::run)?;
+        let mut registered = None;
+        let tracker = settings.tracker.map_or("the tracker".into(), |addr| addr.to_string());
+        let news = move |news| membership(&news, &tracker, &mut registered, &mut say);
+        let running = tokio::spawn(node.run(stop, incoming, news));
+        Ok(Self { me, delivery, running })
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// If it could not go on.
+    pub(super) async fn end(self) -> Result<(), Failure> {
+        match self.running.await.map_err(Failure::run)?.map_err(Failure::run)? {
+            PeerEnd::Failed(reason) => Err(Failure::run(reason)),
+            PeerEnd::Finished | PeerEnd::Stopped => Ok(()),
+        }
+    }
+}
+
+/// What a peer keeps, on disk or only for now.
+struct State {
+    id: PeerId,
+    token: String,
+    store: Option<Store>,
+    catalogue: Catalogue,
+}
+
+impl State {
+    fn open(folder: Option<PathBuf>) -> Result<Self, Failure> {
+        let (id, token) = new_identity()?;
+        let Some(folder) = folder else {
+            let catalogue = Catalogue::temporary().map_err(Failure::run)?;
+            return Ok(Self { id, token, store: None, catalogue });
+        };
+        let store = Store::open(&folder).map_err(|e| match e {
+            StoreError::InUse(_) => Failure::run(e),
+            StoreError::Unusable { .. } => Failure::usage(e),
+        })?;
+        let (id, token) = store.identity(|| (id, token)).map_err(Failure::run)?;
+        let catalogue = store.catalogue().map_err(Failure::run)?;
+        Ok(Self { id, token, store: Some(store), catalogue })
+    }
+}
+
+/// An id short enough to type, and a secret that protects it. Both from the system's randomness.
+fn new_identity() -> Result<(PeerId, String), Failure> {
+    let id = PeerId::new(random()? % 1_000_000_000 + 1).unwrap_or(PeerId::MIN);
+    Ok((id, format!("{:016x}{:016x}", random()?, random()?)))
+}
+
+fn random() -> Result<u64, Failure> {
+    getrandom::u64().map_err(|e| Failure::run(format!("the system gives no random numbers: {e}")))
+}
+
+/// Says when the registration changes, not each time it is renewed.
+fn membership(
+    news: &PeerNews,
+    tracker: &str,
+    registered: &mut Option<bool>,
+    say: &mut impl FnMut(bool, &str),
+) {
+    match news {
+        PeerNews::Membership(Outcome::Registered { contact, .. }) if *registered != Some(true) => {
+            *registered = Some(true);
+            say(true, &format!("registered with {tracker} as {contact}"));
+        }
+        PeerNews::Membership(Outcome::TrackerFailed(error)) if *registered != Some(false) => {
+            *registered = Some(false);
+            say(false, &format!("cannot register with {tracker}: {error}; it is tried again"));
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,184 @@
+//! What is said while something takes long: a bar on a terminal, a line now and then in a pipe,
+//! JSON lines, or nothing. Results go to stdout, everything else to stderr.
+
+use std::io::IsTerminal as _;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use askaround_node::api::ApiEvent;
+use askaround_node::delivery::keep::KeepEvent;
+use askaround_node::delivery::types::GetEvent;
+use askaround_node::delivery::verify::{Checked, Verdict};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{print, show, units};
+use crate::exit::Failure;
+
+/// How often a pipe is told how far it is.
+const LINE: Duration = Duration::from_secs(3);
+
+/// How much is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Show {
+    /// A bar that moves, and results.
+    Bar,
+    /// A line every few seconds, and results.
+    Lines,
+    /// Events and the result as lines of JSON.
+    Json,
+    /// Nothing but what was asked for.
+    Quiet,
+}
+
+impl Show {
+    pub(super) fn new(json: bool, quiet: bool) -> Self {
+        match (json, quiet) {
+            (true, _) => Self::Json,
+            (_, true) => Self::Quiet,
+            _ if std::io::stderr().is_terminal() => Self::Bar,
+            _ => Self::Lines,
+        }
+    }
+
+    /// Whether a person reads along.
+    pub(super) fn is_for_people(self) -> bool {
+        matches!(self, Self::Bar | Self::Lines)
+    }
+}
+
+/// Tells how far something is. Cloning shares it.
+#[derive(Clone)]
+pub(super) struct Meter {
+    pub(super) show: Show,
+    bar: ProgressBar,
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    last_line: Instant,
+    /// When the reading of files began, and at how many bytes.
+    began: Option<(Instant, u64)>,
+    /// How far a fetch is, of how much.
+    far: Option<(u64, u64)>,
+}
+
+impl Meter {
+    pub(super) fn new(show: Show) -> Self {
+        let bar = if show == Show::Bar { ProgressBar::new(0) } else { ProgressBar::hidden() };
+        let state = State { last_line: Instant::now(), began: None, far: None };
+        Self { show, bar, state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// Something happened.
+    ///
+    /// # Errors
+    /// If stdout cannot be written.
+    pub(super) fn event(&self, event: &ApiEvent) -> Result<(), Failure> {
+        if self.show == Show::Json {
+            return print(&format!("{}\n", serde_json::to_string(event).map_err(Failure::run)?));
+        }
+        match event {
+            ApiEvent::Keep(event) => self.kept(event),
+            ApiEvent::Get(event) => {
+                self.fetched(event);
+                Ok(())
+            }
+        }
+    }
+
+    fn kept(&self, event: &KeepEvent) -> Result<(), Failure> {
+        match event {
+            KeepEvent::Reading { path, done, size } => {
+                let (begun, from) = *self.state().began.get_or_insert((Instant::now(), *done));
+                let rate = done.saturating_sub(from) as f64 / begun.elapsed().as_secs_f64().max(0.001);
+                self.far(*done, *size, rate as u64, path);
+            }
+            KeepEvent::Repairing { path, done, size, rate, sources } => {
+                let sources = units::count(*sources as u64, "source");
+                self.far(*done, *size, *rate, &format!("repairing {path} from {sources}"));
+            }
+            KeepEvent::LeftOut { text } => self.note(text),
+            KeepEvent::Added(added) => self.result(&show::added(added, self.show == Show::Quiet))?,
+            KeepEvent::Checked(Checked { verdict: Verdict::Good, .. }) => {}
+            KeepEvent::Checked(checked) => self.result(&show::checked(checked))?,
+        }
+        Ok(())
+    }
+
+    fn fetched(&self, event: &GetEvent) {
+        match event {
+            GetEvent::Found { size, here, files, .. } => {
+                self.state().far = Some((*here, *size));
+                let files =
+                    files.map_or(String::new(), |files| format!("{} of ", units::count(files, "file")));
+                let here = match here {
+                    0 => String::new(),
+                    here => format!(", of which {} are here already", units::bytes(*here)),
+                };
+                self.note(&format!("found: {files}{}{here}", units::bytes(*size)));
+            }
+            GetEvent::Progress { here, size, rate, sources, waiting } => {
+                self.state().far = Some((*here, *size));
+                let sources = units::count(*sources as u64, "source");
+                let waiting = if *waiting { ", waiting for somebody who has the rest" } else { "" };
+                self.far(*here, *size, *rate, &format!("from {sources}{waiting}"));
+            }
+            GetEvent::Lost { addr, why } => self.note(&format!("lost the source {addr}: {why}")),
+            GetEvent::Note { text } => self.note(text),
+            // How many there are is part of the progress; who they are, `why` says.
+            GetEvent::Source { .. } => {}
+        }
+    }
+
+    /// How far it is, at what rate, of what.
+    fn far(&self, done: u64, size: u64, rate: u64, what: &str) {
+        let left = size.saturating_sub(done).checked_div(rate).filter(|left| *left > 0);
+        let left = left.map_or(String::new(), |left| format!(", {} left", units::left(left)));
+        let amount = format!("{} of {}", units::bytes(done), units::bytes(size));
+        self.bar.set_style(style("{bar:20} {percent:>3}% {wide_msg}"));
+        self.bar.set_length(size);
+        self.bar.set_position(done);
+        self.line(&format!("{amount}, {}{left}, {what}", units::rate(rate)));
+    }
+
+    /// What is going on, if nobody knows how far it is.
+    pub(super) fn going_on(&self, text: &str) {
+        self.bar.set_style(style("{spinner} {wide_msg}"));
+        self.bar.tick();
+        self.line(text);
+    }
+
+    fn line(&self, text: &str) {
+        self.bar.set_message(text.to_owned());
+        let due = self.state().last_line.elapsed() >= LINE;
+        if self.show == Show::Lines && due {
+            self.state().last_line = Instant::now();
+            eprintln!("{text}");
+        }
+    }
+
+    /// Something that its user should know.
+    pub(super) fn note(&self, text: &str) {
+        if self.show.is_for_people() {
+            self.bar.suspend(|| eprintln!("{text}"));
+        }
+    }
+
+    fn result(&self, text: &str) -> Result<(), Failure> {
+        self.bar.suspend(|| print(text))
+    }
+
+    /// Nothing more will come. How far a fetch came, of how much.
+    pub(super) fn end(&self) -> Option<(u64, u64)> {
+        self.bar.finish_and_clear();
+        self.state().far
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}

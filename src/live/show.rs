@@ -1,0 +1,291 @@
+//! Replies as text.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use askaround_node::api::{ApiReply, ApiRequest, ApiSearch};
+use askaround_node::content::{Condition, Kept};
+use askaround_node::delivery::keep::{Added, Listed, Purged};
+use askaround_node::delivery::types::{AskedReport, FetchReport, Got, SourceReport, Status};
+use askaround_node::delivery::verify::{Checked, Verdict, VerifySummary};
+
+use super::progress::Show;
+use super::units;
+use super::verbs::Verb;
+use crate::table;
+
+/// So many digits of a key are shown in tables.
+const SHORT: usize = 12;
+
+/// So many questions of a search are shown when a fetch has failed.
+const MOST_ASKED: usize = 20;
+
+/// What a reply says. What was told by events is not said again.
+pub(super) fn text(verb: &Verb, reply: &ApiReply) -> String {
+    let key = match &verb.request {
+        ApiRequest::Find { key, .. } | ApiRequest::Purge { key } | ApiRequest::Hold { key } => key.as_str(),
+        _ => "",
+    };
+    match reply {
+        ApiReply::Registered(contact) => format!("registered as {contact}\n"),
+        ApiReply::Unregistered(id) => format!("unregistered {id}\n"),
+        ApiReply::Peers(peers) if peers.is_empty() => "nobody\n".into(),
+        ApiReply::Peers(peers) => {
+            let rows: Vec<_> = peers.iter().map(|p| vec![p.id.to_string(), p.addr().to_string()]).collect();
+            table::render(&["PEER", "ADDRESS"], &rows)
+        }
+        ApiReply::Keys(keys) if keys.is_empty() => "nothing\n".into(),
+        ApiReply::Keys(keys) => keys.iter().map(|key| format!("{key}\n")).collect(),
+        ApiReply::Purged(purged) => purged_text(key, purged),
+        ApiReply::Held(true) => format!("holds {key}\n"),
+        ApiReply::Held(false) => format!("held {key} already\n"),
+        ApiReply::Search(search) => search_text(search),
+        ApiReply::Contents(contents) => contents_text(contents, verb.long, verb.all),
+        ApiReply::Verified(_) if verb.show == Show::Quiet => String::new(),
+        ApiReply::Verified(summary) => verified_text(summary),
+        ApiReply::Status(status) => status_text(status),
+        ApiReply::Fetches(fetches) => fetches_text(fetches),
+        ApiReply::Got(_) if verb.show == Show::Quiet => String::new(),
+        ApiReply::Got(got) => got_text(got),
+        ApiReply::Added(_) => String::new(),
+        ApiReply::Error(_) | ApiReply::Unusable(_) | ApiReply::Stopped => String::new(),
+    }
+}
+
+/// What was added, and the keys by which others get it. If `brief`, just the key.
+pub(super) fn added(added: &Added, brief: bool) -> String {
+    if brief {
+        return format!("{}\n", added.blake3);
+    }
+    let files = added.files.map_or(String::new(), |files| format!("{}, ", units::count(files, "file")));
+    let mut text =
+        format!("added {} ({files}{})\n  blake3 {}\n", added.path, units::bytes(added.size), added.blake3);
+    if let Some(md5) = &added.md5 {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  md5    {md5}");
+    }
+    text
+}
+
+/// A content that is not as it should be.
+pub(super) fn checked(checked: &Checked) -> String {
+    let what = match &checked.verdict {
+        Verdict::Good => "good".into(),
+        Verdict::Repaired => "repaired".into(),
+        Verdict::NotRepaired { why } => format!("could not be repaired: {why}"),
+        Verdict::Bad { pieces: 0, .. } => "bad: there is something behind its end".into(),
+        Verdict::Bad { pieces, of, .. } => {
+            format!("bad: {pieces} of {} are wrong or missing", units::count((*of).into(), "piece"))
+        }
+        Verdict::Unreadable { why } => format!("cannot be read: {why}"),
+    };
+    format!("{}: {what}\n", checked.path)
+}
+
+fn purged_text(key: &str, purged: &Purged) -> String {
+    if !purged.held {
+        return format!("{key} is not held\n");
+    }
+    if purged.in_folder {
+        return format!("{key} is still served: it is a file of a folder that is here; purge the folder\n");
+    }
+    match &purged.stays {
+        Some(path) => format!("purged {key}; {path} stays where it is\n"),
+        None => format!("purged {key}\n"),
+    }
+}
+
+fn contents_text(contents: &[Listed], long: bool, all: bool) -> String {
+    let mut text = String::new();
+    let mut rows = Vec::new();
+    for content in contents.iter().filter(|content| all || content.own) {
+        let kept = match content.kept {
+            Kept::Reference => "in place".into(),
+            Kept::Copy => "copy".into(),
+            Kept::Fetched => "fetched".into(),
+            Kept::List => units::count(content.files.unwrap_or(0), "file"),
+        };
+        let condition = match content.condition {
+            Condition::Good => "good",
+            Condition::Changed => "changed",
+            Condition::Missing => "missing",
+            Condition::Unchecked => "unchecked",
+        };
+        let digits = if long { usize::MAX } else { SHORT };
+        let mut row = vec![content.blake3.as_str().chars().take(digits).collect()];
+        if long {
+            row.push(content.md5.as_ref().map_or("-".into(), ToString::to_string));
+        }
+        row.extend([units::bytes(content.size), kept, condition.into(), content.path.clone()]);
+        rows.push(row);
+    }
+    if rows.is_empty() {
+        return "nothing\n".into();
+    }
+    let headings: &[&str] = if long {
+        &["BLAKE3", "MD5", "SIZE", "KEPT", "CONDITION", "PATH"]
+    } else {
+        &["KEY", "SIZE", "KEPT", "CONDITION", "PATH"]
+    };
+    text += &table::render(headings, &rows);
+    let bad = |condition| contents.iter().any(|content| content.condition == condition);
+    if bad(Condition::Changed) || bad(Condition::Unchecked) {
+        text += "What is changed or unchecked is not served until `askaround verify` finds it good, or it is added again.\n";
+    }
+    text
+}
+
+fn verified_text(summary: &VerifySummary) -> String {
+    let good = format!("{} good, {}", units::count(summary.good, "content"), units::bytes(summary.bytes));
+    match summary.bad {
+        0 => format!("{good}\n"),
+        bad => format!("{bad} bad; {good}\n"),
+    }
+}
+
+fn status_text(status: &Status) -> String {
+    let limit = |limit: Option<u64>| {
+        limit.map_or("no limit".into(), |limit| format!("at most {}", units::rate(limit)))
+    };
+    let mut text = format!(
+        "peer      {} at {}\ncontents  {}, {}\nup        {} sent, {}\ndown      {} received, {}\n",
+        status.me.id,
+        status.me.addr(),
+        status.contents,
+        units::bytes(status.bytes),
+        units::bytes(status.sent),
+        limit(status.up_limit),
+        units::bytes(status.received),
+        limit(status.down_limit),
+    );
+    if !status.fetches.is_empty() {
+        text += "\n";
+        text.extend(status.fetches.iter().map(fetch_head));
+    }
+    text
+}
+
+fn got_text(got: &Got) -> String {
+    let files = got.files.map_or(String::new(), |files| format!("{}, ", units::count(files, "file")));
+    let what = format!("{} ({files}{})", got.path.display(), units::bytes(got.size));
+    let fetched = got.size.saturating_sub(got.here_before);
+    if fetched == 0 && got.size > 0 {
+        return format!("{what} is here already: nothing had to be fetched\n");
+    }
+    let time = Duration::try_from_secs_f64(got.seconds).unwrap_or_default();
+    let rate = (fetched as f64 / got.seconds.max(0.001)) as u64;
+    let sources = got.sources.iter().filter(|source| source.bytes > 0).count() as u64;
+    let sources = units::count(sources, "source");
+    format!("got {what} in {}, {}, from {sources}\n", units::time(time), units::rate(rate))
+}
+
+fn fetches_text(fetches: &[FetchReport]) -> String {
+    if fetches.is_empty() {
+        return "no fetch lately\n".into();
+    }
+    fetches.iter().map(fetch_text).collect::<Vec<_>>().join("\n")
+}
+
+/// One fetch: how it stands, why it is as fast as it is, who sends, who was asked.
+fn fetch_text(fetch: &FetchReport) -> String {
+    let mut text = fetch_head(fetch);
+    for because in &fetch.because {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  because {because}");
+    }
+    text += &sources_text(fetch);
+    text += &questions_text(fetch, usize::MAX);
+    text
+}
+
+/// What is fetched and how that stands.
+fn fetch_head(fetch: &FetchReport) -> String {
+    let time = Duration::try_from_secs_f64(fetch.seconds).unwrap_or_default();
+    let far = fetch.size.map_or(String::new(), |size| {
+        let (here, size) = (units::bytes(fetch.here), units::bytes(size));
+        format!("{here} of {size}, {}, ", units::rate(fetch.rate))
+    });
+    let (key, to) = (&fetch.key, fetch.to.display());
+    format!("{key} to {to}\n  {far}{}: {}\n", units::time(time), fetch.state)
+}
+
+fn sources_text(fetch: &FetchReport) -> String {
+    if fetch.sources.is_empty() {
+        return String::new();
+    }
+    let row = |source: &SourceReport| {
+        let average = (source.bytes as f64 / fetch.seconds.max(0.001)) as u64;
+        let rate = if fetch.ended { average } else { source.rate };
+        let peer = source.peer.map_or("-".into(), |peer| peer.id.to_string());
+        let state = match (&source.lost, source.complete) {
+            (Some(why), _) => format!("lost: {why}"),
+            (None, true) => "has all of it".into(),
+            (None, false) => "has a part".into(),
+        };
+        vec![
+            source.addr.to_string(),
+            peer,
+            units::bytes(source.bytes),
+            units::rate(rate),
+            source.how.clone(),
+            state,
+        ]
+    };
+    let rows: Vec<_> = fetch.sources.iter().map(row).collect();
+    indented(&table::render(&["SOURCE", "PEER", "SENT", "RATE", "FOUND", "STATE"], &rows))
+}
+
+/// The questions of the last search for holders, of very many the first ones.
+fn questions_text(fetch: &FetchReport, most: usize) -> String {
+    if fetch.asked.is_empty() {
+        return String::new();
+    }
+    let row = |asked: &AskedReport| vec![asked.who.clone(), asked.answer.clone(), asked.why.clone()];
+    let rows: Vec<_> = fetch.asked.iter().take(most).map(row).collect();
+    let mut text = indented(&table::render(&["ASKED", "ANSWER", "WHY ASKED"], &rows));
+    if let more @ 1.. = fetch.asked.len().saturating_sub(most) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  and {more} more");
+    }
+    text
+}
+
+/// Who was asked by a fetch that has failed, and what became of its sources.
+pub(super) fn asked(fetch: &FetchReport) -> String {
+    sources_text(fetch) + &questions_text(fetch, MOST_ASKED)
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}\n")).collect()
+}
+
+fn search_text(search: &ApiSearch) -> String {
+    let mut text = String::new();
+    if !search.trace.is_empty() {
+        let rows: Vec<_> = search
+            .trace
+            .iter()
+            .map(|step| {
+                let whom = match (&step.asked, step.what.as_str()) {
+                    (Some(peer), _) => format!("{} at {}", peer.id, peer.addr()),
+                    (None, "list") => "tracker".into(),
+                    (None, _) => "itself".into(),
+                };
+                let took = step.took_ms.map_or("-".into(), |ms| format!("{ms:.1} ms"));
+                vec![whom, step.what.clone(), took, step.answer.clone(), step.why.clone()]
+            })
+            .collect();
+        text += &table::render(&["ASKED", "WHAT", "TOOK", "ANSWER", "WHY ASKED"], &rows);
+    }
+    let asked = format!("{} questions in {:.1} ms", search.questions, search.took_ms);
+    // Writing to a String cannot fail.
+    let _ = match (&search.found, &search.route) {
+        (Some(peer), Some(route)) => writeln!(text, "found {} at {peer}: {route} ({asked})", search.key),
+        (Some(peer), None) => writeln!(text, "found {} at {peer} ({asked})", search.key),
+        (None, _) if search.truncated => {
+            writeln!(text, "not found {}, but not everybody could be asked ({asked})", search.key)
+        }
+        (None, _) => writeln!(text, "nobody has {} ({asked})", search.key),
+    };
+    text
+}

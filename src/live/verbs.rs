@@ -1,0 +1,144 @@
+//! Asking a peer, and how that ends.
+
+use std::path::PathBuf;
+
+use askaround_node::api::{self, ApiError, ApiEvent, ApiReply, ApiRequest, ApiSearch};
+use askaround_node::delivery::keep::Purged;
+use askaround_node::delivery::verify::VerifySummary;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::node::Node;
+use super::progress::{Meter, Show};
+use super::{folder, print, show};
+use crate::args::{StateArgs, VerbArgs};
+use crate::exit::{Failure, Stop};
+
+/// Events that wait to be shown.
+const EVENTS: usize = 64;
+
+/// A peer that can be asked.
+pub(super) enum Way<'a> {
+    /// One that runs on this machine, by its folder.
+    Running(PathBuf),
+    /// One in this process.
+    Here(&'a Node),
+}
+
+impl Way<'_> {
+    /// Asks. When `give_up` is cancelled, the reply comes soon.
+    ///
+    /// # Errors
+    /// If there is nobody to ask.
+    pub(super) async fn ask(
+        &self,
+        request: &ApiRequest,
+        mut event: impl FnMut(ApiEvent),
+        give_up: &CancellationToken,
+    ) -> Result<ApiReply, ApiError> {
+        match self {
+            Self::Running(folder) => api::ask(folder, request, event, give_up).await,
+            Self::Here(node) => {
+                let (sender, mut events) = mpsc::channel(EVENTS);
+                let answer = api::answer(&node.delivery, request.clone(), sender, give_up.clone());
+                let tell = async {
+                    while let Some(happened) = events.recv().await {
+                        event(happened);
+                    }
+                };
+                Ok(tokio::join!(answer, tell).0)
+            }
+        }
+    }
+}
+
+/// Something to ask, and how the reply is shown.
+pub(super) struct Verb {
+    pub(super) show: Show,
+    pub(super) request: ApiRequest,
+    /// Of `ls`: whole keys.
+    pub(super) long: bool,
+    /// Of `ls`: also the files of folders.
+    pub(super) all: bool,
+}
+
+impl Verb {
+    pub(super) fn new(show: Show, request: ApiRequest) -> Self {
+        Self { show, request, long: false, all: false }
+    }
+
+    /// Asks the peer that runs on this machine something that ends soon.
+    ///
+    /// # Errors
+    /// As [`Verb::run`].
+    pub(super) async fn plain(args: VerbArgs, request: ApiRequest) -> Result<(), Failure> {
+        let show = if args.json { Show::Json } else { Show::Lines };
+        Self::new(show, request).run(&args.state).await
+    }
+
+    /// Asks the peer that runs on this machine, and shows what comes back.
+    ///
+    /// # Errors
+    /// If it cannot be asked, or what was asked for is not so.
+    pub(super) async fn run(self, state: &StateArgs) -> Result<(), Failure> {
+        let stop = Stop::on_signals()?;
+        let way = Way::Running(folder(state)?);
+        let meter = Meter::new(self.show);
+        let reply = self.ask(&way, &meter, &stop).await?.map_err(Failure::run)?;
+        self.end(&reply, &stop)
+    }
+
+    /// Asks, and shows what happens meanwhile.
+    ///
+    /// # Errors
+    /// If stdout cannot be written.
+    pub(super) async fn ask(
+        &self,
+        way: &Way<'_>,
+        meter: &Meter,
+        stop: &Stop,
+    ) -> Result<Result<ApiReply, ApiError>, Failure> {
+        let mut shown = Ok(());
+        let event = |event| {
+            if shown.is_ok() {
+                shown = meter.event(&event);
+            }
+        };
+        let reply = way.ask(&self.request, event, stop.token()).await;
+        shown.map(|()| reply)
+    }
+
+    /// Shows the reply, and says whether that is what was asked for.
+    ///
+    /// # Errors
+    /// If it is not.
+    pub(super) fn end(&self, reply: &ApiReply, stop: &Stop) -> Result<(), Failure> {
+        match reply {
+            ApiReply::Stopped if stop.token().is_cancelled() => return Err(stop.failure()),
+            ApiReply::Stopped => return Err(Failure::run("the peer ended before it was done")),
+            _ => {}
+        }
+        if self.show == Show::Json {
+            print(&self.json(reply)?)?;
+        } else {
+            print(&show::text(self, reply))?;
+        }
+        match reply {
+            ApiReply::Error(text) if self.show != Show::Json => Err(Failure::run(text)),
+            ApiReply::Unusable(text) => Err(Failure::usage(text)),
+            ApiReply::Error(_)
+            | ApiReply::Purged(Purged { held: false, .. } | Purged { in_folder: true, .. })
+            | ApiReply::Search(ApiSearch { found: None, .. })
+            | ApiReply::Verified(VerifySummary { bad: 1.., .. }) => Err(Failure::Shown),
+            _ => Ok(()),
+        }
+    }
+
+    /// One line after lines of events; else as people like to read it.
+    fn json(&self, reply: &ApiReply) -> Result<String, Failure> {
+        let lines =
+            matches!(self.request, ApiRequest::Add(_) | ApiRequest::Get(_) | ApiRequest::Verify { .. });
+        let text = if lines { serde_json::to_string(reply) } else { serde_json::to_string_pretty(reply) };
+        Ok(text.map_err(Failure::run)? + "\n")
+    }
+}

@@ -1,0 +1,113 @@
+//! Content by command: what is added, listed, verified and purged, with real programs.
+
+mod support;
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+use support::content::{bytes, json_lines, write};
+use support::net::Net;
+use support::{ASKAROUND, Running, stderr, stdout};
+
+#[test]
+fn what_is_added_goes_by_two_keys_until_it_is_purged() {
+    let (net, user) = (Net::new(2), tempfile::tempdir().unwrap());
+    let path = write(user.path(), "hello", b"hello\n");
+    // As b3sum and md5sum print them.
+    let blake3 = "8e4c7c1b99dbfd50e7a95185fead5ee1448fa904a2fdd778eaf5f2dbfd629a99";
+    let md5 = "b1946ac92492d2347c6235b4d2611184";
+    net.assert_says(0, &["add", &path], 0, &format!("md5    {md5}"));
+    let listed: Value = serde_json::from_str(&stdout(&net.verb(0, &["ls", "--json"]))).unwrap();
+    let listed = &listed["contents"][0];
+    assert_eq!((&listed["path"], &listed["condition"]), (&Value::from(path.as_str()), &"good".into()));
+    assert_eq!(listed["blake3"], blake3);
+    for key in [md5, blake3] {
+        net.assert_says(1, &["find", key], 0, "found");
+    }
+    net.assert_says(0, &["ls"], 0, &blake3[..12]);
+    net.assert_says(0, &["ls", "-l"], 0, md5);
+    net.assert_says(0, &["purge", md5], 0, "stays where it is");
+    assert!(Path::new(&path).exists(), "a purge removed the user's file");
+    for key in [md5, blake3] {
+        net.assert_says(1, &["find", key], 1, "nobody has");
+    }
+    net.assert_says(0, &["ls"], 0, "nothing");
+    net.assert_says(0, &["purge", blake3], 1, "is not held");
+}
+
+#[test]
+fn a_folder_is_one_content_and_each_of_its_files_another() {
+    let (net, user) = (Net::new(1), tempfile::tempdir().unwrap());
+    let folder = user.path().join("a folder");
+    write(&folder, "x", b"hello\n");
+    write(&folder, "sub/y", &bytes(200_000));
+    std::os::unix::fs::symlink("x", folder.join("link")).unwrap();
+    let added = net.verb(0, &["add", "--json", folder.to_str().unwrap()]);
+    let lines = json_lines(&stdout(&added));
+    assert!(lines.iter().any(|line| line["event"] == "left_out"), "{lines:?}");
+    let added = &lines.last().unwrap()["added"][0];
+    assert_eq!((&added["files"], &added["size"]), (&2.into(), &200_006.into()));
+    net.assert_says(0, &["ls"], 0, "2 files");
+    assert_eq!(stdout(&net.verb(0, &["ls"])).lines().count(), 2, "the files of a folder are not listed");
+    assert_eq!(stdout(&net.verb(0, &["ls", "--all"])).lines().count(), 4);
+    let file = "b1946ac92492d2347c6235b4d2611184";
+    net.assert_says(0, &["find", file], 0, "this peer holds it");
+    net.assert_says(0, &["purge", file], 1, "purge the folder");
+    net.assert_says(0, &["purge", added["blake3"].as_str().unwrap()], 0, "purged");
+    net.assert_says(0, &["find", file], 1, "nobody has");
+}
+
+#[test]
+fn verify_finds_one_wrong_byte_and_a_file_that_is_gone() {
+    let (net, user) = (Net::new(1), tempfile::tempdir().unwrap());
+    let (a, b) = (write(user.path(), "a", &bytes(300_000)), write(user.path(), "b", b"b"));
+    net.assert_says(0, &["add", &a, &b], 0, "added");
+    net.assert_says(0, &["verify"], 0, "2 contents good, 300 kB");
+    std::fs::File::options().write(true).open(&a).unwrap().write_all_at(b"?", 70_000).unwrap();
+    net.assert_says(0, &["ls"], 0, "changed");
+    net.assert_says(0, &["verify"], 1, "a: bad: 1 of 5 pieces are wrong or missing");
+    std::fs::remove_file(&b).unwrap();
+    net.assert_says(0, &["ls"], 0, "missing");
+    let lines = json_lines(&stdout(&net.verb(0, &["verify", "--json"])));
+    assert_eq!(lines.last().unwrap()["verified"]["bad"], 2, "{lines:?}");
+    net.assert_says(0, &["verify", "3e25960a79dbc69b674cd4ec67a72c62"], 1, "is not here");
+    net.assert_says(0, &["verify", "k"], 2, "expected a BLAKE3 hash of 64 hexadecimal digits");
+}
+
+#[test]
+fn what_cannot_be_added_is_named() {
+    let (net, user) = (Net::new(1), tempfile::tempdir().unwrap());
+    let path = user.path().join("not there");
+    net.assert_says(0, &["add", path.to_str().unwrap()], 2, "not there: there is no such file");
+    net.assert_says(0, &["add", "/dev/null"], 2, "/dev/null: is neither a file nor a folder");
+    // Nothing was copied, so a copy is what makes a difference.
+    let file = write(user.path(), "file", b"f");
+    net.assert_says(0, &["add", "-q", "--copy", &file], 0, "");
+    std::fs::remove_file(&file).unwrap();
+    net.assert_says(0, &["verify"], 0, "1 content good");
+    let key = stdout(&net.verb(0, &["ls", "-l"])).lines().nth(1).unwrap()[..64].to_owned();
+    net.assert_says(0, &["purge", &key], 0, "purged");
+    assert_eq!(std::fs::read_dir(net.dir(0).join("files")).unwrap().count(), 0, "the copy is gone");
+}
+
+#[test]
+fn ctrl_c_stops_the_work_of_the_peer() {
+    let (net, user) = (Net::new(1), tempfile::tempdir().unwrap());
+    let path = user.path().join("endless");
+    // No machine reads this in the time of a test.
+    std::fs::File::create(&path).unwrap().set_len(1 << 42).unwrap();
+    let dir = net.dir(0).to_str().unwrap();
+    let words = ["add", path.to_str().unwrap(), "--json", "--dir", dir];
+    let mut adding = Running::start(Command::new(ASKAROUND).args(words));
+    let mut line = String::new();
+    BufReader::new(adding.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(json_lines(&line)[0]["event"], "reading");
+    adding.signal("-INT");
+    let (status, said) = adding.end();
+    assert_eq!(status, Some(130), "{said}");
+    let peer = net.verb(0, &["ls"]);
+    assert_eq!(stdout(&peer), "nothing\n", "{}", stderr(&peer));
+}

@@ -1,0 +1,312 @@
+//! Content from one to another by command: peers that run, and peers that last as long as a
+//! command.
+
+mod support;
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use support::content::{bytes, json_lines, write};
+use support::net::{Net, start};
+use support::{ASKAROUND, Running, run, stderr, stdout, wait_for};
+
+/// The key that `add` prints.
+fn key_of(added: &Output) -> String {
+    assert_eq!(added.status.code(), Some(0), "{}", stderr(added));
+    stdout(added).trim().to_owned()
+}
+
+/// A tracker, and `add --serve` of a path with it.
+struct Serving {
+    tracker: String,
+    key: String,
+    /// What it printed before it began to serve.
+    said: String,
+    running: Running,
+    _tracker: Running,
+}
+
+impl Serving {
+    fn new(path: &str, words: &[&str]) -> Self {
+        let (running_tracker, tracker) = start(&["tracker", "--listen", "127.0.0.1:0"]);
+        let words =
+            [&["add", "--serve", path, "--listen", "127.0.0.1:0", "--tracker", &tracker], words].concat();
+        let mut running = Running::start(Command::new(ASKAROUND).args(words));
+        let mut lines = BufReader::new(running.0.stdout.take().unwrap()).lines();
+        let mut said = String::new();
+        loop {
+            let line = lines.next().unwrap_or_else(|| panic!("it ended: {said}")).unwrap();
+            said += &format!("{line}\n");
+            if line.contains("until Ctrl-C") {
+                break;
+            }
+        }
+        let key = said.lines().find_map(|line| line.strip_prefix("  blake3 ")).unwrap().to_owned();
+        Self { tracker, key, said, running, _tracker: running_tracker }
+    }
+
+    /// The words of a `get` by a peer of its own.
+    fn get<'a>(&'a self, to: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+        let words = ["get", &self.key, "-o", to, "--tracker", &self.tracker, "--listen", "127.0.0.1:0"];
+        [&words, more].concat()
+    }
+}
+
+/// Waits until a running `get --json` has got something, but not all.
+fn wait_for_progress(getting: &mut Running) {
+    let lines = BufReader::new(getting.0.stdout.take().unwrap()).lines();
+    let mut said = Vec::new();
+    for line in lines {
+        let line = json_lines(&line.unwrap()).remove(0);
+        let far = line["event"] == "progress" && line["here"].as_u64() > Some(0);
+        said.push(line);
+        if far {
+            return;
+        }
+    }
+    panic!("it ended too soon: {said:?}");
+}
+
+fn assert_fails(output: &Output, status: i32, expected: &str) {
+    let said = stdout(output) + &stderr(output);
+    assert!(said.contains(expected), "{said}");
+    assert_eq!(output.status.code(), Some(status), "{said}");
+}
+
+#[test]
+fn one_running_peer_gets_what_another_added_by_either_key() {
+    let (net, user) = (Net::new(3), tempfile::tempdir().unwrap());
+    let content = bytes(300_000);
+    let source = write(user.path(), "source", &content);
+    let blake3 = key_of(&net.verb(0, &["add", "-q", &source]));
+    let listed = stdout(&net.verb(0, &["ls", "-l"]));
+    let md5 = listed.lines().nth(1).unwrap().split_whitespace().nth(1).unwrap();
+    let to = user.path().join("by blake3");
+    let got = net.verb(1, &["get", &blake3, "-o", to.to_str().unwrap(), "--json"]);
+    let lines = json_lines(&stdout(&got));
+    let last = &lines.last().unwrap()["got"];
+    assert_eq!((&last["blake3"], &last["size"]), (&blake3.as_str().into(), &300_000.into()), "{lines:?}");
+    assert!(lines.iter().any(|line| line["event"] == "found"), "{lines:?}");
+    assert_eq!(std::fs::read(&to).unwrap(), content);
+    net.assert_says(1, &["ls"], 0, "fetched");
+    net.assert_says(1, &["why", &blake3], 0, "done");
+    // What was got is held, and found by its hint.
+    let to = user.path().join("by md5");
+    net.assert_says(2, &["get", md5, "-o", to.to_str().unwrap()], 0, "got ");
+    assert_eq!(std::fs::read(&to).unwrap(), content);
+    for key in [md5, &blake3] {
+        net.assert_says(2, &["find", key], 0, "this peer holds it");
+    }
+}
+
+#[test]
+fn with_nothing_else_running_one_serves_and_the_printed_command_gets_it() {
+    let (user, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let content = bytes(1_000_000);
+    let source = write(user.path(), "a build's.tar", &content);
+    let serving = Serving::new(&source, &[]);
+    let command = serving.said.lines().find(|line| line.contains("askaround get")).unwrap();
+    let command = command.trim().strip_prefix("askaround").unwrap();
+    let program = format!("{ASKAROUND} {command}");
+    let output = Command::new("sh").args(["-c", &program]).current_dir(other.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stdout(&output).starts_with("got "), "{}", stdout(&output));
+    assert_eq!(std::fs::read(other.path().join("a build's.tar")).unwrap(), content);
+    assert_eq!(std::fs::read_dir(other.path()).unwrap().count(), 1, "something was left behind");
+    serving.running.signal("-INT");
+    assert_eq!(serving.running.end().0, Some(130));
+}
+
+#[test]
+fn a_folder_comes_whole_and_only_what_is_missing_comes_again() {
+    let user = tempfile::tempdir().unwrap();
+    let folder = user.path().join("folder");
+    let run_me = write(&folder, "bin/run me", b"#!/bin/sh\n");
+    std::fs::set_permissions(run_me, std::fs::Permissions::from_mode(0o755)).unwrap();
+    write(&folder, "größe/data", &bytes(200_000));
+    write(&folder, "empty", b"");
+    let serving = Serving::new(folder.to_str().unwrap(), &[]);
+    let to = user.path().join("copy");
+    let words = serving.get(to.to_str().unwrap(), &["--json"]);
+    let lines = json_lines(&stdout(&run(ASKAROUND, &words)));
+    assert_eq!(lines.last().unwrap()["got"]["files"], 3, "{lines:?}");
+    assert_eq!(std::fs::read(to.join("größe/data")).unwrap(), bytes(200_000));
+    assert_eq!(std::fs::metadata(to.join("empty")).unwrap().len(), 0);
+    let mode = std::fs::metadata(to.join("bin/run me")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o111, 0o111);
+    std::fs::remove_file(to.join("bin/run me")).unwrap();
+    let lines = json_lines(&stdout(&run(ASKAROUND, &words)));
+    assert_eq!(lines.last().unwrap()["got"]["here_before"], 200_000, "{lines:?}");
+    assert!(to.join("bin/run me").exists());
+}
+
+#[test]
+fn a_get_that_was_killed_goes_on_where_it_was() {
+    let user = tempfile::tempdir().unwrap();
+    let content = bytes(3_000_000);
+    let serving = Serving::new(&write(user.path(), "source", &content), &[]);
+    let to = user.path().join("got");
+    let slow = serving.get(to.to_str().unwrap(), &["--json", "--down", "1M"]);
+    let mut getting = Running::start(Command::new(ASKAROUND).args(&slow));
+    wait_for_progress(&mut getting);
+    getting.signal("-KILL");
+    getting.end();
+    assert!(!to.exists(), "it has its name before it is whole");
+    let lines = json_lines(&stdout(&run(ASKAROUND, &serving.get(to.to_str().unwrap(), &["--json"]))));
+    let here = lines.last().unwrap()["got"]["here_before"].as_u64();
+    assert!(here > Some(0), "{lines:?}");
+    assert_eq!(std::fs::read(&to).unwrap(), content);
+}
+
+#[test]
+fn ctrl_c_stops_a_get_and_says_how_to_go_on() {
+    let user = tempfile::tempdir().unwrap();
+    let serving = Serving::new(&write(user.path(), "source", &bytes(3_000_000)), &["--up", "1M"]);
+    let to = user.path().join("got");
+    let words = serving.get(to.to_str().unwrap(), &[]);
+    let getting = Running::start(Command::new(ASKAROUND).args(&words));
+    wait_for("a piece to be here", || std::fs::read_dir(user.path()).unwrap().count().gt(&2).then_some(()));
+    getting.signal("-INT");
+    let (status, said) = getting.end();
+    assert_eq!(status, Some(130), "{said}");
+    assert!(said.contains("the same command goes on from there"), "{said}");
+    assert!(!to.exists());
+}
+
+#[test]
+fn a_destination_that_is_taken_is_wrong_use_and_stays_as_it_is() {
+    let user = tempfile::tempdir().unwrap();
+    let serving = Serving::new(&write(user.path(), "source", &bytes(100_000)), &[]);
+    let taken = write(user.path(), "taken", b"mine");
+    assert_fails(&run(ASKAROUND, &serving.get(&taken, &[])), 2, "is there already");
+    assert_fails(&run(ASKAROUND, &serving.get(&taken, &["--in-place"])), 2, "is there already");
+    let same = write(user.path(), "same", &bytes(100_000));
+    for more in [[].as_slice(), &["--in-place"]] {
+        let output = run(ASKAROUND, &serving.get(&same, more));
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert!(stdout(&output).contains("nothing had to be fetched"), "{}", stdout(&output));
+    }
+    assert_eq!(std::fs::read(&taken).unwrap(), b"mine");
+    let folder = user.path().to_str().unwrap();
+    assert_fails(&run(ASKAROUND, &serving.get(folder, &[])), 2, "is a folder");
+    let nowhere = user.path().join("no/where");
+    assert_fails(&run(ASKAROUND, &serving.get(nowhere.to_str().unwrap(), &[])), 2, "no such file or folder");
+    assert_eq!(std::fs::read_dir(user.path()).unwrap().count(), 3, "something was left behind");
+}
+
+#[test]
+fn what_nobody_has_is_not_found_and_a_key_that_is_none_is_wrong_use() {
+    let (net, user) = (Net::new(1), tempfile::tempdir().unwrap());
+    let to = user.path().join("to");
+    let to = to.to_str().unwrap();
+    let key = "0b".repeat(32);
+    net.assert_says(0, &["get", &key, "-o", to], 1, "nobody has");
+    net.assert_says(0, &["why", &key], 0, "nobody has");
+    net.assert_says(0, &["get", "0b0b", "-o", to], 2, "not 4 digits");
+    let here = ["get", &key, "-o", to, "--listen", "127.0.0.1:0"];
+    let alone = run(ASKAROUND, &[&here[..], &["--tracker", &net.tracker]].concat());
+    assert_fails(&alone, 1, "nobody has");
+    // A port that nobody listens on: it was ours a moment ago.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    assert_fails(
+        &run(ASKAROUND, &[&here[..], &["--tracker", &nobody]].concat()),
+        1,
+        "the tracker  not reachable",
+    );
+    let empty = tempfile::tempdir().unwrap();
+    let output = run(ASKAROUND, &["get", &key, "-o", to, "--dir", empty.path().to_str().unwrap()]);
+    assert_fails(&output, 1, "or do without: --tracker IP:PORT");
+    assert!(!Path::new(to).exists());
+}
+
+#[test]
+fn whoever_names_the_peer_needs_no_tracker() {
+    let (net, user) = (Net::new(1), tempfile::tempdir().unwrap());
+    let key = key_of(&net.verb(0, &["add", "-q", &write(user.path(), "source", b"content")]));
+    let listed: Value = serde_json::from_str(&stdout(&net.verb(0, &["status", "--json"]))).unwrap();
+    let me = &listed["status"]["me"];
+    let addr = format!("127.0.0.1:{}", me[2]);
+    let (to, empty) = (user.path().join("to"), tempfile::tempdir().unwrap());
+    let words = ["get", &key, "-o", to.to_str().unwrap(), "--from", &addr, "--listen", "127.0.0.1:0"];
+    let output = run(ASKAROUND, &[&words[..], &["--dir", empty.path().to_str().unwrap()]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(std::fs::read(&to).unwrap(), b"content");
+}
+
+#[test]
+fn two_gets_of_one_key_do_not_mix() {
+    let (net, user) = (Net::new(2), tempfile::tempdir().unwrap());
+    let content = bytes(3_000_000);
+    let key = key_of(&net.verb(0, &["add", "-q", &write(user.path(), "source", &content)]));
+    net.assert_says(1, &["limit", "--down", "1M"], 0, "at most 1.00 MB/s");
+    let (dir, to) = (net.dir(1).to_str().unwrap(), user.path().join("to"));
+    let words = ["get", &key, "-o", to.to_str().unwrap(), "--json", "--dir", dir];
+    let mut first = Running::start(Command::new(ASKAROUND).args(words));
+    wait_for_progress(&mut first);
+    net.assert_says(1, &["get", &key, "-o", to.to_str().unwrap()], 1, "is being fetched");
+    let here = ["--tracker", &net.tracker, "--listen", "127.0.0.1:0"];
+    let other = run(ASKAROUND, &[&["get", &key, "-o", to.to_str().unwrap()], &here[..]].concat());
+    assert_fails(&other, 1, "another fetch is writing this file");
+    net.assert_says(1, &["status"], 0, "fetching");
+    net.assert_says(1, &["limit", "--down", "none"], 0, "no limit");
+    assert_eq!(first.end().0, Some(0));
+    assert_eq!(std::fs::read(&to).unwrap(), content);
+}
+
+#[test]
+fn a_pipe_that_closes_harms_no_get() {
+    let user = tempfile::tempdir().unwrap();
+    let serving = Serving::new(&write(user.path(), "source", &bytes(100_000)), &[]);
+    let to = user.path().join("to");
+    let mut getting =
+        Running::start(Command::new(ASKAROUND).args(serving.get(to.to_str().unwrap(), &["--json"])));
+    drop(getting.0.stdout.take());
+    assert_eq!(getting.end().0, Some(0));
+    assert!(to.exists());
+    // Without a terminal there is no bar, and what is soon done needs no line.
+    let again = user.path().join("again");
+    let output = run(ASKAROUND, &serving.get(again.to_str().unwrap(), &[]));
+    assert!(!stderr(&output).contains('\u{1b}'), "{}", stderr(&output));
+    let quiet = user.path().join("quiet");
+    let output = run(ASKAROUND, &serving.get(quiet.to_str().unwrap(), &["-q"]));
+    assert_eq!((stdout(&output).as_str(), stderr(&output).as_str()), ("", ""));
+}
+
+#[test]
+fn verify_repairs_what_is_wrong_from_others() {
+    let (net, user) = (Net::new(2), tempfile::tempdir().unwrap());
+    let (large, small) = (bytes(300_000), b"small".as_slice());
+    let sources = [write(user.path(), "a/large", &large), write(user.path(), "a/small", small)];
+    let copies = [write(user.path(), "b/large", &large), write(user.path(), "b/small", small)];
+    net.assert_says(0, &["add", &sources[0], &sources[1]], 0, "added");
+    net.assert_says(1, &["add", &copies[0], &copies[1]], 0, "added");
+    std::fs::File::options().write(true).open(&copies[0]).unwrap().write_all_at(b"?", 70_000).unwrap();
+    std::fs::remove_file(&copies[1]).unwrap();
+    net.assert_says(1, &["verify"], 1, "2 bad");
+    net.assert_says(1, &["verify", "--repair"], 0, "repaired");
+    assert_eq!(std::fs::read(&copies[0]).unwrap(), large);
+    assert_eq!(std::fs::read(&copies[1]).unwrap(), small);
+    net.assert_says(1, &["verify"], 0, "2 contents good");
+    assert_eq!(std::fs::read_dir(user.path().join("b")).unwrap().count(), 2, "something was left behind");
+}
+
+#[test]
+fn rates_are_limits_that_can_be_changed() {
+    let net = Net::new(1);
+    net.assert_says(0, &["limit", "--up", "5M"], 0, "at most 5.00 MB/s");
+    net.assert_says(0, &["limit", "--down", "500k"], 0, "at most 5.00 MB/s");
+    net.assert_says(0, &["status"], 0, "at most 500 kB/s");
+    net.assert_says(0, &["limit", "--up", "none", "--down", "none"], 0, "no limit");
+    net.assert_says(0, &["limit", "--up", "fast"], 2, "expected bytes a second");
+    let key = "0b".repeat(16);
+    net.assert_says(0, &["get", &key, "--up", "1M"], 2, "askaround limit");
+}
+
+#[test]
+fn serving_needs_a_tracker() {
+    let output = run(ASKAROUND, &["add", "--serve", "/dev/null"]);
+    assert_fails(&output, 2, "--serve needs --tracker");
+}
