@@ -1,6 +1,7 @@
 //! What a live peer keeps over a restart: its id, its content list and its originator list, in
 //! an embedded database whose every commit survives a crash.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -141,10 +142,15 @@ impl Store {
         self.transaction(|tables| {
             let mut contents = tables.open_table(CONTENTS)?;
             let mut originators = tables.open_table(ORIGINATORS)?;
+            let mut purged = BTreeSet::new();
             for change in changes {
+                if !matches!(change, Change::Purged(_)) {
+                    remove(&mut contents, &mut purged)?;
+                }
                 match change {
                     Change::Held(key) => append(&mut contents, key)?,
-                    Change::Purged(key) => contents.retain(|_, held| held != key.as_str())?,
+                    // All that follow each other in one go: it takes a look at every key.
+                    Change::Purged(key) => _ = purged.insert(key.as_str()),
                     Change::Obtained(key, from) => {
                         append(&mut contents, key)?;
                         originators.insert(key.as_str(), contact(from).as_str())?;
@@ -154,7 +160,7 @@ impl Store {
                     }
                 }
             }
-            Ok(())
+            remove(&mut contents, &mut purged)
         })
     }
 
@@ -174,6 +180,17 @@ impl Store {
     fn unusable(&self, error: &redb::Error) -> StoreError {
         StoreError::Unusable { path: self.path.clone(), text: error.to_string() }
     }
+}
+
+fn remove(
+    contents: &mut redb::Table<'_, u64, &'static str>,
+    purged: &mut BTreeSet<&str>,
+) -> Result<(), redb::Error> {
+    if !purged.is_empty() {
+        contents.retain(|_, held| !purged.contains(held))?;
+        purged.clear();
+    }
+    Ok(())
 }
 
 fn append(contents: &mut redb::Table<'_, u64, &'static str>, key: &Key) -> Result<(), redb::Error> {

@@ -162,10 +162,13 @@ impl Peer {
             PeerInput::Fetching(key, false) => _ = self.fetching.remove(&key),
             PeerInput::Delivered { keys, from } => {
                 for key in keys {
-                    self.change(match from {
-                        Some(from) => Change::Obtained(key, from),
-                        None => Change::Held(key),
-                    });
+                    let change = match (from, self.contents.contains(&key)) {
+                        (Some(from), false) => Change::Obtained(key, from),
+                        (Some(from), true) => Change::Originator(key, from),
+                        (None, false) => Change::Held(key),
+                        (None, true) => continue,
+                    };
+                    self.change(change);
                 }
             }
             PeerInput::Answered { ask, result } => self.answered(now, ask, result),

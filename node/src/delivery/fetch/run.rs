@@ -239,6 +239,7 @@ impl Fetch {
             SourceEvent::Progress(bytes) => {
                 if let Some(source) = self.sources.get_mut(id) {
                     source.bytes += bytes;
+                    self.delivery.0.down.count(bytes);
                 }
                 run.handle(DownloadInput::Progress(id, bytes));
             }

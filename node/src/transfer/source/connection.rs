@@ -277,7 +277,6 @@ impl Connection {
                     self.allowed -= count;
                 }
                 if is_piece {
-                    self.options.down.count(count);
                     self.progress += count;
                     if self.progress_at.elapsed() >= PROGRESS_EVERY {
                         self.tell_progress();
