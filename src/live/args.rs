@@ -29,15 +29,15 @@ pub struct AddArgs {
     /// Be a peer for it: needs --tracker and no running peer, and lasts until Ctrl-C
     #[arg(long)]
     pub serve: bool,
-    /// The peer of --serve
-    #[command(flatten)]
-    pub here: HereArgs,
     /// Which peer
     #[command(flatten)]
     pub state: StateArgs,
     /// What is shown
     #[command(flatten)]
     pub show: ShowArgs,
+    /// The peer of --serve
+    #[command(flatten)]
+    pub here: HereArgs,
 }
 
 /// `askaround get`.
@@ -59,15 +59,15 @@ pub struct GetArgs {
     /// Write into the file itself, which is there before it is whole, and not beside it
     #[arg(long, env = "ASKAROUND_IN_PLACE", value_parser = FalseyValueParser::new())]
     pub in_place: bool,
-    /// The peer of this command
-    #[command(flatten)]
-    pub here: HereArgs,
     /// Which peer
     #[command(flatten)]
     pub state: StateArgs,
     /// What is shown
     #[command(flatten)]
     pub show: ShowArgs,
+    /// The peer of this command
+    #[command(flatten)]
+    pub here: HereArgs,
 }
 
 /// A peer that lasts as long as a command.
