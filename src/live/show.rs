@@ -214,8 +214,6 @@ fn sources_text(fetch: &FetchReport) -> String {
         return String::new();
     }
     let row = |source: &SourceReport| {
-        let average = (source.bytes as f64 / fetch.seconds.max(0.001)) as u64;
-        let rate = if fetch.ended { average } else { source.rate };
         let peer = source.peer.map_or("-".into(), |peer| peer.id.to_string());
         let state = match (&source.lost, source.complete) {
             (Some(why), _) => format!("lost: {why}"),
@@ -226,7 +224,7 @@ fn sources_text(fetch: &FetchReport) -> String {
             source.addr.to_string(),
             peer,
             units::bytes(source.bytes),
-            units::rate(rate),
+            units::rate(source.rate),
             source.how.clone(),
             state,
         ]

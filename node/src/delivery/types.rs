@@ -106,7 +106,7 @@ pub struct SourceReport {
     pub how: String,
     /// Bytes that came from it.
     pub bytes: u64,
-    /// Bytes a second, lately.
+    /// Bytes a second, lately; once the fetch is over, on average.
     pub rate: u64,
     /// Whether it has everything.
     pub complete: bool,

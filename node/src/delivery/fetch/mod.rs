@@ -388,6 +388,7 @@ impl Fetch {
     }
 
     fn got(&self, request: &GetRequest, root: Root, size: u64, files: Option<u64>) -> Got {
+        self.report();
         Got {
             key: self.key.clone(),
             blake3: root.to_string(),
@@ -396,7 +397,7 @@ impl Fetch {
             files,
             here_before: self.here_before,
             seconds: self.began.elapsed().as_secs_f64(),
-            sources: self.sources.reports(),
+            sources: lock(&self.job.report).sources.clone(),
         }
     }
 

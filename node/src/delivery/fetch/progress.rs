@@ -79,6 +79,7 @@ impl Fetch {
         for source in &mut sources {
             let known = report.sources.iter().find(|known| known.addr == source.addr);
             source.complete = known.is_some_and(|known| known.complete);
+            source.rate = (source.bytes as f64 / elapsed.max(1e-3)) as u64;
         }
         report.sources = sources;
     }
