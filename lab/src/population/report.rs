@@ -64,7 +64,7 @@ impl Summary {
             let rank = (values.len() * hundredths).div_ceil(100).max(1);
             values.get(rank - 1).copied().unwrap_or(0.0)
         };
-        let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
+        let mean = values.iter().fold(0.0, |sum, value| sum + value) / values.len().max(1) as f64;
         Self { mean, median: rank(50), p99: rank(99), max: rank(100) }
     }
 }
