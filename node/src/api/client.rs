@@ -77,7 +77,7 @@ pub async fn ask(
             }
         }
     };
-    tokio::time::timeout(GIVING_UP, last).await.unwrap_or(Ok(ApiReply::Stopped))
+    tokio::time::timeout(GIVING_UP, last).await.map_err(io::Error::from)?
 }
 
 async fn next(lines: &mut Lines<BufReader<ReadHalf<'_>>>) -> Result<ApiLine, ApiError> {
