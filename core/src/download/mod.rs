@@ -95,6 +95,11 @@ impl Download {
         &self.have
     }
 
+    /// Whether there is something that somebody is still to be told.
+    pub fn has_news(&self) -> bool {
+        !self.news.is_empty()
+    }
+
     /// Whether this is one of its sources.
     pub fn knows(&self, source: SourceId) -> bool {
         self.sources.contains_key(&source)

@@ -36,7 +36,7 @@ use askaround_core::id::Contact;
 use askaround_core::key::Key;
 use askaround_core::pieces::MAX_PIECE;
 use askaround_core::upload::UploadConfig;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::content::Catalogue;
@@ -102,6 +102,8 @@ struct Inner {
     up: Arc<Rate>,
     down: Arc<Rate>,
     active: Mutex<Active>,
+    /// Wakes fetches when there is nothing to send.
+    uplink_idle: Arc<Notify>,
 }
 
 impl Delivery {
@@ -114,6 +116,7 @@ impl Delivery {
         options: DeliveryOptions,
     ) -> (Self, Arc<ContentServer>) {
         let up = Arc::new(Rate::new(options.up));
+        let uploads = Uploads::new(UploadConfig { slots: options.upload_slots, seed: options.seed });
         let delivery = Self(Arc::new(Inner {
             me,
             catalogue,
@@ -122,10 +125,9 @@ impl Delivery {
             up: up.clone(),
             down: Arc::new(Rate::new(options.down)),
             active: Mutex::default(),
+            uplink_idle: uploads.idle(),
             options,
         }));
-        let options = &delivery.0.options;
-        let uploads = Uploads::new(UploadConfig { slots: options.upload_slots, seed: options.seed });
         let server = Arc::new(ContentServer { shelf: Arc::new(delivery.clone()), uploads, up });
         (delivery, server)
     }

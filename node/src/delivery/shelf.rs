@@ -15,7 +15,7 @@ use super::active::Subscribe;
 use crate::content::{CatalogueError, Condition, ContentFile, Entry, Kept};
 use crate::lock;
 use crate::peer::command_soon;
-use crate::transfer::shelf::{Holding, Pieces, Shelf};
+use crate::transfer::shelf::{Demand, Holding, Pieces, Shelf};
 
 impl Shelf for Delivery {
     fn open(&self, key: &Key) -> io::Result<Option<Arc<ContentFile>>> {
@@ -69,6 +69,12 @@ impl Shelf for Delivery {
             Geometry::new(entry.size).map_err(io::Error::other)?.count()
         };
         Ok(Some(Holding { root: entry.root, pieces: Pieces::All(count) }))
+    }
+
+    fn demand(&self, key: &Key, piece: u32, by: Option<SocketAddr>) -> Demand {
+        let Some(fetch) = lock(&self.0.active).served(key, false) else { return Demand::default() };
+        let download = lock(&fetch.download);
+        Demand { copies: download.copies(piece), newcomer: by.is_some_and(|addr| download.is_newcomer(addr)) }
     }
 
     fn changed(&self, root: Root) {

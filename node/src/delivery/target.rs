@@ -2,6 +2,7 @@
 //! a short list in memory.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use askaround_core::key::Key;
@@ -18,6 +19,10 @@ pub(super) trait Target: Sink {
     fn lengths(&self) -> Vec<u32>;
     /// Which are here.
     fn have(&self) -> PieceSet;
+    /// Every piece is here: gives what was fetched its name. Blocks.
+    fn complete(&self) -> Result<(), PartError> {
+        Ok(())
+    }
     /// Sees to it that what is here survives the machine. Blocks for as long as the disk does.
     fn sync(&self) -> Result<(), DiskError> {
         Ok(())
@@ -72,11 +77,22 @@ pub(super) fn place(key: &Key, geometry: Geometry, piece: u32) -> Option<Place> 
 /// A file.
 pub(super) struct FileTarget {
     /// What sources know it by.
-    pub(super) key: Key,
+    key: Key,
     pub(super) part: Part,
+    /// Whether the file has its name.
+    named: AtomicBool,
 }
 
 impl FileTarget {
+    pub(super) fn new(key: Key, part: Part) -> Self {
+        Self { key, part, named: AtomicBool::new(false) }
+    }
+
+    /// What came, without what it was fetched for.
+    pub(super) fn into_part(self) -> Part {
+        self.part
+    }
+
     fn geometry(&self) -> Geometry {
         self.part.wanted().manifest.geometry()
     }
@@ -89,6 +105,13 @@ impl Target for FileTarget {
 
     fn have(&self) -> PieceSet {
         self.part.pieces()
+    }
+
+    fn complete(&self) -> Result<(), PartError> {
+        if !self.named.swap(true, Ordering::AcqRel) {
+            self.part.finish()?;
+        }
+        Ok(())
     }
 
     fn sync(&self) -> Result<(), DiskError> {

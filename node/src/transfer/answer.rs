@@ -2,6 +2,7 @@
 //! news between the answers.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::send::{Ended, Ran, Run, Unsent};
 use super::serve::{Connection, Get, Next, Waiting};
-use super::shelf::Shelf;
+use super::shelf::{Demand, Shelf};
 use crate::content::ContentFile;
 use crate::server::Flow;
 
@@ -154,14 +155,22 @@ impl<'a> Answering<'a> {
         let geometry = file.geometry();
         let piece = geometry.exactly(get.range.from, get.range.length);
         let root = file.manifest().root();
+        let connection = self.connection;
+        let demand = match piece.filter(|_| !file.is_whole()) {
+            Some(piece) => {
+                let by = connection.interests.port().map(|port| SocketAddr::new(connection.from, port));
+                connection.server.shelf.demand(&get.range.key, piece.get(), by)
+            }
+            None => Demand::default(),
+        };
         let want = Want {
             content: root,
             count: geometry.count(),
             complete: file.is_whole(),
             piece: piece.map(|piece| piece.get()),
             any: get.any && piece.is_some() && self.connection.interests.includes(root),
-            copies: 0,
-            newcomer: false,
+            copies: demand.copies,
+            newcomer: demand.newcomer,
         };
         let mut range = get.range.clone();
         // Answers that wait must not hold up whoever is granted something.

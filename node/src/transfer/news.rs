@@ -68,6 +68,11 @@ impl Interests {
         lock(&self.told).iter().any(|told| told.root == root && !told.about.files)
     }
 
+    /// The port that the other end says it listens on.
+    pub(super) fn port(&self) -> Option<u16> {
+        lock(&self.told).iter().find_map(|told| told.about.port)
+    }
+
     /// The other end says what it has. `None` if that is about nothing that it is interested in.
     pub(super) fn heard(&self, news: News) -> Option<(Root, u32, Vec<u32>)> {
         let told = lock(&self.told);

@@ -1,7 +1,7 @@
 //! [`Shelf`]: what serving needs to know of the content that is here.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use askaround_core::Key;
@@ -32,8 +32,24 @@ pub trait Shelf: std::fmt::Debug + Send + Sync + 'static {
     /// As [`Shelf::open`].
     fn interest(&self, from: IpAddr, interest: &Interest) -> io::Result<Option<Holding>>;
 
+    /// How much a piece of content that is being fetched is needed by whoever listens at `by`. Asked
+    /// while something is about to be sent: it must not block.
+    fn demand(&self, key: &Key, piece: u32, by: Option<SocketAddr>) -> Demand {
+        let _ = (key, piece, by);
+        Demand::default()
+    }
+
     /// A file is found not to be what it was, and must not be served any more.
     fn changed(&self, root: Root);
+}
+
+/// How much a piece is needed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Demand {
+    /// How many others are known to have it.
+    pub copies: u32,
+    /// Whether whoever wants it has nothing yet that it could pass on.
+    pub newcomer: bool,
 }
 
 /// What is here of a content.

@@ -1,18 +1,21 @@
 //! [`Uploads`]: the machine that decides who is sent to next, and the connections that wait for it.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use askaround_core::pieces::Root;
 use askaround_core::tracker::ConnectionId;
 use askaround_core::upload::{Upload, UploadConfig, UploadInput, Want};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::lock;
 
 /// The upload machine of a node, and the connections that it has not answered yet.
 #[derive(Debug, Default)]
-pub struct Uploads(Mutex<State>);
+pub struct Uploads {
+    state: Mutex<State>,
+    idle: Arc<Notify>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -23,14 +26,20 @@ struct State {
 impl Uploads {
     /// Nobody is served yet.
     pub fn new(config: UploadConfig) -> Self {
-        Self(Mutex::new(State { machine: Upload::new(config), waiting: BTreeMap::new() }))
+        let state = State { machine: Upload::new(config), waiting: BTreeMap::new() };
+        Self { state: Mutex::new(state), idle: Arc::default() }
+    }
+
+    /// Wakes whoever waits on it when nobody waits for a turn.
+    pub fn idle(&self) -> Arc<Notify> {
+        self.idle.clone()
     }
 
     /// Asks for a connection's turn. When it comes, so does the piece to send, unless what is
     /// wanted is not a whole one. A connection asks for one turn at a time.
     pub(super) fn want(&self, connection: ConnectionId, want: Want) -> oneshot::Receiver<Option<u32>> {
         let (sender, receiver) = oneshot::channel();
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         state.waiting.insert(connection, sender);
         state.handle(UploadInput::Wants(connection, want));
         receiver
@@ -38,7 +47,7 @@ impl Uploads {
 
     /// A turn is not wanted any more, also if it has come meanwhile.
     pub(super) fn withdraw(&self, connection: ConnectionId) {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         let waits = state.waiting.remove(&connection).is_some();
         let input = if waits { UploadInput::Unwanted } else { UploadInput::Sent };
         state.handle(input(connection));
@@ -46,7 +55,11 @@ impl Uploads {
 
     /// What happened on a connection.
     pub(super) fn handle(&self, input: UploadInput) {
-        lock(&self.0).handle(input);
+        let mut state = lock(&self.state);
+        state.handle(input);
+        if state.machine.is_idle() {
+            self.idle.notify_waiters();
+        }
     }
 
     /// The connection has these pieces of a content from elsewhere.
@@ -56,7 +69,7 @@ impl Uploads {
 
     /// The connection has ended.
     pub(super) fn gone(&self, connection: ConnectionId) {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         state.waiting.remove(&connection);
         state.handle(UploadInput::Gone(connection));
     }

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::active::Job;
 use super::error::GetError;
 use super::sources::{Event, Sources};
-use super::target::{FileTarget, MemoryTarget, Slot};
+use super::target::{FileTarget, MemoryTarget, Slot, Target};
 use super::types::{GetEvent, GetRequest, Got};
 use super::{Delivery, absolute, folder};
 use crate::content::{
@@ -309,7 +309,7 @@ impl Fetch {
     async fn get_file(&mut self, request: &GetRequest, part: Part) -> Result<Got, GetError> {
         let manifest = part.wanted().manifest.clone();
         let (root, size) = (manifest.root(), manifest.geometry().size());
-        let target = Arc::new(FileTarget { key: self.key.clone(), part });
+        let target = Arc::new(FileTarget::new(self.key.clone(), part));
         self.here_before = self.found(&*target, size, None).await;
         let content = target.part.content();
         let md5 = Md5::from_key(&self.key).map(|_| InOrderHash::default());
@@ -325,7 +325,7 @@ impl Fetch {
         }
         let (catalogue, finished) = (self.delivery.0.catalogue.clone(), target);
         tokio::task::spawn_blocking(move || {
-            finished.part.finish()?;
+            finished.complete()?;
             Ok::<_, GetError>(catalogue.add_fetched(&finished.part, md5)?)
         })
         .await??;
@@ -414,7 +414,7 @@ async fn discard(mut target: Arc<FileTarget>) -> Result<(), GetError> {
     for _ in 0..LAST_PIECES {
         match Arc::try_unwrap(target) {
             Ok(alone) => {
-                tokio::task::spawn_blocking(move || alone.part.discard()).await??;
+                tokio::task::spawn_blocking(move || alone.into_part().discard()).await??;
                 return Ok(());
             }
             Err(shared) => target = shared,

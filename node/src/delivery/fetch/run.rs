@@ -30,6 +30,8 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 const SYNC_EVERY: Duration = Duration::from_secs(30);
 /// How long a fetch goes on without a piece.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a fetch that is complete stays for those who need what only it has.
+const STAY: Duration = Duration::from_secs(30);
 /// After so many searches in a row that leave it without a source, a fetch ends.
 const DRY_SEARCHES: u32 = 4;
 const SUBSCRIPTIONS: usize = 64;
@@ -120,16 +122,40 @@ impl Fetch {
         let mut syncs = interval(SYNC_EVERY);
         syncs.reset();
         let mut syncing = JoinSet::new();
-        while !self.carry_out(&mut run).await? {
-            self.search_if_due();
+        let uplink_idle = self.delivery.0.uplink_idle.clone();
+        let mut stays_until = None;
+        loop {
+            if self.carry_out(&mut run).await? {
+                if run.hash.is_none() && run.hashing.is_empty() {
+                    let target = target.clone();
+                    tokio::task::spawn_blocking(move || target.complete()).await??;
+                }
+                stays_until = Some(Instant::now() + STAY);
+                if lock(&run.download).is_needed() {
+                    let text =
+                        "complete; it stays for a while, since others need pieces that nobody else has";
+                    self.note(text.into()).await;
+                }
+            }
+            if stays_until.is_some_and(|until| until <= Instant::now() || !lock(&run.download).is_needed()) {
+                break;
+            }
+            if stays_until.is_none() {
+                self.search_if_due();
+            }
             self.hash_on(&mut run);
-            let deadline = lock(&run.download).poll_timeout();
+            let (deadline, has_news) = {
+                let download = lock(&run.download);
+                (download.poll_timeout(), download.has_news())
+            };
             tokio::select! {
                 Some((id, event)) = self.incoming.recv() => self.heard(&mut run, id, event).await?,
                 Some(holder) = self.holders.recv() => self.add_holder(holder),
                 Some(over) = self.search.join_next() => {
                     self.search_over(over?)?;
-                    self.starved(&mut run)?;
+                    if stays_until.is_none() {
+                        self.starved(&mut run)?;
+                    }
                 }
                 Some(subscribe) = subscriptions.recv() => self.subscribed(&mut run, subscribe),
                 Some(hashed) = run.hashing.join_next() => {
@@ -149,7 +175,11 @@ impl Fetch {
                     syncing.spawn_blocking(move || target.sync());
                 }
                 Some(synced) = syncing.join_next() => synced??,
-                () = tokio::time::sleep_until(self.next_search), if self.search.is_empty() => {}
+                () = tokio::time::sleep_until(self.next_search),
+                    if self.search.is_empty() && stays_until.is_none() => {}
+                () = tokio::time::sleep_until(stays_until.unwrap_or(run.last_piece)),
+                    if stays_until.is_some() => {}
+                () = uplink_idle.notified(), if has_news => run.handle(DownloadInput::UplinkIdle),
                 () = run.epoch.sleep_until(deadline) => run.handle(DownloadInput::Timeout),
             }
         }
@@ -259,7 +289,9 @@ impl Fetch {
             SourceEvent::Gone(error) => {
                 run.handle(DownloadInput::Closed(id));
                 self.gone(id, &error);
-                self.starved(run)?;
+                if !lock(&run.download).is_done() {
+                    self.starved(run)?;
+                }
             }
         }
         Ok(())
