@@ -86,7 +86,8 @@ pub struct Grant {
 #[derive(Debug, Default)]
 pub struct Upload {
     config: UploadConfig,
-    waiting: VecDeque<(ConnectionId, Want)>,
+    /// Each with how many later ones have been granted before it.
+    waiting: VecDeque<(ConnectionId, Want, usize)>,
     sending: BTreeMap<ConnectionId, Sending>,
     rounds: BTreeMap<Root, Round>,
     /// What the other end of a connection has, of the content that it asked for last.
@@ -119,9 +120,9 @@ impl Upload {
         match input {
             UploadInput::Wants(connection, want) => {
                 debug_assert!(!self.sending.contains_key(&connection), "one request at a time");
-                self.waiting.push_back((connection, want));
+                self.waiting.push_back((connection, want, 0));
             }
-            UploadInput::Unwanted(connection) => self.waiting.retain(|(c, _)| *c != connection),
+            UploadInput::Unwanted(connection) => self.waiting.retain(|(c, ..)| *c != connection),
             UploadInput::Knows { connection, content, count, pieces } => {
                 let known = self.known_to(connection, content, count);
                 for piece in pieces {
@@ -162,11 +163,21 @@ impl Upload {
     }
 
     /// Whoever has nothing to pass on comes first, then the piece that the fewest have, since
-    /// whoever gets it can pass it on; then whoever has waited longest.
+    /// whoever gets it can pass it on; then whoever has waited longest. But nobody waits for more
+    /// than two rounds: a peer that has fallen behind asks for what many have.
     fn next_waiting(&mut self) -> Option<(ConnectionId, Want)> {
-        let (at, _) =
-            self.waiting.iter().enumerate().min_by_key(|(_, (_, want))| (!want.newcomer, want.copies))?;
-        self.waiting.remove(at)
+        let patient = 2 * self.waiting.len();
+        let at = match self.waiting.front()? {
+            (_, _, passed) if *passed >= patient => 0,
+            _ => {
+                let waiting = self.waiting.iter().enumerate();
+                waiting.min_by_key(|(_, (_, want, _))| (!want.newcomer, want.copies))?.0
+            }
+        };
+        for (_, _, passed) in self.waiting.range_mut(..at) {
+            *passed += 1;
+        }
+        self.waiting.remove(at).map(|(connection, want, _)| (connection, want))
     }
 
     fn choose(&mut self, connection: ConnectionId, want: &Want) -> Option<u32> {
@@ -205,7 +216,7 @@ impl Upload {
     }
 
     fn gone(&mut self, connection: ConnectionId) {
-        self.waiting.retain(|(c, _)| *c != connection);
+        self.waiting.retain(|(c, ..)| *c != connection);
         self.known.remove(&connection);
         if let Some(Sending { content, piece: Some(piece), .. }) = self.sending.remove(&connection)
             && let Some(round) = self.rounds.get_mut(&content)

@@ -8,6 +8,7 @@ mod types;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::message::MAX_NEWS;
 use crate::pieces::PieceSet;
@@ -49,6 +50,9 @@ pub struct Download {
     /// What is still to be told.
     news: BTreeMap<Listener, Vec<u32>>,
     news_at: Option<Instant>,
+    uplink_idle: bool,
+    /// When it was last looked who could be of more use in the end game.
+    looked_at: Instant,
     done: bool,
     outputs: VecDeque<DownloadOutput>,
 }
@@ -60,7 +64,14 @@ enum Timer {
     News,
     /// A source sends nothing.
     Source,
+    /// In the end game, it is time to see who could be of more use.
+    EndGame,
 }
+
+/// How often that is looked at.
+const END_GAME_LOOK: Duration = Duration::from_millis(50);
+
+const TIMERS: [Timer; 3] = [Timer::News, Timer::Source, Timer::EndGame];
 
 impl Download {
     /// A download of pieces of these lengths, of which `have` are here already.
@@ -82,6 +93,8 @@ impl Download {
             subscribers: BTreeMap::new(),
             news: BTreeMap::new(),
             news_at: None,
+            uplink_idle: false,
+            looked_at: Instant::ZERO,
             done: false,
             have,
             outputs: VecDeque::new(),
@@ -93,11 +106,6 @@ impl Download {
     /// Which pieces are here.
     pub fn have(&self) -> &PieceSet {
         &self.have
-    }
-
-    /// Whether there is something that somebody is still to be told.
-    pub fn has_news(&self) -> bool {
-        !self.news.is_empty()
     }
 
     /// Whether this is one of its sources.
@@ -185,9 +193,14 @@ impl Download {
                 self.subscribers.remove(&subscriber);
                 self.news.remove(&Listener::Subscriber(subscriber));
             }
-            DownloadInput::UplinkIdle => self.tell_all(),
+            DownloadInput::UplinkIdle(idle) => {
+                self.uplink_idle = idle;
+                if idle {
+                    self.tell_all();
+                }
+            }
             DownloadInput::Timeout => {
-                for timer in [Timer::News, Timer::Source] {
+                for timer in TIMERS {
                     self.fire(now, timer);
                 }
             }
@@ -201,7 +214,7 @@ impl Download {
 
     /// When to call with [`DownloadInput::Timeout`].
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [Timer::News, Timer::Source].into_iter().filter_map(|timer| self.deadline(timer)).min()
+        TIMERS.into_iter().filter_map(|timer| self.deadline(timer)).min()
     }
 
     fn deadline(&self, timer: Timer) -> Option<Instant> {
@@ -212,6 +225,7 @@ impl Download {
                 let wait = |slow| if slow { self.config.drop_after } else { self.config.slow_after };
                 owing.map(|source| source.last_progress + wait(source.slow)).min()
             }
+            Timer::EndGame => self.is_end_game().then_some(self.looked_at + END_GAME_LOOK),
         }
     }
 
@@ -220,6 +234,12 @@ impl Download {
             Timer::News => {
                 if self.news_at.is_some_and(|at| at <= now) {
                     self.tell_all();
+                }
+            }
+            Timer::EndGame => {
+                if self.deadline(timer).is_some_and(|at| at <= now) {
+                    self.looked_at = now;
+                    self.fill_all(now);
                 }
             }
             Timer::Source => {
@@ -301,8 +321,9 @@ impl Download {
             self.spread(now, piece);
             self.finish_if_complete();
         }
-        if self.have.len() + self.asked.len() == self.have.count() {
-            // In the end game whoever is idle may be of use.
+        if self.is_end_game() {
+            // Whoever is idle may be of use.
+            self.looked_at = now;
             self.fill_all(now);
         } else {
             self.fill(now, id);
@@ -402,7 +423,7 @@ impl Download {
     fn spread(&mut self, now: Instant, piece: u32) {
         let fetching = self.sources.values().filter(|source| !source.pieces.is_full()).count();
         let copies = self.copies[piece as usize] as usize;
-        let rare = copies == 0 || (copies + 1) * 4 <= fetching + 1;
+        let rare = self.uplink_idle || copies == 0 || (copies + 1) * 4 <= fetching + 1;
         let mut listeners = Vec::new();
         for (id, addr) in &self.subscribers {
             let source = addr.and_then(|addr| self.by_addr.get(&addr)).and_then(|id| self.sources.get(id));
@@ -444,6 +465,11 @@ impl Download {
             self.tell_all();
             self.outputs.push_back(DownloadOutput::Done);
         }
+    }
+
+    /// Whether every missing piece is on its way.
+    fn is_end_game(&self) -> bool {
+        !self.done && self.have.len() + self.asked.len() == self.have.count()
     }
 
     fn length(&self, piece: u32) -> u64 {

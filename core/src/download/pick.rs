@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Download;
+use super::source::{Source, time_at};
 use super::types::{DownloadOutput, SourceId};
 use crate::time::Instant;
 
@@ -35,7 +36,7 @@ impl Download {
             // What the source chooses in place of it cannot be on its way from elsewhere, unless
             // everything is.
             let any = choice.is_some() && self.sources[&id].pieces.is_full();
-            let choice = choice.or_else(|| self.take_over(id));
+            let choice = choice.or_else(|| self.take_over(now, id));
             let Some(piece) = choice else { break };
             let length = self.length(piece);
             if let Some(source) = self.sources.get_mut(&id) {
@@ -82,12 +83,13 @@ impl Download {
 
     /// For an idle source: a piece that waits at another source, or in the end game one that comes
     /// too slowly from there.
-    fn take_over(&mut self, id: SourceId) -> Option<u32> {
+    fn take_over(&mut self, now: Instant, id: SourceId) -> Option<u32> {
         let source = self.sources.get(&id)?;
         if !source.owes.is_empty() {
             return None;
         }
-        let end_game = self.have.len() + self.asked.len() == self.have.count();
+        let end_game = self.is_end_game();
+        let usual = self.usual_rate();
         let mut best: Option<(Duration, u32, Option<SourceId>)> = None;
         for (piece, owners) in &self.owed_by {
             if !source.pieces.contains(*piece) || self.have.contains(*piece) {
@@ -97,8 +99,8 @@ impl Download {
             let Some(other) = self.sources.get(&owner).filter(|_| owner != id) else { continue };
             let length = self.length(*piece);
             let begun = other.owes.iter().any(|owed| owed.piece == *piece && owed.begun);
-            let wait = other.time_until(*piece);
-            let mine = source.time_for(length).or_else(|| other.time_for(length));
+            let wait = other.time_until(now, *piece);
+            let mine = source.time_for(length).or_else(|| time_at(usual?, length));
             let saves = wait.zip(mine).is_some_and(|(wait, mine)| wait > mine * 2 + WORTH_IT);
             // Each of those who have it is as likely to be asked for it as the others: when one
             // more has it, its share of those who wait changes over.
@@ -119,5 +121,11 @@ impl Download {
             self.cancel(owner, piece);
         }
         Some(piece)
+    }
+
+    /// The mean rate of the sources whose rate is known, in bytes a second.
+    fn usual_rate(&self) -> Option<f64> {
+        let rates: Vec<f64> = self.sources.values().filter_map(Source::rate).collect();
+        (!rates.is_empty()).then(|| rates.iter().sum::<f64>() / rates.len() as f64)
     }
 }

@@ -113,16 +113,21 @@ impl Source {
         self.owes.len() < config.max_pipeline && self.owed_bytes < wanted
     }
 
-    /// How long it will be until it has sent everything up to this piece.
-    pub(super) fn time_until(&self, piece: u32) -> Option<Duration> {
+    /// How long it will be until it has sent everything up to this piece. A source that has been
+    /// silent is expected to be so for as long again: it serves others meanwhile.
+    pub(super) fn time_until(&self, now: Instant, piece: u32) -> Option<Duration> {
         let at = self.owes.iter().position(|owed| owed.piece == piece)?;
         let bytes: u64 = self.owes.iter().take(at + 1).map(|owed| owed.length).sum();
-        self.time_for(bytes)
+        Some(self.time_for(bytes)?.max(now.since(self.last_progress)))
     }
 
     /// How long it takes for so many bytes.
     pub(super) fn time_for(&self, bytes: u64) -> Option<Duration> {
-        let rate = self.rate.filter(|rate| *rate > 0.0)?;
-        Duration::try_from_secs_f64(bytes as f64 / rate).ok()
+        time_at(self.rate?, bytes)
     }
+}
+
+/// How long so many bytes take at a rate in bytes a second.
+pub(super) fn time_at(rate: f64, bytes: u64) -> Option<Duration> {
+    Duration::try_from_secs_f64(bytes as f64 / rate).ok()
 }

@@ -94,8 +94,9 @@ pub enum DownloadInput {
     },
     /// It does no longer.
     Unsubscribed(SubscriberId),
-    /// The uplink has nothing to send: whatever can be told of now is worth more than what it costs.
-    UplinkIdle,
+    /// Whether the uplink has nothing to send from now on: then whatever can be told of is worth
+    /// more than what it costs.
+    UplinkIdle(bool),
     /// The time of [`Download::poll_timeout`](super::Download::poll_timeout) has come.
     Timeout,
 }

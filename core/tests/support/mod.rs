@@ -91,6 +91,7 @@ struct Node {
     downlink_free: Instant,
     timer: Option<Instant>,
     finished: Option<Instant>,
+    idle: bool,
     sent: BTreeSet<u32>,
     sent_count: u64,
 }
@@ -141,6 +142,7 @@ impl Swarm {
             downlink_free: Instant::ZERO,
             timer: None,
             finished: None,
+            idle: false,
             sent: BTreeSet::new(),
             sent_count: 0,
         };
@@ -325,8 +327,10 @@ impl Swarm {
             (self.links[link].due, self.links[link].sending) = (false, true);
             self.send(link, piece.unwrap_or(asked), asked);
         }
-        if self.nodes[node].upload.is_idle() {
-            self.download(node, DownloadInput::UplinkIdle);
+        let idle = self.nodes[node].upload.is_idle();
+        if idle != self.nodes[node].idle {
+            self.nodes[node].idle = idle;
+            self.download(node, DownloadInput::UplinkIdle(idle));
         }
     }
 

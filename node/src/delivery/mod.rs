@@ -36,7 +36,7 @@ use askaround_core::id::Contact;
 use askaround_core::key::Key;
 use askaround_core::pieces::MAX_PIECE;
 use askaround_core::upload::UploadConfig;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::content::Catalogue;
@@ -102,8 +102,8 @@ struct Inner {
     up: Arc<Rate>,
     down: Arc<Rate>,
     active: Mutex<Active>,
-    /// Wakes fetches when there is nothing to send.
-    uplink_idle: Arc<Notify>,
+    /// Whether there is nothing to send.
+    uplink_idle: watch::Receiver<bool>,
 }
 
 impl Delivery {
@@ -125,7 +125,7 @@ impl Delivery {
             up: up.clone(),
             down: Arc::new(Rate::new(options.down)),
             active: Mutex::default(),
-            uplink_idle: uploads.idle(),
+            uplink_idle: uploads.watch_idle(),
             options,
         }));
         let server = Arc::new(ContentServer { shelf: Arc::new(delivery.clone()), uploads, up });

@@ -1,12 +1,12 @@
 //! [`Uploads`]: the machine that decides who is sent to next, and the connections that wait for it.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use askaround_core::pieces::Root;
 use askaround_core::tracker::ConnectionId;
 use askaround_core::upload::{Upload, UploadConfig, UploadInput, Want};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{oneshot, watch};
 
 use crate::lock;
 
@@ -14,7 +14,7 @@ use crate::lock;
 #[derive(Debug, Default)]
 pub struct Uploads {
     state: Mutex<State>,
-    idle: Arc<Notify>,
+    idle: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -27,12 +27,12 @@ impl Uploads {
     /// Nobody is served yet.
     pub fn new(config: UploadConfig) -> Self {
         let state = State { machine: Upload::new(config), waiting: BTreeMap::new() };
-        Self { state: Mutex::new(state), idle: Arc::default() }
+        Self { state: Mutex::new(state), idle: watch::Sender::new(true) }
     }
 
-    /// Wakes whoever waits on it when nobody waits for a turn.
-    pub fn idle(&self) -> Arc<Notify> {
-        self.idle.clone()
+    /// Whether somebody waits for a turn, now and whenever that changes.
+    pub fn watch_idle(&self) -> watch::Receiver<bool> {
+        self.idle.subscribe()
     }
 
     /// Asks for a connection's turn. When it comes, so does the piece to send, unless what is
@@ -42,6 +42,7 @@ impl Uploads {
         let mut state = lock(&self.state);
         state.waiting.insert(connection, sender);
         state.handle(UploadInput::Wants(connection, want));
+        self.tell_idle(&state);
         receiver
     }
 
@@ -51,15 +52,19 @@ impl Uploads {
         let waits = state.waiting.remove(&connection).is_some();
         let input = if waits { UploadInput::Unwanted } else { UploadInput::Sent };
         state.handle(input(connection));
+        self.tell_idle(&state);
     }
 
     /// What happened on a connection.
     pub(super) fn handle(&self, input: UploadInput) {
         let mut state = lock(&self.state);
         state.handle(input);
-        if state.machine.is_idle() {
-            self.idle.notify_waiters();
-        }
+        self.tell_idle(&state);
+    }
+
+    fn tell_idle(&self, state: &State) {
+        let idle = state.machine.is_idle();
+        self.idle.send_if_modified(|was| std::mem::replace(was, idle) != idle);
     }
 
     /// The connection has these pieces of a content from elsewhere.
@@ -72,6 +77,7 @@ impl Uploads {
         let mut state = lock(&self.state);
         state.waiting.remove(&connection);
         state.handle(UploadInput::Gone(connection));
+        self.tell_idle(&state);
     }
 }
 

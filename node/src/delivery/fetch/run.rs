@@ -122,7 +122,8 @@ impl Fetch {
         let mut syncs = interval(SYNC_EVERY);
         syncs.reset();
         let mut syncing = JoinSet::new();
-        let uplink_idle = self.delivery.0.uplink_idle.clone();
+        let mut uplink_idle = self.delivery.0.uplink_idle.clone();
+        uplink_idle.mark_changed();
         let mut stays_until = None;
         loop {
             if self.carry_out(&mut run).await? {
@@ -144,10 +145,7 @@ impl Fetch {
                 self.search_if_due();
             }
             self.hash_on(&mut run);
-            let (deadline, has_news) = {
-                let download = lock(&run.download);
-                (download.poll_timeout(), download.has_news())
-            };
+            let deadline = lock(&run.download).poll_timeout();
             tokio::select! {
                 Some((id, event)) = self.incoming.recv() => self.heard(&mut run, id, event).await?,
                 Some(holder) = self.holders.recv() => self.add_holder(holder),
@@ -179,7 +177,10 @@ impl Fetch {
                     if self.search.is_empty() && stays_until.is_none() => {}
                 () = tokio::time::sleep_until(stays_until.unwrap_or(run.last_piece)),
                     if stays_until.is_some() => {}
-                () = uplink_idle.notified(), if has_news => run.handle(DownloadInput::UplinkIdle),
+                Ok(()) = uplink_idle.changed() => {
+                    let idle = *uplink_idle.borrow_and_update();
+                    run.handle(DownloadInput::UplinkIdle(idle));
+                }
                 () = run.epoch.sleep_until(deadline) => run.handle(DownloadInput::Timeout),
             }
         }
