@@ -336,8 +336,14 @@ impl Download {
             // It was cancelled.
             return;
         }
-        if !source.pieces.is_full() && source.pieces.remove(piece) {
-            self.copies[piece as usize] -= 1;
+        // It is not asked for it again, unless it says that it has it after all.
+        let was_complete = source.pieces.is_full();
+        if source.pieces.remove(piece) {
+            match was_complete {
+                // Now it counts among those who have a part.
+                true => source.pieces.iter().for_each(|piece| self.copies[piece as usize] += 1),
+                false => self.copies[piece as usize] -= 1,
+            }
         }
         self.not_owed(id, piece);
         self.fill_all(now);

@@ -109,9 +109,9 @@ fn a_silent_source_loses_what_it_owes_and_then_its_place() {
     assert_eq!(asked(&mut download, 1), [0, 1]);
     open(&mut download, at(0), 2, PieceSet::full(2));
     outputs(&mut download);
-    let slow = download.poll_timeout().unwrap();
-    assert_eq!(slow, at(5000));
-    download.handle(slow, DownloadInput::Timeout);
+    download.handle(at(4999), DownloadInput::Timeout);
+    assert!(asked(&mut download, 2).is_empty());
+    download.handle(at(5000), DownloadInput::Timeout);
     let mut taken = asked(&mut download, 2);
     taken.sort_unstable();
     assert_eq!(taken, [0, 1]);
@@ -119,6 +119,18 @@ fn a_silent_source_loses_what_it_owes_and_then_its_place() {
     download.handle(at(30_000), DownloadInput::Timeout);
     let dropped = DownloadOutput::Drop(1, DropReason::Stalled(Duration::from_secs(30)));
     assert!(outputs(&mut download).contains(&dropped));
+}
+
+#[test]
+fn a_holder_that_refuses_a_piece_is_not_asked_for_it_again() {
+    let mut download = download(1);
+    open(&mut download, at(0), 1, PieceSet::full(1));
+    open(&mut download, at(0), 2, PieceSet::full(1));
+    assert_eq!(asked(&mut download, 1), [0]);
+    download.handle(at(1), DownloadInput::Refused(1, 0));
+    assert_eq!(asked(&mut download, 2), [0]);
+    download.handle(at(2), DownloadInput::Closed(2));
+    assert!(asked(&mut download, 1).is_empty() && download.lacks_a_holder());
 }
 
 #[test]
