@@ -37,8 +37,19 @@ pub struct Want {
     pub any: bool,
     /// How many others are known to have the piece; 0 where that is not known.
     pub copies: u32,
-    /// Whether whoever wants it has nothing yet that it could pass on.
-    pub newcomer: bool,
+    /// How many pieces whoever wants it is known to have.
+    pub has: u32,
+}
+
+impl Want {
+    /// How far whoever wants it has got, in a few steps: nothing at all is the first.
+    fn progress(&self) -> u32 {
+        const STEPS: u64 = 16;
+        match self.has {
+            0 => 0,
+            has => 1 + (u64::from(has) * STEPS / u64::from(self.count.max(1))) as u32,
+        }
+    }
 }
 
 /// What happens to an [`Upload`].
@@ -162,16 +173,16 @@ impl Upload {
         }
     }
 
-    /// Whoever has nothing to pass on comes first, then the piece that the fewest have, since
-    /// whoever gets it can pass it on; then whoever has waited longest. But nobody waits for more
-    /// than two rounds: a peer that has fallen behind asks for what many have.
+    /// Whoever has got least comes first, so that all have something to pass on and finish
+    /// together; then the piece that the fewest have, since whoever gets it can pass it on; then
+    /// whoever has waited longest. But nobody waits for more than two rounds.
     fn next_waiting(&mut self) -> Option<(ConnectionId, Want)> {
         let patient = 2 * self.waiting.len();
         let at = match self.waiting.front()? {
             (_, _, passed) if *passed >= patient => 0,
             _ => {
                 let waiting = self.waiting.iter().enumerate();
-                waiting.min_by_key(|(_, (_, want, _))| (!want.newcomer, want.copies))?.0
+                waiting.min_by_key(|(_, (_, want, _))| (want.progress(), want.copies))?.0
             }
         };
         for (_, _, passed) in self.waiting.range_mut(..at) {
@@ -238,15 +249,7 @@ mod tests {
     const CONTENT: Root = Root::new([7; 32]);
 
     fn want(piece: u32, any: bool) -> Want {
-        Want {
-            content: CONTENT,
-            count: 4,
-            complete: true,
-            piece: Some(piece),
-            any,
-            copies: 0,
-            newcomer: false,
-        }
+        Want { content: CONTENT, count: 4, complete: true, piece: Some(piece), any, copies: 0, has: 0 }
     }
 
     fn grants(upload: &mut Upload) -> Vec<(ConnectionId, Option<u32>)> {
@@ -319,6 +322,37 @@ mod tests {
         upload.handle(UploadInput::Unwanted(3));
         upload.handle(UploadInput::Sent(2));
         assert_eq!(grants(&mut upload), [(1, Some(1))]);
+    }
+
+    #[test]
+    fn who_has_least_comes_first_then_the_rarest_piece_and_nobody_waits_for_ever() {
+        let mut upload = Upload::new(UploadConfig { slots: 1, seed: 0 });
+        let want = |has, copies| Want { has, copies, complete: false, ..want(0, false) };
+        upload.handle(UploadInput::Wants(9, want(4, 9)));
+        for (connection, has, copies) in [(1, 3, 5), (2, 3, 2), (3, 0, 5)] {
+            upload.handle(UploadInput::Wants(connection, want(has, copies)));
+        }
+        let mut order = Vec::new();
+        for _ in 0..4 {
+            let Grant { connection, .. } = upload.poll_output().unwrap();
+            order.push(connection);
+            upload.handle(UploadInput::Sent(connection));
+        }
+        assert_eq!(order, [9, 3, 2, 1]);
+        // One that is always passed over.
+        upload.handle(UploadInput::Wants(1, want(1, 1)));
+        upload.handle(UploadInput::Wants(2, want(4, 9)));
+        let mut granted = 0;
+        for connection in 10..20 {
+            upload.handle(UploadInput::Wants(connection, want(1, 1)));
+            let grant = upload.poll_output().unwrap();
+            upload.handle(UploadInput::Sent(grant.connection));
+            granted += 1;
+            if grant.connection == 2 {
+                break;
+            }
+        }
+        assert!(granted < 10, "{granted}");
     }
 
     #[test]

@@ -130,13 +130,22 @@ impl Download {
             && self.have.missing().any(|piece| self.copies[piece as usize] == 0)
     }
 
+    /// Whether somebody who listens has not everything yet.
+    pub fn is_useful(&self) -> bool {
+        self.fetching().next().is_some()
+    }
+
     /// Whether somebody who listens lacks a piece that nobody else is known to have.
     pub fn is_needed(&self) -> bool {
         let others =
             |piece: u32| self.sources.values().filter(|source| source.pieces.contains(piece)).count();
-        let fetching = self.subscribers.values().flatten().filter_map(|addr| self.by_addr.get(addr));
-        let mut fetching = fetching.filter_map(|id| self.sources.get(id));
-        fetching.any(|source| source.pieces.missing().any(|p| self.have.contains(p) && others(p) == 0))
+        self.fetching().any(|source| source.pieces.missing().any(|p| self.have.contains(p) && others(p) == 0))
+    }
+
+    /// Those who listen and have not everything yet.
+    fn fetching(&self) -> impl Iterator<Item = &Source> {
+        let listening = self.subscribers.values().flatten().filter_map(|addr| self.by_addr.get(addr));
+        listening.filter_map(|id| self.sources.get(id)).filter(|source| !source.pieces.is_full())
     }
 
     /// How many of the sources that have a part have this piece.
@@ -144,10 +153,10 @@ impl Download {
         self.copies.get(piece as usize).copied().unwrap_or(0)
     }
 
-    /// Whether whoever listens there is known to have nothing that it could pass on.
-    pub fn is_newcomer(&self, addr: SocketAddr) -> bool {
+    /// How many pieces whoever listens there is known to have.
+    pub fn progress_of(&self, addr: SocketAddr) -> Option<u32> {
         let source = self.by_addr.get(&addr).and_then(|id| self.sources.get(id));
-        source.is_some_and(|source| source.pieces.is_empty())
+        source.map(|source| source.pieces.len())
     }
 
     /// How each source is doing.

@@ -313,9 +313,10 @@ impl Swarm {
         let complete = self.nodes[from].download.is_none();
         let copies = self.nodes[from].download.as_ref().map_or(0, |download| download.copies(piece));
         let to = addr(self.links[link].to);
-        let newcomer = self.nodes[from].download.as_ref().is_some_and(|download| download.is_newcomer(to));
+        let has =
+            self.nodes[from].download.as_ref().and_then(|download| download.progress_of(to)).unwrap_or(0);
         let count = self.crowd.pieces;
-        let want = Want { content: CONTENT, count, complete, piece: Some(piece), any, copies, newcomer };
+        let want = Want { content: CONTENT, count, complete, piece: Some(piece), any, copies, has };
         self.upload(from, UploadInput::Wants(link as u64, want));
     }
 

@@ -74,7 +74,10 @@ impl Shelf for Delivery {
     fn demand(&self, key: &Key, piece: u32, by: Option<SocketAddr>) -> Demand {
         let Some(fetch) = lock(&self.0.active).served(key, false) else { return Demand::default() };
         let download = lock(&fetch.download);
-        Demand { copies: download.copies(piece), newcomer: by.is_some_and(|addr| download.is_newcomer(addr)) }
+        Demand {
+            copies: download.copies(piece),
+            has: by.and_then(|addr| download.progress_of(addr)).unwrap_or(0),
+        }
     }
 
     fn changed(&self, root: Root) {

@@ -170,7 +170,7 @@ impl<'a> Answering<'a> {
             piece: piece.map(|piece| piece.get()),
             any: get.any && piece.is_some() && self.connection.interests.includes(root),
             copies: demand.copies,
-            newcomer: demand.newcomer,
+            has: demand.has,
         };
         let mut range = get.range.clone();
         // Answers that wait must not hold up whoever is granted something.

@@ -48,8 +48,8 @@ pub trait Shelf: std::fmt::Debug + Send + Sync + 'static {
 pub struct Demand {
     /// How many others are known to have it.
     pub copies: u32,
-    /// Whether whoever wants it has nothing yet that it could pass on.
-    pub newcomer: bool,
+    /// How many pieces whoever wants it is known to have.
+    pub has: u32,
 }
 
 /// What is here of a content.

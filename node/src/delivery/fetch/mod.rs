@@ -9,7 +9,7 @@ mod run;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use askaround_core::id::Contact;
@@ -76,10 +76,18 @@ async fn run(
 ) -> Result<Got, GetError> {
     let job = lock(&delivery.0.active).begin(&request.key, &request.to)?;
     let _running = Running { delivery: delivery.clone(), key: request.key.clone() };
-    let mut fetch = Fetch::new(delivery, &request, job.clone(), events);
+    let mut fetch = Fetch::new(delivery, &request, job.clone(), events, stop.clone());
+    let complete = fetch.complete.clone();
+    let stopped = async {
+        stop.cancelled().await;
+        if complete.load(Ordering::Acquire) {
+            // What is left to do is short, and sees the token itself.
+            std::future::pending::<()>().await;
+        }
+    };
     let result = tokio::select! {
         biased;
-        () = stop.cancelled() => Err(GetError::Stopped),
+        () = stopped => Err(GetError::Stopped),
         result = fetch.get(&request, repair) => result,
     };
     fetch.end().await;
@@ -111,6 +119,9 @@ struct Identity {
 }
 
 struct Fetch {
+    stop: CancellationToken,
+    /// Whether every piece is here: then it is not stopped any more, but ends.
+    complete: Arc<AtomicBool>,
     delivery: Delivery,
     key: Key,
     job: Arc<Job>,
@@ -134,11 +145,19 @@ struct Fetch {
 }
 
 impl Fetch {
-    fn new(delivery: Delivery, request: &GetRequest, job: Arc<Job>, events: mpsc::Sender<GetEvent>) -> Self {
+    fn new(
+        delivery: Delivery,
+        request: &GetRequest,
+        job: Arc<Job>,
+        events: mpsc::Sender<GetEvent>,
+        stop: CancellationToken,
+    ) -> Self {
         let slot = Arc::new(Slot::default());
         let (sources, incoming) = Sources::new(delivery.clone(), request.key.clone(), slot.clone());
         let (found, holders) = mpsc::channel(HOLDERS);
         Self {
+            stop,
+            complete: Arc::default(),
             delivery,
             key: request.key.clone(),
             job,

@@ -1,6 +1,7 @@
 //! The loop that owns a [`Download`]: what sources say goes in, what is asked of them comes out.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -30,8 +31,10 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 const SYNC_EVERY: Duration = Duration::from_secs(30);
 /// How long a fetch goes on without a piece.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How long a fetch that is complete stays for those who need what only it has.
-const STAY: Duration = Duration::from_secs(30);
+/// How long a fetch that is complete stays for those who need what only it has; for others it
+/// stays a quarter of the time that it took, and no longer than this.
+const STAY_IF_NEEDED: Duration = Duration::from_secs(30);
+const LONGEST_STAY: Duration = Duration::from_secs(10);
 /// After so many searches in a row that leave it without a source, a fetch ends.
 const DRY_SEARCHES: u32 = 4;
 const SUBSCRIPTIONS: usize = 64;
@@ -97,7 +100,7 @@ impl Fetch {
         let download = Arc::new(Mutex::new(Download::new(config, lengths.clone(), have)));
         self.slot.set(target.clone());
         let (subscribe, mut subscriptions) = mpsc::channel(SUBSCRIPTIONS);
-        let files = serving.files;
+        let (files, served) = (serving.files, !serving.keys.is_empty());
         let _guard = self.serve(serving, &download, subscribe).await;
         let mut run = Run {
             epoch: Epoch::default(),
@@ -124,6 +127,7 @@ impl Fetch {
         let mut syncing = JoinSet::new();
         let mut uplink_idle = self.delivery.0.uplink_idle.clone();
         uplink_idle.mark_changed();
+        let stop = self.stop.clone();
         let mut stays_until = None;
         loop {
             if self.carry_out(&mut run).await? {
@@ -131,14 +135,10 @@ impl Fetch {
                     let target = target.clone();
                     tokio::task::spawn_blocking(move || target.complete()).await??;
                 }
-                stays_until = Some(Instant::now() + STAY);
-                if lock(&run.download).is_needed() {
-                    let text =
-                        "complete; it stays for a while, since others need pieces that nobody else has";
-                    self.note(text.into()).await;
-                }
+                self.complete.store(served, Ordering::Release);
+                stays_until = Some(self.stays(&run).await);
             }
-            if stays_until.is_some_and(|until| until <= Instant::now() || !lock(&run.download).is_needed()) {
+            if stays_until.is_some_and(|until| until <= Instant::now() || !lock(&run.download).is_useful()) {
                 break;
             }
             if stays_until.is_none() {
@@ -177,6 +177,7 @@ impl Fetch {
                     if self.search.is_empty() && stays_until.is_none() => {}
                 () = tokio::time::sleep_until(stays_until.unwrap_or(run.last_piece)),
                     if stays_until.is_some() => {}
+                () = stop.cancelled(), if stays_until.is_some() => break,
                 Ok(()) = uplink_idle.changed() => {
                     let idle = *uplink_idle.borrow_and_update();
                     run.handle(DownloadInput::UplinkIdle(idle));
@@ -340,6 +341,26 @@ impl Fetch {
             let contact = id.map(|id| askaround_core::id::Contact::new(id, addr));
             self.add_source(addr, contact, "it asked for pieces itself".into());
         }
+    }
+
+    /// Until when a fetch that is complete stays for others. Those who finish first have had more
+    /// than the others, and would take the most of what all can send with them.
+    async fn stays(&self, run: &Run) -> Instant {
+        let (useful, needed) = {
+            let download = lock(&run.download);
+            (download.is_useful(), download.is_needed())
+        };
+        let stay = match (useful, needed) {
+            (false, _) => Duration::ZERO,
+            (true, true) => STAY_IF_NEEDED,
+            (true, false) => (self.began.elapsed() / 4).min(LONGEST_STAY),
+        };
+        if useful {
+            let seconds = stay.as_secs_f64();
+            let why = if needed { "need pieces that nobody else has" } else { "are still fetching it" };
+            self.note(format!("complete; it stays for at most {seconds:.1} s, since others {why}")).await;
+        }
+        Instant::now() + stay
     }
 
     /// Whether there is still hope.
