@@ -130,11 +130,6 @@ impl Download {
             && self.have.missing().any(|piece| self.copies[piece as usize] == 0)
     }
 
-    /// Whether somebody who listens has not everything yet.
-    pub fn is_useful(&self) -> bool {
-        self.fetching().next().is_some()
-    }
-
     /// Whether somebody who listens lacks a piece that nobody else is known to have.
     pub fn is_needed(&self) -> bool {
         let others =

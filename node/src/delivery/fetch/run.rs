@@ -31,10 +31,8 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 const SYNC_EVERY: Duration = Duration::from_secs(30);
 /// How long a fetch goes on without a piece.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How long a fetch that is complete stays for those who need what only it has; for others it
-/// stays a quarter of the time that it took, and no longer than this.
-const STAY_IF_NEEDED: Duration = Duration::from_secs(30);
-const LONGEST_STAY: Duration = Duration::from_secs(10);
+/// How long a fetch that is complete stays for those who need what only it has.
+const LONGEST_STAY: Duration = Duration::from_secs(30);
 /// After so many searches in a row that leave it without a source, a fetch ends.
 const DRY_SEARCHES: u32 = 4;
 const SUBSCRIPTIONS: usize = 64;
@@ -136,9 +134,10 @@ impl Fetch {
                     tokio::task::spawn_blocking(move || target.complete()).await??;
                 }
                 self.complete.store(served, Ordering::Release);
+                run.tell_all();
                 stays_until = Some(self.stays(&run).await);
             }
-            if stays_until.is_some_and(|until| until <= Instant::now() || !lock(&run.download).is_useful()) {
+            if stays_until.is_some_and(|until| until <= Instant::now() || !lock(&run.download).is_needed()) {
                 break;
             }
             if stays_until.is_none() {
@@ -343,24 +342,14 @@ impl Fetch {
         }
     }
 
-    /// Until when a fetch that is complete stays for others. Those who finish first have had more
-    /// than the others, and would take the most of what all can send with them.
+    /// Until when a fetch that is complete stays: while others need what nobody else has.
     async fn stays(&self, run: &Run) -> Instant {
-        let (useful, needed) = {
-            let download = lock(&run.download);
-            (download.is_useful(), download.is_needed())
-        };
-        let stay = match (useful, needed) {
-            (false, _) => Duration::ZERO,
-            (true, true) => STAY_IF_NEEDED,
-            (true, false) => (self.began.elapsed() / 4).min(LONGEST_STAY),
-        };
-        if useful {
-            let seconds = stay.as_secs_f64();
-            let why = if needed { "need pieces that nobody else has" } else { "are still fetching it" };
-            self.note(format!("complete; it stays for at most {seconds:.1} s, since others {why}")).await;
+        if !lock(&run.download).is_needed() {
+            return Instant::now();
         }
-        Instant::now() + stay
+        let text = "complete; it stays for a while, since others need pieces that nobody else has";
+        self.note(text.into()).await;
+        Instant::now() + LONGEST_STAY
     }
 
     /// Whether there is still hope.
@@ -419,6 +408,14 @@ impl Run {
             self.last_piece = Instant::now();
         }
         self.handle(DownloadInput::Got(id, piece));
+    }
+
+    /// Everybody who listens learns that everything is here, also of what it has itself and was
+    /// not told of: so others know who still needs them.
+    fn tell_all(&self) {
+        for told in self.subscribers.values() {
+            told.send_replace(PieceSet::full(self.lengths.len() as u32));
+        }
     }
 
     fn tell(&mut self, subscriber: SubscriberId, pieces: &[u32]) {
