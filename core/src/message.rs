@@ -8,7 +8,8 @@ use std::net::IpAddr;
 use crate::id::{Contact, PeerId};
 use crate::key::Key;
 pub use content::{
-    Availability, ByteRange, Description, Interest, MAX_BYTES, MAX_HASHES, MAX_NEWS, News, RawAnswer,
+    Availability, ByteRange, Description, Interest, MAX_BITMAP, MAX_BYTES, MAX_HASHES, MAX_NEWS, News,
+    RawAnswer,
 };
 
 /// The protocol version that this crate speaks.

@@ -8,6 +8,8 @@ use crate::pieces::{HASH_LEN, MAX_PIECE, Md5, Root};
 pub const MAX_BYTES: u64 = MAX_PIECE;
 /// The most piece hashes in one answer to `H`.
 pub const MAX_HASHES: u32 = 32_768;
+/// The longest bitmap, in bytes: as many pieces as the files of a collection have at most.
+pub const MAX_BITMAP: u32 = (1 << 22) / 8;
 /// The most pieces in one `N`.
 pub const MAX_NEWS: usize = 1000;
 

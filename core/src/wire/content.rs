@@ -7,9 +7,10 @@ use super::encode::{number, string};
 use crate::id::PeerId;
 use crate::key::Key;
 use crate::message::{
-    Availability, ByteRange, Description, Interest, MAX_BYTES, MAX_HASHES, MAX_NEWS, News, RawAnswer,
+    Availability, ByteRange, Description, Interest, MAX_BITMAP, MAX_BYTES, MAX_HASHES, MAX_NEWS, News,
+    RawAnswer,
 };
-use crate::pieces::{MAX_PIECES, Md5, Root};
+use crate::pieces::{Md5, Root};
 
 /// A byte of a content that every JSON library reads exactly (RFC 8259 §6).
 const MAX_OFFSET: u64 = (1 << 53) - 1;
@@ -115,8 +116,8 @@ pub(super) fn check_hashes(count: u32) -> Result<RawAnswer, WireError> {
 }
 
 pub(super) fn check_bitmap(bytes: u32) -> Result<RawAnswer, WireError> {
-    if u64::from(bytes) > MAX_PIECES / 8 {
-        return Err(WireError::Bad(format!("a bitmap has at most {} bytes", MAX_PIECES / 8)));
+    if bytes > MAX_BITMAP {
+        return Err(WireError::Bad(format!("a bitmap has at most {MAX_BITMAP} bytes")));
     }
     Ok(RawAnswer::Pieces(Availability::Bitmap(bytes)))
 }

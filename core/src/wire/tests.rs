@@ -121,7 +121,7 @@ fn what_is_not_a_message_gets_its_own_error() {
         (b"G {\"key\":\"a\",\"from\":9007199254740992,\"length\":1}\n", ErrorCode::BadMessage),
         (b"I {\"key\":\"a\",\"port\":0}\n", ErrorCode::BadMessage),
         (b"A {\"hashes\":32769}\n", ErrorCode::BadMessage),
-        (b"A {\"bitmap\":131073}\n", ErrorCode::BadMessage),
+        (b"A {\"bitmap\":524289}\n", ErrorCode::BadMessage),
         (b"A {\"content\":{\"blake3\":\"AF\",\"size\":0}}\n", ErrorCode::BadMessage),
         (b"A {\"peers\":[[3,\"127.0.0.1\",9243],[0,\"127.0.0.1\",9243]]}\n", ErrorCode::BadMessage),
         (b"A {\"peers\":[[3,\"127.0.0.1\",0]]}\n", ErrorCode::BadMessage),

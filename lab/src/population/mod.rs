@@ -3,10 +3,10 @@
 //! | module | what lives there |
 //! | --- | --- |
 //! | this one | [`Plan`], what a population is and does; [`run`] |
-//! | [`place`] | who holds and knows what at the start |
-//! | [`meter`] | what is counted of the lookups and the load |
-//! | [`drive`] | the lookups, one after the other or every so often |
-//! | [`overlay`] | flooding and random walks, to compare with |
+//! | `place` | who holds and knows what at the start |
+//! | `meter` | what is counted of the lookups and the load |
+//! | `drive` | the lookups, one after the other or every so often |
+//! | `overlay` | flooding and random walks, to compare with |
 //! | [`report`] | the figures, and how they grow |
 //!
 //! The peers and the tracker are the machines that ship; the lists at the start are handed to them

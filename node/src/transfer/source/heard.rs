@@ -2,10 +2,11 @@
 
 use askaround_core::Key;
 use askaround_core::message::{
-    Answer, Availability, ByteRange, Description, ErrorAnswer, MAX_HASHES, Message, News, RawAnswer,
+    Answer, Availability, ByteRange, Description, ErrorAnswer, MAX_BITMAP, MAX_HASHES, Message, News,
+    RawAnswer,
 };
 use askaround_core::peer::AskError;
-use askaround_core::pieces::{Geometry, HASH_LEN, MAX_PIECES, Md5, PieceSet, Root};
+use askaround_core::pieces::{Geometry, HASH_LEN, Md5, PieceSet, Root};
 
 use super::connection::{Asked, Checked, Connection, Reading, misbehaved};
 use super::inbox::Destination;
@@ -157,7 +158,7 @@ impl Connection {
         if news.key != self.options.interest.key {
             return Err(misbehaved("sent news of a content that was not asked about"));
         }
-        let most = if news.files { MAX_PIECES } else { u64::from(self.count) };
+        let most = if news.files { 8 * u64::from(MAX_BITMAP) } else { u64::from(self.count) };
         self.told += news.pieces.len().max(1) as u64;
         if self.told > 2 * most + SPARE_NEWS {
             return Err(misbehaved("sent news without end"));
