@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: whole commands, the tracker under load, and searches, each as the median
 //! of several runs, against a target or a yardstick of the same run.
 
+mod content;
 mod load;
 mod models;
 mod process;
@@ -46,6 +47,9 @@ pub(crate) fn run(names: &[String]) -> Result<(), String> {
     }
     if wanted("tracker") {
         load::tracker(&mut rows)?;
+    }
+    if wanted("content") {
+        content::content(&mut rows)?;
     }
     if wanted("models") {
         models::models(&mut rows)?;
