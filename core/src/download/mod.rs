@@ -6,7 +6,7 @@ mod source;
 mod tests;
 mod types;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -463,7 +463,7 @@ impl Download {
 
     fn tell_all(&mut self) {
         self.news_at = None;
-        let listeners: BTreeSet<Listener> = self.news.keys().copied().collect();
+        let listeners: Vec<Listener> = self.news.keys().copied().collect();
         for listener in listeners {
             self.tell(listener);
         }

@@ -1,5 +1,6 @@
 //! Downloads over sources that the test plays.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The catalogue, as a peer uses it.
+
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use std::sync::atomic::AtomicBool;

@@ -1,3 +1,5 @@
+//! Journals that are cut, damaged, or of another run of the machine.
+
 use super::*;
 use crate::content::hash::hash_file;
 

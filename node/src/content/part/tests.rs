@@ -1,3 +1,5 @@
+//! Parts: fetched, killed, gone on with, and never more than what is there.
+
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 

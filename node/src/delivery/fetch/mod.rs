@@ -28,6 +28,7 @@ use super::sources::{Event, Sources};
 use super::target::{FileTarget, MemoryTarget, Slot, Target};
 use super::types::{GetEvent, GetRequest, Got};
 use super::{Delivery, absolute, folder};
+use crate::content::collection::MAX_LIST;
 use crate::content::{
     Collection, Condition, Entry, Found, InOrderHash, Kept, Md5, Part, PartOptions, Place, There, Wanted,
     md5_of,
@@ -40,8 +41,6 @@ const HOLDERS: usize = 256;
 /// How long a piece that is being written may take, so many times.
 const LAST_PIECE: Duration = Duration::from_millis(20);
 const LAST_PIECES: u32 = 500;
-/// A list longer than this is no collection's.
-const MAX_LIST: u64 = 64 << 20;
 
 /// Fetches content.
 pub(super) async fn get(
@@ -357,7 +356,7 @@ impl Fetch {
     /// First the list, then its files.
     async fn get_collection(&mut self, request: &GetRequest, identity: &Identity) -> Result<Got, GetError> {
         let root = identity.description.root;
-        if identity.description.size > MAX_LIST {
+        if identity.description.size > MAX_LIST as u64 {
             return Err(crate::content::CollectionError::ListTooLong.into());
         }
         let target = Arc::new(MemoryTarget::new(self.key.clone(), identity.manifest.clone()));
