@@ -200,13 +200,11 @@ impl Registry {
     pub fn followers(&self, now: Instant, id: PeerId, count: usize) -> Vec<Contact> {
         let after = self.entries.range((Bound::Excluded(id), Bound::Unbounded));
         let before = self.entries.range(..id);
-        after
-            .chain(before)
-            .take(count + MAX_SKIPPED)
-            .filter(|(_, entry)| entry.is_registered(now))
-            .take(count)
-            .map(|(id, entry)| entry.contact(*id))
-            .collect()
+        let visited = after.chain(before).take(count + MAX_SKIPPED);
+        let registered = visited.filter(|(_, entry)| entry.is_registered(now));
+        let mut followers = Vec::with_capacity(count.min(self.len()));
+        followers.extend(registered.take(count).map(|(id, entry)| entry.contact(*id)));
+        followers
     }
 
     /// Looks at up to `budget` entries, going round: registrations that ran out become gone,

@@ -204,7 +204,8 @@ impl<S: Service> Server<S> {
                 active: &|| meta.active(self.epoch),
                 service: &|message, out| self.service.message(id, from, message, out),
             };
-            ended = content.serve(handed).await;
+            // In a box, so that connections that never ask for content have no room for it.
+            ended = Box::pin(content.serve(handed)).await;
         }
         if let Err(error) = ended {
             tracing::debug!(%from, connection = id, %error, "a connection broke");
@@ -233,7 +234,6 @@ struct Connection<'a, S> {
 
 impl<S: Service> Connection<'_, S> {
     async fn run(&mut self) -> io::Result<()> {
-        self.stream.set_nodelay(true)?;
         let mut alarm = pin!(sleep_until(self.since + self.server.config.message_timeout));
         loop {
             match self.wait(alarm.as_mut()).await? {

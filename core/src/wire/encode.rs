@@ -188,7 +188,11 @@ fn next_page(out: &mut Vec<u8>, next: Option<u64>) {
     }
 }
 
+/// About as long as most contacts are as text.
+const CONTACT_BYTES: usize = 40;
+
 fn contacts(out: &mut Vec<u8>, peers: &[Contact]) {
+    out.reserve(peers.len() * CONTACT_BYTES);
     out.extend_from_slice(b"\"peers\":[");
     for (i, peer) in peers.iter().enumerate() {
         if i > 0 {

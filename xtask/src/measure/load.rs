@@ -15,6 +15,8 @@ pub(super) const ECHO: &str = "echo-server";
 const HELLO: &str = "V {\"version\":1}\n";
 const THREADS: usize = 2;
 const CONNECTIONS_EACH: usize = 8000;
+/// How many of them each load thread has open at a time.
+const AT_ONCE: usize = 32;
 const KEPT: usize = 16;
 const BATCH: usize = 100;
 const BATCHES: usize = 400;
@@ -206,18 +208,25 @@ fn connect(addr: SocketAddr) -> std::io::Result<TcpStream> {
 fn connection_each(addr: SocketAddr, request: &(impl Fn(u64) -> String + Sync)) -> Result<usize, String> {
     threads(|thread| {
         let mut buffer = [0; 8192];
+        let mut open = Vec::with_capacity(AT_ONCE);
         for n in 0..CONNECTIONS_EACH as u64 {
             let mut stream = connect(addr)?;
             stream.write_all(format!("{HELLO}{}", request(n * THREADS as u64 + thread)).as_bytes())?;
-            let mut got = 0;
-            while got == 0 || buffer[got - 1] != b'\n' {
-                let count = stream.read(&mut buffer[got..])?;
-                if count == 0 {
-                    return Err(std::io::ErrorKind::UnexpectedEof.into());
-                }
-                got += count;
+            open.push(stream);
+            if open.len() < AT_ONCE {
+                continue;
             }
-            assert_ne!(buffer[0], b'E', "{}", String::from_utf8_lossy(&buffer[..got]));
+            for mut stream in open.drain(..) {
+                let mut got = 0;
+                while got == 0 || buffer[got - 1] != b'\n' {
+                    let count = stream.read(&mut buffer[got..])?;
+                    if count == 0 {
+                        return Err(std::io::ErrorKind::UnexpectedEof.into());
+                    }
+                    got += count;
+                }
+                assert_ne!(buffer[0], b'E', "{}", String::from_utf8_lossy(&buffer[..got]));
+            }
         }
         Ok(CONNECTIONS_EACH)
     })
