@@ -52,13 +52,13 @@ pub fn write(path: &Path, entries: &[LogEntry]) -> io::Result<()> {
     replace(path, &render(entries)?)
 }
 
-/// The entries as the assignment's own files have them: an array, indented by four.
+/// The entries as the assignment's own files have them, to the byte: an array, indented by four,
+/// without a line break at the end.
 fn render(entries: &[LogEntry]) -> io::Result<Vec<u8>> {
     use serde::Serialize;
     let mut text = Vec::new();
     let format = serde_json::ser::PrettyFormatter::with_indent(b"    ");
     entries.serialize(&mut serde_json::Serializer::with_formatter(&mut text, format))?;
-    text.push(b'\n');
     Ok(text)
 }
 
@@ -91,6 +91,9 @@ mod tests {
             let read: Vec<LogEntry> = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
             assert_eq!(read.len(), time as usize + 1);
         }
+        let first = "[\n    {\n        \"time\": 0,\n        \"text\": \"<é>\"\n    },\n    {";
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with(first) && text.ends_with("    }\n]"), "{text}");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }
