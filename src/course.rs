@@ -6,6 +6,7 @@ use askaround_core::clock::LeftOutReason;
 use askaround_core::id::Contact;
 use askaround_core::peer::PeerConfig;
 use askaround_core::tracker::{LabConfig, TrackerConfig};
+use askaround_lab::run::deliver::Desk;
 use askaround_lab::run::{TRACKER_LOG, log_name};
 use askaround_lab::{ports, script_file};
 use askaround_node::network::Network;
@@ -89,7 +90,7 @@ pub async fn client(args: Client) -> Result<(), Failure> {
         }),
     }
     .map_err(|e| Failure::run(format!("cannot listen as client {id}: {e}")))?;
-    let options = PeerOptions {
+    let mut options = PeerOptions {
         network,
         tracker: Some(tracker),
         keep_connections: 16,
@@ -97,9 +98,22 @@ pub async fn client(args: Client) -> Result<(), Failure> {
         patience: args.wait,
         ..PeerOptions::default()
     };
-    let config = PeerConfig { advertised_ip: Some(ip), ..PeerConfig::default() };
-    let node = PeerNode::scripted(listener, Contact::new(id, addr), config, script, options);
-    match node.run(stop.token().clone(), command_channel().1, |_| {}).await {
+    let mut config = PeerConfig { advertised_ip: Some(ip), ..PeerConfig::default() };
+    let me = Contact::new(id, addr);
+    let desk = match &args.deliver {
+        Some(folder) => {
+            let opened = Desk::open(folder, me, &script, &mut options, &mut config).await;
+            Some(opened.map_err(Failure::usage)?)
+        }
+        None => None,
+    };
+    let node = PeerNode::scripted(listener, me, config, script, options);
+    let end = node.run(stop.token().clone(), command_channel().1, |_| {}).await;
+    if let Some(desk) = desk {
+        let closed = desk.close().await;
+        closed.map_err(|e| Failure::run(format!("client {id}: cannot note what was delivered: {e}")))?;
+    }
+    match end {
         Ok(PeerEnd::Finished) => Ok(()),
         Ok(PeerEnd::Stopped) => Err(stop.failure()),
         Ok(PeerEnd::Failed(reason)) => Err(Failure::run(format!("client {id}: {reason}"))),

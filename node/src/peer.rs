@@ -11,9 +11,9 @@ use std::time::Duration;
 use askaround_core::id::Contact;
 use askaround_core::key::Key;
 use askaround_core::log::LogEntry;
-use askaround_core::message::{Answer, Message};
+use askaround_core::message::Message;
 use askaround_core::peer::{
-    AskError, AskId, CommandId, FailReason, Outcome, Peer, PeerConfig, PeerInput, PeerOutput, Target,
+    AskError, AskId, Change, CommandId, FailReason, Outcome, Peer, PeerConfig, PeerInput, PeerOutput, Target,
 };
 use askaround_core::script::{Action, Script};
 use askaround_core::search::Holder;
@@ -24,6 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::delivery::stock::{Stock, StockError};
 use crate::dialer::Dialer;
 use crate::link::{self, Outgoing};
 use crate::log_file::LogFile;
@@ -63,6 +64,9 @@ pub struct PeerOptions {
     pub observer: Observer,
     /// The content that it serves, if it serves any.
     pub content: Option<Arc<ContentServer>>,
+    /// Where a scripted peer keeps the content of its keys, if what it obtains is to be delivered
+    /// (`PeerConfig::delivery_timeout`).
+    pub stock: Option<Arc<Stock>>,
 }
 
 /// Something that a running peer is to do.
@@ -128,6 +132,9 @@ pub enum PeerError {
     /// The state cannot be stored.
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
+    /// Content cannot be removed.
+    #[error(transparent)]
+    Stock(#[from] StockError),
     /// A task of ours panicked.
     #[error("a bug of ours: {0}")]
     Bug(#[from] tokio::task::JoinError),
@@ -271,7 +278,8 @@ struct Driver<'a> {
     dialer: Arc<Dialer>,
     tracker: Option<SocketAddr>,
     link: Option<mpsc::Sender<Outgoing>>,
-    asks: JoinSet<(AskId, Result<Answer, AskError>)>,
+    /// What was asked or is being fetched, and what comes of it for the machine.
+    asks: JoinSet<(AskId, PeerInput)>,
     asking: BTreeMap<AskId, AbortHandle>,
     commands: BTreeMap<CommandId, Waiting>,
     last_command: CommandId,
@@ -279,6 +287,7 @@ struct Driver<'a> {
     noted: Vec<oneshot::Sender<()>>,
     log: Option<LogFile>,
     store: Option<Store>,
+    stock: Option<Arc<Stock>>,
 }
 
 impl<'a> Driver<'a> {
@@ -301,6 +310,7 @@ impl<'a> Driver<'a> {
             noted: Vec::new(),
             log: options.log.map(LogFile::new),
             store: options.store,
+            stock: options.stock,
         };
         let (to_driver, mut from_link) = mpsc::channel(LINK_QUEUE);
         let mut link_task = JoinSet::new();
@@ -373,6 +383,7 @@ impl<'a> Driver<'a> {
         for output in outputs {
             match output {
                 PeerOutput::Ask { ask, to, request, .. } => self.ask(ask, to, request).await,
+                PeerOutput::Fetch { ask, key, from } => self.fetch(ask, key, from),
                 PeerOutput::Cancel(ask) => {
                     if let Some(asking) = self.asking.remove(&ask) {
                         asking.abort();
@@ -403,6 +414,11 @@ impl<'a> Driver<'a> {
                         self.write_log().await?;
                     }
                     news(PeerNews::Log(entry));
+                }
+                PeerOutput::Changed(Change::Purged(key)) => {
+                    if let Some(stock) = &self.stock {
+                        stock.purge(&key).await?;
+                    }
                 }
                 PeerOutput::Changed(_) => {}
                 PeerOutput::Membership(outcome) => news(PeerNews::Membership(outcome)),
@@ -438,12 +454,28 @@ impl<'a> Driver<'a> {
             Target::Tracker => self.tracker,
         };
         let dialer = self.dialer.clone();
-        let asking = self.asks.spawn(async move {
-            match addr {
-                Some(addr) => (ask, dialer.ask(addr, &request).await),
-                None => (ask, Err(AskError::Unreachable("this peer was given no tracker".into()))),
-            }
+        self.begin(ask, async move {
+            let result = match addr {
+                Some(addr) => dialer.ask(addr, &request).await,
+                None => Err(AskError::Unreachable("this peer was given no tracker".into())),
+            };
+            PeerInput::Answered { ask, result }
         });
+    }
+
+    fn fetch(&mut self, ask: AskId, key: Key, from: Contact) {
+        let stock = self.stock.clone();
+        self.begin(ask, async move {
+            let result = match stock {
+                Some(stock) => stock.fetch(&key, from).await.map_err(|error| error.to_string()),
+                None => Err("this peer keeps no content".into()),
+            };
+            PeerInput::Fetched { ask, result }
+        });
+    }
+
+    fn begin(&mut self, ask: AskId, work: impl Future<Output = PeerInput> + Send + 'static) {
+        let asking = self.asks.spawn(async move { (ask, work.await) });
         self.asking.insert(ask, asking);
     }
 
@@ -454,14 +486,11 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn answered(
-        &mut self,
-        asked: Result<(AskId, Result<Answer, AskError>), tokio::task::JoinError>,
-    ) -> Option<PeerInput> {
+    fn answered(&mut self, asked: Result<(AskId, PeerInput), tokio::task::JoinError>) -> Option<PeerInput> {
         match asked {
-            Ok((ask, result)) => {
+            Ok((ask, came)) => {
                 self.asking.remove(&ask);
-                Some(PeerInput::Answered { ask, result })
+                Some(came)
             }
             Err(error) if error.is_cancelled() => None,
             // The machine's own deadline ends the ask.

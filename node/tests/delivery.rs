@@ -214,6 +214,37 @@ async fn a_file_that_changed_since_is_not_served() {
 }
 
 #[tokio::test]
+async fn what_is_to_come_from_one_peer_comes_from_no_other() {
+    let network = Network::start().await;
+    let (one, two, node) = (network.peer(1).await, network.peer(2).await, network.peer(3).await);
+    let content = bytes(300_000);
+    let entry = one.add_file("x", &content).await;
+    two.add_file("x", &content).await;
+    let folder = tempfile::tempdir().unwrap();
+    let me = one.delivery.status().unwrap().me;
+    let from_one = async |name: &str| {
+        let (key, to) = (entry.root.key(), folder.path().join(name));
+        node.delivery.get_from(key, to, me, CancellationToken::new()).await
+    };
+    let got = from_one("a").await.unwrap();
+    let came: Vec<_> = got.sources.iter().map(|s| (s.peer.unwrap().id.as_u64(), s.bytes)).collect();
+    assert_eq!(came, [(1, 300_000)]);
+    node.delivery.purge(&entry.root.key()).await.unwrap();
+    // Nobody who looks at the file sees that its last byte is another.
+    let file = fs::File::options().write(true).open(&entry.path).unwrap();
+    let modified = file.metadata().unwrap().modified().unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[!content[299_999]], 299_999).unwrap();
+    file.set_modified(modified).unwrap();
+    let error = from_one("b").await.unwrap_err();
+    assert!(matches!(error, GetError::NoSource { .. }), "{error}");
+    assert!(!folder.path().join("b").exists());
+    one.stop().await;
+    let error = from_one("c").await.unwrap_err();
+    assert!(matches!(error, GetError::NoSource { .. }), "{error}");
+    network.stop().await;
+}
+
+#[tokio::test]
 async fn two_fetches_of_one_key_are_one_too_many() {
     let network = Network::start().await;
     let (seed, node) = (network.peer(1).await, network.peer(2).await);

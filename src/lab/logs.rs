@@ -8,6 +8,7 @@ use askaround_lab::grade::Logs;
 use askaround_lab::run::{TRACKER_LOG, log_name};
 use askaround_lab::scenario::Scenario;
 
+use super::deliveries::{self, Deliveries};
 use crate::exit::Failure;
 use crate::live::print;
 use crate::table;
@@ -59,6 +60,7 @@ pub(super) fn finish(
     out: &Path,
     logs: &ByName,
     expected: Option<&Logs>,
+    delivered: Option<&Deliveries>,
 ) -> Result<(), Failure> {
     if shown == Shown::Table {
         print(&happened(scenario, logs))?;
@@ -69,9 +71,15 @@ pub(super) fn finish(
     });
     let equal = differing.as_ref().map(String::is_empty);
     if shown == Shown::Json {
-        let value = serde_json::json!({ "scenario": scenario.name, "logs": logs, "as_expected": equal });
+        let mut value = serde_json::json!({ "scenario": scenario.name, "logs": logs, "as_expected": equal });
+        if let Some(delivered) = delivered {
+            value["deliveries"] = deliveries::json(delivered);
+        }
         print(&format!("{value}\n"))?;
     } else {
+        if let Some(delivered) = delivered {
+            print(&deliveries::summary(delivered))?;
+        }
         print(&format!("logs are in {}\n", out.display()))?;
         if equal == Some(true) {
             print("all logs are as expected\n")?;

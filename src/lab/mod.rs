@@ -1,6 +1,7 @@
 //! The lab's commands, one a file.
 
 mod check;
+mod deliveries;
 mod grade;
 pub mod grade_args;
 mod logs;

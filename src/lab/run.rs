@@ -4,12 +4,13 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use askaround_lab::run::{Programs, RunNews, RunOptions};
+use askaround_lab::run::{Programs, RunError, RunNews, RunOptions, RunReport};
 use askaround_lab::scenario::Scenario;
 use askaround_lab::trace::watch::Watcher;
 use askaround_lab::trace::{Header, How};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::deliveries;
 use super::logs::{self, ByName, Shown};
 use super::pictures::Pictures;
 use crate::args::RunArgs;
@@ -21,6 +22,11 @@ const GATHER: Duration = Duration::from_secs(30);
 
 /// Plays a scenario over real sockets.
 pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
+    if args.deliver && !args.client.is_empty() {
+        return Err(Failure::usage(
+            "--deliver does not go with --client: another program keeps no content that it could send",
+        ));
+    }
     let scenario = Scenario::read(&args.dir).map_err(Failure::usage)?;
     for warning in &scenario.warnings {
         eprintln!("askaround: {warning}");
@@ -36,9 +42,11 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
         step_timeout: args.step_timeout,
         gather: GATHER,
         processes: args.processes.then(|| programs(&args)).transpose()?,
+        deliver: args.deliver,
         watcher: None,
     };
     let mut first: Option<ByName> = None;
+    let mut delivered = None;
     let mut differing = 0;
     for round in 1..=args.repeat {
         // The first run is the one that is drawn.
@@ -55,6 +63,9 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
             eprintln!("askaround: stopped; the logs so far are in {}", out.display());
             return Err(stop.failure());
         }
+        for failed in report.deliveries.iter().flat_map(deliveries::failed) {
+            eprintln!("askaround: {failed}");
+        }
         let logs = logs::read_logs(&scenario, &out)?;
         if !report.troubles.is_empty() {
             return Err(Failure::run(format!(
@@ -63,7 +74,7 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
             )));
         }
         match &first {
-            None => first = Some(logs),
+            None => (first, delivered) = (Some(logs), report.deliveries),
             Some(first) if *first == logs => {}
             Some(first) => {
                 differing += 1;
@@ -81,7 +92,8 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
         let same = args.repeat - differing;
         print(&format!("{same} of {} runs gave the logs of the first\n", args.repeat))?;
     }
-    let compared = logs::finish(Shown::new(args.json, args.quiet), &scenario, &out, &logs, expected.as_ref());
+    let shown = Shown::new(args.json, args.quiet);
+    let compared = logs::finish(shown, &scenario, &out, &logs, expected.as_ref(), delivered.as_ref());
     if differing > 0 { compared.and(Err(Failure::Shown)) } else { compared }
 }
 
@@ -102,7 +114,7 @@ async fn one_run(
     stop: &Stop,
     round: u32,
     rounds: u32,
-) -> Result<askaround_lab::run::RunReport, Failure> {
+) -> Result<RunReport, Failure> {
     let last = scenario.scripts.iter().map(|(_, script)| script.end()).max().unwrap_or(0);
     let bar =
         if std::io::stderr().is_terminal() { ProgressBar::new(last.into()) } else { ProgressBar::hidden() };
@@ -119,7 +131,7 @@ async fn one_run(
     let report = askaround_lab::run::run(scenario, options, stop.token(), &mut news).await;
     bar.finish_and_clear();
     report.map_err(|e| match e {
-        askaround_lab::run::RunError::OutIsScenario(_) => Failure::usage(e),
+        RunError::OutIsScenario(_) => Failure::usage(e),
         e => Failure::run(e),
     })
 }

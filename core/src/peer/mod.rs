@@ -16,7 +16,7 @@ use crate::message::{
 };
 use crate::originators::OriginatorList;
 use crate::script::{Action, Script};
-use crate::search::{Question, Search, SearchConfig};
+use crate::search::{Question, Search, SearchConfig, SearchResult};
 use crate::time::Instant;
 use operation::{Operation, Owner, Progress, Waiting};
 pub use types::{
@@ -47,6 +47,8 @@ struct PendingAsk {
     operation: u64,
     /// The question of the search, where it is one.
     question: u64,
+    /// Whether it is a fetch of what the search has found.
+    fetch: bool,
     deadline: Instant,
 }
 
@@ -172,6 +174,7 @@ impl Peer {
                 }
             }
             PeerInput::Answered { ask, result } => self.answered(now, ask, result),
+            PeerInput::Fetched { ask, result } => self.fetched(now, ask, result.is_ok()),
             PeerInput::Tracker(message) => self.tracker_says(now, &message),
             PeerInput::TrackerLost(why) => {
                 if self.script.take().is_some() {
@@ -212,7 +215,10 @@ impl Peer {
                     && deadline <= now
                 {
                     self.outputs.push_back(PeerOutput::Cancel(ask));
-                    self.answered(now, ask, Err(AskError::TimedOut));
+                    match self.asks.get(&ask) {
+                        Some(PendingAsk { fetch: true, .. }) => self.fetched(now, ask, false),
+                        _ => self.answered(now, ask, Err(AskError::TimedOut)),
+                    }
                 }
             }
             Timer::Operation => {
@@ -423,21 +429,30 @@ impl Peer {
         request: Request,
         question: Option<&Question>,
     ) -> AskId {
-        self.next_ask += 1;
-        let ask = self.next_ask;
         let deadline = now + self.config.ask_timeout;
         let number = question.map_or(0, |question| question.number);
-        self.asks.insert(ask, PendingAsk { operation, question: number, deadline });
-        self.deadlines.insert((deadline, ask));
+        let ask = self.open(PendingAsk { operation, question: number, fetch: false, deadline });
         let why = question.map(|question| question.reason);
         self.outputs.push_back(PeerOutput::Ask { ask, to, request, why });
         ask
     }
 
-    fn answered(&mut self, now: Instant, ask: AskId, result: Result<Answer, AskError>) {
-        // An answer to an ask that was given up comes too late and changes nothing.
-        let Some(pending) = self.asks.remove(&ask) else { return };
+    fn open(&mut self, pending: PendingAsk) -> AskId {
+        self.next_ask += 1;
+        self.deadlines.insert((pending.deadline, self.next_ask));
+        self.asks.insert(self.next_ask, pending);
+        self.next_ask
+    }
+
+    /// `None` if it was given up before: what came of it comes too late and changes nothing.
+    fn close(&mut self, ask: AskId) -> Option<PendingAsk> {
+        let pending = self.asks.remove(&ask)?;
         self.deadlines.remove(&(pending.deadline, ask));
+        Some(pending)
+    }
+
+    fn answered(&mut self, now: Instant, ask: AskId, result: Result<Answer, AskError>) {
+        let Some(pending) = self.close(ask) else { return };
         let number = pending.operation;
         let Some(operation) = self.operations.get_mut(&number) else { return };
         match operation.on_answer(now, pending.question, result, &self.config) {
@@ -452,7 +467,7 @@ impl Peer {
     /// Asks what the search wants asked; ends the operation when the search has ended.
     fn pump_search(&mut self, now: Instant, number: u64) {
         loop {
-            let Some(Operation { owner, waiting: Waiting::Search { key, search, trace, .. }, .. }) =
+            let Some(Operation { owner, waiting: Waiting::Search { key, obtain, search, trace }, .. }) =
                 self.operations.get_mut(&number)
             else {
                 return;
@@ -461,8 +476,15 @@ impl Peer {
                 self.outputs.push_back(PeerOutput::Holder { command, holder });
             }
             let Some(question) = search.next() else {
-                if search.result().is_some() {
-                    self.end_operation(now, number, |operation| operation.search_ended(now));
+                match search.result() {
+                    Some(SearchResult::Found(from, _))
+                        if *obtain && let Some(timeout) = self.config.delivery_timeout =>
+                    {
+                        let (key, from) = (key.clone(), *from);
+                        self.fetch(now + timeout, number, key, from);
+                    }
+                    Some(_) => self.end_operation(now, number, |operation| operation.search_ended(now)),
+                    None => {}
                 }
                 return;
             };
@@ -485,15 +507,35 @@ impl Peer {
         }
     }
 
+    /// Has what a search has found fetched. Meanwhile answers to its other questions may come.
+    fn fetch(&mut self, deadline: Instant, operation: u64, key: Key, from: Contact) {
+        if !self.asks.values().any(|pending| pending.fetch && pending.operation == operation) {
+            let ask = self.open(PendingAsk { operation, question: 0, fetch: true, deadline });
+            self.outputs.push_back(PeerOutput::Fetch { ask, key, from });
+        }
+    }
+
+    /// What was found is here, or whoever had it counts as not having it.
+    fn fetched(&mut self, now: Instant, ask: AskId, is_here: bool) {
+        let Some(PendingAsk { operation: number, .. }) = self.close(ask) else { return };
+        if is_here {
+            return self.end_operation(now, number, |operation| operation.search_ended(now));
+        }
+        if let Some(Operation { waiting: Waiting::Search { search, .. }, .. }) =
+            self.operations.get_mut(&number)
+        {
+            search.reject_found();
+        }
+        self.pump_search(now, number);
+    }
+
     /// Ends an operation with what `outcome` makes of it, and gives up what it still asked.
     fn end_operation(&mut self, now: Instant, number: u64, outcome: impl FnOnce(Operation) -> Outcome) {
         let Some(operation) = self.operations.remove(&number) else { return };
         let open: Vec<AskId> =
             self.asks.iter().filter(|(_, p)| p.operation == number).map(|(ask, _)| *ask).collect();
         for ask in open {
-            if let Some(pending) = self.asks.remove(&ask) {
-                self.deadlines.remove(&(pending.deadline, ask));
-            }
+            self.close(ask);
             self.outputs.push_back(PeerOutput::Cancel(ask));
         }
         let owner = operation.owner;

@@ -147,9 +147,13 @@ impl Operation {
     }
 
     /// The outcome when the operation as a whole took too long.
-    pub(super) fn timed_out(self) -> Outcome {
-        match self.waiting {
-            Waiting::Search { .. } => {
+    pub(super) fn timed_out(mut self) -> Outcome {
+        match &mut self.waiting {
+            Waiting::Search { search, .. } => {
+                // A search that has found somebody waits only until what it found is here.
+                while let Some(SearchResult::Found(..)) = search.result() {
+                    search.reject_found();
+                }
                 let now = self.deadline;
                 self.search_ended(now)
             }

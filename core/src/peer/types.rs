@@ -30,6 +30,10 @@ pub struct PeerConfig {
     pub operation_timeout: Duration,
     /// The longest list that an action puts together, in entries.
     pub max_list: usize,
+    /// How long what was found may take to come, whole and verified, before whoever had it counts
+    /// as not having it. If `None`, nothing is to come: a key is obtained when somebody says that
+    /// it has it.
+    pub delivery_timeout: Option<Duration>,
 }
 
 impl Default for PeerConfig {
@@ -42,6 +46,7 @@ impl Default for PeerConfig {
             ask_timeout: Duration::from_secs(10),
             operation_timeout: Duration::from_secs(600),
             max_list: 1_000_000,
+            delivery_timeout: None,
         }
     }
 }
@@ -90,6 +95,13 @@ pub enum PeerInput {
         /// The answer, or why there is none.
         result: Result<Answer, AskError>,
     },
+    /// What came of a [`PeerOutput::Fetch`].
+    Fetched {
+        /// Which.
+        ask: AskId,
+        /// That all of it is here and verified, or why not, in words.
+        result: Result<(), String>,
+    },
     /// The tracker sent something of itself on the clocked connection.
     Tracker(Message),
     /// The clocked connection broke.
@@ -119,7 +131,17 @@ pub enum PeerOutput {
         /// Why, if it is a question of a search.
         why: Option<Reason>,
     },
-    /// Nobody waits for this ask any more.
+    /// Fetch what this key names from the peer that was found to have it, verify it, keep it, and
+    /// tell what came of it by [`PeerInput::Fetched`]. Only with [`PeerConfig::delivery_timeout`].
+    Fetch {
+        /// Its number.
+        ask: AskId,
+        /// What.
+        key: Key,
+        /// From whom, and from nobody else.
+        from: Contact,
+    },
+    /// Nobody waits for this ask, or this fetch, any more.
     Cancel(AskId),
     /// Send this on the clocked connection; the log so far is to be on disk first.
     TellTracker(Message),

@@ -1,5 +1,7 @@
 //! All nodes in this process, over real sockets.
 
+use std::path::Path;
+
 use askaround_core::clock::LeftOutReason;
 use askaround_core::id::Contact;
 use askaround_core::peer::PeerConfig;
@@ -9,6 +11,7 @@ use askaround_node::tracker::{TrackerEnd, TrackerNews, TrackerNode};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::deliver::Desk;
 use super::{RunError, RunNews, RunOptions, RunReport, TRACKER, TRACKER_LOG, lab_config, log_name};
 use crate::loopback::Loopback;
 use crate::ports;
@@ -21,6 +24,7 @@ const KEPT_CONNECTIONS: usize = 2000;
 pub(super) async fn run(
     scenario: &Scenario,
     options: &RunOptions,
+    content: Option<&Path>,
     loopback: &Loopback,
     stop: &CancellationToken,
     news: &mut (dyn FnMut(RunNews) + Send),
@@ -39,7 +43,7 @@ pub(super) async fn run(
         let (listener, addr) = ports::listen(network, id).map_err(RunError::system(format!(
             "listen as client {id} (is the limit on open files too low?)"
         )))?;
-        let node_options = PeerOptions {
+        let mut node_options = PeerOptions {
             network,
             tracker: Some(TRACKER),
             keep_connections: (KEPT_CONNECTIONS / scenario.scripts.len()).min(16),
@@ -48,10 +52,22 @@ pub(super) async fn run(
             observer: observer(Host::Peer(id), addr),
             ..PeerOptions::default()
         };
-        let config = PeerConfig { advertised_ip: Some(TRACKER.ip()), ..PeerConfig::default() };
-        let node = PeerNode::scripted(listener, Contact::new(id, addr), config, script.clone(), node_options);
+        let mut config = PeerConfig { advertised_ip: Some(TRACKER.ip()), ..PeerConfig::default() };
+        let me = Contact::new(id, addr);
+        let desk = match content {
+            Some(content) => Some(Desk::open(content, me, script, &mut node_options, &mut config).await?),
+            None => None,
+        };
+        let node = PeerNode::scripted(listener, me, config, script.clone(), node_options);
         let stop = peers_stop.clone();
-        peers.spawn(async move { (id, node.run(stop, command_channel().1, |_| {}).await) });
+        peers.spawn(async move {
+            let end = node.run(stop, command_channel().1, |_| {}).await;
+            let noted = match desk {
+                Some(desk) => desk.close().await,
+                None => Ok(()),
+            };
+            (id, end, noted)
+        });
     }
     let mut troubles = Vec::new();
     let expected = scenario.scripts.len();
@@ -77,11 +93,12 @@ pub(super) async fn run(
     }
     while let Some(joined) = peers.join_next().await {
         match joined {
-            Ok((_, Ok(PeerEnd::Finished | PeerEnd::Stopped))) => {}
-            Ok((id, Ok(PeerEnd::Failed(reason)))) => troubles.push(format!("client {id}: {reason}")),
-            Ok((id, Err(error))) => troubles.push(format!("client {id}: {error}")),
+            Ok((_, Ok(PeerEnd::Finished | PeerEnd::Stopped), Ok(()))) => {}
+            Ok((id, Ok(PeerEnd::Failed(reason)), _)) => troubles.push(format!("client {id}: {reason}")),
+            Ok((id, Err(error), _)) => troubles.push(format!("client {id}: {error}")),
+            Ok((id, _, Err(error))) => troubles.push(format!("client {id}: {error}")),
             Err(bug) => troubles.push(format!("a bug of ours: {bug}")),
         }
     }
-    Ok(RunReport { troubles, stopped: end == TrackerEnd::Stopped })
+    Ok(RunReport { troubles, stopped: end == TrackerEnd::Stopped, deliveries: None })
 }

@@ -1,5 +1,6 @@
 //! Runs a scenario: over real sockets on loopback, or in virtual time.
 
+pub mod deliver;
 mod group;
 mod in_process;
 mod processes;
@@ -16,9 +17,12 @@ use askaround_core::message::Timestep;
 use askaround_core::tracker::LabConfig;
 use tokio_util::sync::CancellationToken;
 
+use askaround_node::delivery::stock::{Delivered, StockError};
+
 use crate::loopback::Loopback;
 use crate::scenario::Scenario;
 use crate::trace::watch::Watcher;
+use deliver::Scratch;
 pub use simulated::simulate;
 
 /// Where the tracker of a lab run listens, as the assignment has it.
@@ -37,6 +41,8 @@ pub struct RunOptions {
     pub gather: Duration,
     /// A process a node instead of one for all.
     pub processes: Option<Programs>,
+    /// Whether what is obtained is delivered, from whoever was found to have it.
+    pub deliver: bool,
     /// Who watches; nobody can watch processes of their own.
     pub watcher: Option<Watcher>,
 }
@@ -96,6 +102,8 @@ pub struct RunReport {
     pub troubles: Vec<String>,
     /// Whether it was stopped before its end.
     pub stopped: bool,
+    /// What was delivered, by whom it was wanted; `None` if nothing was to be.
+    pub deliveries: Option<Vec<(PeerId, Delivered)>>,
 }
 
 /// Why a run could not take place.
@@ -107,6 +115,14 @@ pub enum RunError {
     /// A fault of a simulated run cannot be.
     #[error(transparent)]
     Fault(crate::world::faults::FaultError),
+    /// The content of a peer cannot be used.
+    #[error("client {id}: {error}")]
+    Content {
+        /// Whose.
+        id: PeerId,
+        /// Why.
+        error: StockError,
+    },
     /// Something the operating system refused.
     #[error("cannot {what}: {source}")]
     System {
@@ -137,10 +153,19 @@ pub async fn run(
 ) -> Result<RunReport, RunError> {
     prepare(scenario, &options.out)?;
     let loopback = Loopback::claim().map_err(RunError::system("get a loopback address for this run"))?;
-    match &options.processes {
-        None => in_process::run(scenario, options, &loopback, stop, news).await,
-        Some(programs) => processes::run(scenario, options, programs, &loopback, stop, news).await,
+    let scratch = match options.deliver {
+        true => Some(Scratch::make(scenario).await?),
+        false => None,
+    };
+    let folder = scratch.as_ref().map(Scratch::path);
+    let mut report = match &options.processes {
+        None => in_process::run(scenario, options, folder, &loopback, stop, news).await,
+        Some(programs) => processes::run(scenario, options, programs, folder, &loopback, stop, news).await,
+    }?;
+    if let Some(scratch) = scratch {
+        report.deliveries = Some(scratch.end(scenario).await?);
     }
+    Ok(report)
 }
 
 /// Makes the folder and removes the logs of earlier runs.

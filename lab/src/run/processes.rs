@@ -1,7 +1,7 @@
 //! A process a node: our own programs, or others' in place of peers. Each has a process group of
 //! its own, and the whole group is ended with it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use askaround_core::clock::Turns;
@@ -27,6 +27,7 @@ pub(super) async fn run(
     scenario: &Scenario,
     options: &RunOptions,
     programs: &Programs,
+    content: Option<&Path>,
     loopback: &Loopback,
     stop: &CancellationToken,
     news: &mut (dyn FnMut(RunNews) + Send),
@@ -34,9 +35,9 @@ pub(super) async fn run(
     // Dropping the set ends every process and its group.
     let mut running = JoinSet::new();
     let ending = CancellationToken::new();
-    start_all(scenario, options, programs, loopback, &mut running, &ending)?;
+    start_all(scenario, options, programs, content, loopback, &mut running, &ending)?;
     let mut progress = Progress::new(options.out.join(TRACKER_LOG));
-    let mut report = RunReport { troubles: Vec::new(), stopped: false };
+    let mut report = RunReport { troubles: Vec::new(), stopped: false, deliveries: None };
     let mut look = tokio::time::interval(LOOK);
     while !running.is_empty() {
         let ended = tokio::select! {
@@ -91,6 +92,7 @@ fn start_all(
     scenario: &Scenario,
     options: &RunOptions,
     programs: &Programs,
+    content: Option<&Path>,
     loopback: &Loopback,
     running: &mut JoinSet<std::io::Result<Ended>>,
     ending: &CancellationToken,
@@ -115,6 +117,9 @@ fn start_all(
         };
         let mut command = Command::new(words.next().map(fill).unwrap_or_default());
         command.args(words.map(fill));
+        if let Some(content) = content {
+            command.arg("--deliver").arg(content);
+        }
         start(format!("client {}", script.id), command)?;
     }
     Ok(())

@@ -99,6 +99,7 @@ impl Recorder {
             PeerInput::Answered { ask, result } => self.answered(at_ns, id, *ask, result.as_ref().err()),
             PeerInput::Tracker(message) => self.received(at_ns, Host::Tracker, me, message),
             PeerInput::Begin
+            | PeerInput::Fetched { .. }
             | PeerInput::Command { .. }
             | PeerInput::Abandon(_)
             | PeerInput::Fetching(..)
@@ -137,7 +138,10 @@ impl Recorder {
             PeerOutput::Changed(change) => self.push(at_ns, me, What::Change(change.clone())),
             PeerOutput::Finished => self.push(at_ns, me, What::Finished),
             PeerOutput::Failed(reason) => self.push(at_ns, me, What::Failed(reason.to_string())),
-            PeerOutput::Done { .. } | PeerOutput::Holder { .. } | PeerOutput::Membership(_) => {}
+            PeerOutput::Fetch { .. }
+            | PeerOutput::Done { .. }
+            | PeerOutput::Holder { .. }
+            | PeerOutput::Membership(_) => {}
         }
     }
 

@@ -225,8 +225,9 @@ impl Observer for Notes<'_> {
                 self.troubles.push(format!("client {}: {reason}", node.id));
                 self.end = at;
             }
-            // A scripted peer has no commands, no store and no lease.
+            // A scripted peer has no commands, no store and no lease, and fetches nothing here.
             PeerOutput::Reply { .. }
+            | PeerOutput::Fetch { .. }
             | PeerOutput::TellTracker(_)
             | PeerOutput::Done { .. }
             | PeerOutput::Holder { .. }

@@ -26,6 +26,7 @@ pub(crate) fn play(folder: &Path, turns: Turns) -> (Trace, tempfile::TempDir) {
         step_timeout: Duration::from_secs(60),
         gather: Duration::from_secs(60),
         processes: None,
+        deliver: false,
         watcher: Some(watcher.clone()),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -6,6 +6,7 @@
 //! | [`types`] | what is asked of it and what it says |
 //! | [`keep`] | what is here: adding, listing, purging |
 //! | [`verify`] | what is here: reading it again, and repairing it |
+//! | [`stock`] | content that goes by names which are no hashes of it, in a lab run |
 //! | [`error`] | why content was not got |
 //! | `fetch` | one fetch: its sources, the machine that chooses, the end |
 //! | `sources` | the connections of a fetch |
@@ -24,6 +25,7 @@ mod folder;
 pub mod keep;
 mod shelf;
 mod sources;
+pub mod stock;
 mod target;
 pub mod types;
 pub mod verify;
@@ -153,6 +155,21 @@ impl Delivery {
         stop: CancellationToken,
     ) -> Result<Got, GetError> {
         fetch::get(self.clone(), request, events, stop).await
+    }
+
+    /// Fetches content from one peer and nobody else, without a search. The rest is as with
+    /// [`Delivery::get`].
+    ///
+    /// # Errors
+    /// If that peer does not send it, the disk says no, or `stop` is cancelled.
+    pub async fn get_from(
+        &self,
+        key: Key,
+        to: PathBuf,
+        from: Contact,
+        stop: CancellationToken,
+    ) -> Result<Got, GetError> {
+        fetch::get_from(self.clone(), key, to, from, stop).await
     }
 
     /// What is being fetched and what was lately; only that of `key`, if one is given.

@@ -69,7 +69,7 @@ pub(super) fn run(args: &SimArgs, dir: &Path) -> Result<(), Failure> {
         return Err(Failure::run(report));
     }
     let logs = logs::read_logs(&scenario, &out)?;
-    logs::finish(Shown::new(args.json, args.quiet), &scenario, &out, &logs, expected.as_ref())
+    logs::finish(Shown::new(args.json, args.quiet), &scenario, &out, &logs, expected.as_ref(), None)
 }
 
 /// Peers that a script names and that have none. That may be meant: they cannot be reached.

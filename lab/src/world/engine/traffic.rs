@@ -234,8 +234,9 @@ impl World {
                     self.leave(peer, life);
                 }
                 // An answer that still comes after a cancel is too late, and the machine ignores it.
-                // The rest is for those who watch.
+                // Nothing is fetched in virtual time. The rest is for those who watch.
                 PeerOutput::Cancel(_)
+                | PeerOutput::Fetch { .. }
                 | PeerOutput::Changed(_)
                 | PeerOutput::Log(_)
                 | PeerOutput::Finished

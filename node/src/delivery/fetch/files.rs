@@ -75,7 +75,7 @@ impl Fetch {
                 },
                 Some(holder) = self.holders.recv() => self.add_holder(holder),
                 Some(over) = self.search.join_next() => self.search_over(over?)?,
-                () = tokio::time::sleep_until(self.next_search), if self.search.is_empty() => {}
+                () = tokio::time::sleep_until(self.next_search), if !self.one_source && self.search.is_empty() => {}
             }
         }
     }

@@ -173,8 +173,15 @@ impl Fetch {
         let _ = self.events.send(GetEvent::Note { text }).await;
     }
 
+    /// Takes this source, and never another.
+    pub(super) fn only_from(&mut self, peer: Contact) {
+        self.add_source(peer.addr(), Some(peer), "it was found before".into());
+        self.one_source = true;
+        self.searched = Some((1, false));
+    }
+
     pub(super) fn search_if_due(&mut self) {
-        if self.search.is_empty() && self.next_search <= Instant::now() {
+        if !self.one_source && self.search.is_empty() && self.next_search <= Instant::now() {
             let commands = self.delivery.0.commands.clone();
             let (key, found) = (self.key.clone(), self.found.clone());
             self.search.spawn(async move { gather(&commands, key, found).await });

@@ -7,7 +7,7 @@ mod progress;
 mod run;
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -50,7 +50,21 @@ pub(super) async fn get(
     stop: CancellationToken,
 ) -> Result<Got, GetError> {
     let request = GetRequest { to: absolute(&request.to), ..request };
-    run(delivery, request, None, events, stop).await
+    run(delivery, request, What::Wanted, events, stop).await
+}
+
+/// Fetches content from one peer and nobody else.
+pub(super) async fn get_from(
+    delivery: Delivery,
+    key: Key,
+    to: PathBuf,
+    from: Contact,
+    stop: CancellationToken,
+) -> Result<Got, GetError> {
+    let request = GetRequest { key, to: absolute(&to), from: Vec::new(), in_place: false };
+    // Nobody watches.
+    let events = mpsc::channel(1).0;
+    run(delivery, request, What::From(from), events, stop).await
 }
 
 /// Fetches the pieces of a content that are not in `good` into their places.
@@ -63,13 +77,23 @@ pub(super) async fn repair(
 ) -> Result<Got, GetError> {
     let (key, to) = (entry.root.key(), entry.path.clone());
     let request = GetRequest { key, to, from: Vec::new(), in_place: true };
-    run(delivery, request, Some((entry, good)), events, stop).await
+    run(delivery, request, What::Missing(Box::new(entry), good), events, stop).await
+}
+
+/// What is fetched, and from whom.
+enum What {
+    /// All of it, from everybody who has it.
+    Wanted,
+    /// All of it, from this peer alone.
+    From(Contact),
+    /// The pieces of what is here that are not among these.
+    Missing(Box<Entry>, PieceSet),
 }
 
 async fn run(
     delivery: Delivery,
     request: GetRequest,
-    repair: Option<(Entry, PieceSet)>,
+    what: What,
     events: mpsc::Sender<GetEvent>,
     stop: CancellationToken,
 ) -> Result<Got, GetError> {
@@ -87,7 +111,7 @@ async fn run(
     let result = tokio::select! {
         biased;
         () = stopped => Err(GetError::Stopped),
-        result = fetch.get(&request, repair) => result,
+        result = fetch.get(&request, what) => result,
     };
     fetch.end().await;
     lock(&job.report).state = match &result {
@@ -135,6 +159,8 @@ struct Fetch {
     /// How the last one ended: how many peers were asked, and whether a bound cut it short.
     searched: Option<(usize, bool)>,
     next_search: tokio::time::Instant,
+    /// Whether it has the one source that it was given.
+    one_source: bool,
     searches: usize,
     identity: Option<Identity>,
     /// Roots that turned out not to have the md5.
@@ -169,6 +195,7 @@ impl Fetch {
             search: JoinSet::new(),
             searched: None,
             next_search: tokio::time::Instant::now(),
+            one_source: false,
             searches: 0,
             identity: None,
             wrong: BTreeSet::new(),
@@ -177,14 +204,14 @@ impl Fetch {
         }
     }
 
-    async fn get(
-        &mut self,
-        request: &GetRequest,
-        repair: Option<(Entry, PieceSet)>,
-    ) -> Result<Got, GetError> {
-        if let Some((entry, good)) = repair {
-            let part = self.begin_repair(entry, good).await?;
-            return self.get_file(request, part).await;
+    async fn get(&mut self, request: &GetRequest, what: What) -> Result<Got, GetError> {
+        match what {
+            What::Wanted => {}
+            What::From(peer) => self.only_from(peer),
+            What::Missing(entry, good) => {
+                let part = self.begin_repair(*entry, good).await?;
+                return self.get_file(request, part).await;
+            }
         }
         for addr in &request.from {
             self.add_source(*addr, None, "named by its user".into());

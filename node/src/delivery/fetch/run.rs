@@ -141,6 +141,9 @@ impl Fetch {
                 break;
             }
             if stays_until.is_none() {
+                if self.one_source && self.sources.is_empty() {
+                    return Err(GetError::NoSource { key: self.key.clone(), why: self.sources.complaints() });
+                }
                 self.search_if_due();
             }
             self.hash_on(&mut run);
@@ -173,7 +176,7 @@ impl Fetch {
                 }
                 Some(synced) = syncing.join_next() => synced??,
                 () = tokio::time::sleep_until(self.next_search),
-                    if self.search.is_empty() && stays_until.is_none() => {}
+                    if !self.one_source && self.search.is_empty() && stays_until.is_none() => {}
                 () = tokio::time::sleep_until(stays_until.unwrap_or(run.last_piece)),
                     if stays_until.is_some() => {}
                 () = stop.cancelled(), if stays_until.is_some() => break,
@@ -336,7 +339,7 @@ impl Fetch {
         run.last_subscriber += 1;
         run.subscribers.insert(run.last_subscriber, told);
         run.handle(DownloadInput::Subscribed { subscriber: run.last_subscriber, addr });
-        if let Some(addr) = addr {
+        if let (Some(addr), false) = (addr, self.one_source) {
             let contact = id.map(|id| askaround_core::id::Contact::new(id, addr));
             self.add_source(addr, contact, "it asked for pieces itself".into());
         }
