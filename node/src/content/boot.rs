@@ -1,5 +1,7 @@
 //! [`BootId`]: tells whether the machine has been restarted since something was written.
 
+use std::sync::OnceLock;
+
 use serde::{Deserialize, Serialize};
 
 /// Which run of the machine this is. What one process wrote, another process of the same run
@@ -11,8 +13,12 @@ impl BootId {
     /// This run; `None` where the system does not tell, so that nothing may be taken for written
     /// in it.
     pub fn current() -> Option<Self> {
-        let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-        Self::parse(text.trim())
+        // No process outlives its run, and it is asked for with every file.
+        static CURRENT: OnceLock<Option<BootId>> = OnceLock::new();
+        *CURRENT.get_or_init(|| {
+            let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+            Self::parse(text.trim())
+        })
     }
 
     fn parse(text: &str) -> Option<Self> {

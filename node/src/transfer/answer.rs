@@ -1,6 +1,7 @@
 //! [`Answering`]: the half of a connection that answers, in the order of the requests, and tells
 //! news between the answers.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,15 +9,15 @@ use std::time::Duration;
 
 use askaround_core::Key;
 use askaround_core::message::{
-    Answer, Availability, ByteRange, ErrorAnswer, ErrorCode, Interest, MAX_HASHES, Message, RawAnswer,
+    Answer, Availability, ErrorAnswer, ErrorCode, Interest, MAX_HASHES, Message, RawAnswer,
 };
-use askaround_core::pieces::HASH_LEN;
+use askaround_core::pieces::{HASH_LEN, Root};
 use askaround_core::upload::{UploadInput, Want};
 use askaround_core::wire::encode;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
-use super::send::{Ended, Ran, Run, Unsent};
+use super::send::{Ended, Outgoing, Ran, Run, Unsent, check, found};
 use super::serve::{Connection, Get, Next, Waiting};
 use super::shelf::{Demand, Shelf};
 use crate::content::ContentFile;
@@ -142,6 +143,9 @@ impl<'a> Answering<'a> {
     }
 
     async fn get(&mut self, get: Get) -> io::Result<Result<(), ErrorAnswer>> {
+        if let Some(root) = self.is_of_folder(&get.range.key) {
+            return Ok(Ok(self.get_files(root, get).await?));
+        }
         if get.cancelled {
             return Ok(Err(cancelled()));
         }
@@ -168,68 +172,89 @@ impl<'a> Answering<'a> {
             count: geometry.count(),
             complete: file.is_whole(),
             piece: piece.map(|piece| piece.get()),
-            any: get.any && piece.is_some() && self.connection.interests.includes(root),
+            any: get.any && piece.is_some() && connection.interests.includes(root),
             copies: demand.copies,
             has: demand.has,
         };
         let mut range = get.range.clone();
-        // Answers that wait must not hold up whoever is granted something.
-        self.flush().await?;
-        self.connection.offer(get);
-        let Some(piece) = self.granted(want).await? else { return Ok(Err(cancelled())) };
+        let (_, granted) = self.granted(vec![get], want).await?;
+        let Some(piece) = granted else { return Ok(Err(cancelled())) };
         if let Some(piece) = piece.and_then(|piece| geometry.piece(piece)) {
             range.from = geometry.range(piece).start;
             range.length = geometry.length(piece) as u64;
         }
-        let sent = self.send(&file, range).await?;
-        self.connection.server.uploads.handle(UploadInput::Sent(self.connection.id));
-        Ok(sent)
+        self.send([Outgoing::of(file, range)].into()).await?;
+        connection.server.uploads.handle(UploadInput::Sent(connection.id));
+        Ok(Ok(()))
+    }
+
+    /// The root of a file, if it is asked for as one of a folder: not as the content that the other
+    /// end has said it is interested in.
+    fn is_of_folder(&self, key: &Key) -> Option<Root> {
+        Root::from_key(key).filter(|root| !self.connection.interests.includes(*root))
+    }
+
+    /// Answers requests for files of a folder that follow each other in one turn, and on one call
+    /// to another thread: as many as the link sends in a moment.
+    async fn get_files(&mut self, content: Root, first: Get) -> io::Result<()> {
+        let connection = self.connection;
+        let most = self.unsent.limit().min(connection.server.up.in_a_moment());
+        let gets = connection.following(first, most, |get| self.is_of_folder(&get.range.key).is_some());
+        // The machine has no choice to make: it says when it is their turn.
+        let want =
+            Want { content, count: 1, complete: true, piece: None, any: false, copies: 0, has: 0 };
+        let (gets, granted) = self.granted(gets, want).await?;
+        let answer = |get: Get| match get.cancelled {
+            true => Outgoing::refused(get.range, cancelled()),
+            false => Outgoing::asked(get.range),
+        };
+        self.send(gets.into_iter().map(answer).collect()).await?;
+        if granted.is_some() {
+            connection.server.uploads.handle(UploadInput::Sent(connection.id));
+        }
+        Ok(())
     }
 
     /// Waits until it is this connection's turn, and says which piece to send, if it is to be a
-    /// whole one. `None` if it is not wanted any more.
-    async fn granted(&mut self, want: Want) -> io::Result<Option<Option<u32>>> {
+    /// whole one; `None` if nothing is wanted any more. From then on nothing can be cancelled: gives
+    /// back what was asked, as it is then.
+    async fn granted(&mut self, gets: Vec<Get>, want: Want) -> io::Result<(Vec<Get>, Option<Option<u32>>)> {
         let connection = self.connection;
+        // Answers that wait must not hold up whoever is granted something.
+        self.flush().await?;
+        connection.offer(gets);
         let mut grant = connection.server.uploads.want(connection.id, want);
         loop {
             tokio::select! {
                 biased;
                 grant = &mut grant => {
-                    connection.begin();
-                    return Ok(Some(grant.map_err(io::Error::other)?));
+                    return Ok((connection.begin(), Some(grant.map_err(io::Error::other)?)));
                 }
                 () = connection.work.notified() => {}
                 () = connection.interests.wait() => {}
             }
             if connection.is_cancelled() {
-                connection.begin();
                 connection.server.uploads.withdraw(connection.id);
-                return Ok(None);
+                return Ok((connection.begin(), None));
             }
             connection.interests.tell(&mut self.out);
             self.flush().await?;
         }
     }
 
-    /// Sends bytes of a file; what is not sent whole ends the connection.
-    async fn send(
-        &mut self,
-        file: &Arc<ContentFile>,
-        range: ByteRange,
-    ) -> io::Result<Result<(), ErrorAnswer>> {
+    /// Sends answers; what cannot be sent whole ends the connection.
+    async fn send(&mut self, mut answers: VecDeque<Outgoing>) -> io::Result<()> {
         let connection = self.connection;
-        let (mut from, mut left) = (range.from, range.length);
-        let mut head = Vec::with_capacity(160);
-        encode(&Message::Answer(Answer::Raw(RawAnswer::Bytes(range))), &mut head);
-        let mut first = true;
         let mut give_up = None;
-        while left > 0 {
+        while !answers.is_empty() {
+            let left: u64 = answers.iter().map(Outgoing::left).sum();
             if self.allowed == 0 {
                 self.allowed = connection.server.up.take(left.min(RUN)).await;
             }
-            let (stream, length) = (connection.stream.clone(), left.min(RUN).min(self.allowed));
+            let (stream, shelf) = (connection.stream.clone(), connection.server.shelf.clone());
+            let most = left.min(RUN).min(self.allowed);
             let begun = Instant::now();
-            let ran = self.on_thread(Run { stream, file: file.clone(), head, first, from, length }).await?;
+            let ran = self.on_thread(Run { stream, shelf, answers, most }).await?;
             self.allowed -= ran.sent;
             if ran.sent > 0 {
                 connection.server.up.count(ran.sent);
@@ -237,20 +262,10 @@ impl<'a> Answering<'a> {
                 connection.moved();
                 give_up = None;
             }
-            (head, first, from, left) = (ran.head, false, from + ran.sent, left - ran.sent);
+            answers = ran.answers;
             match ran.ended {
                 Ended::Done => {}
                 Ended::Failed(error) => return Err(error),
-                Ended::Changed => {
-                    let root = file.manifest().root();
-                    self.opened = None;
-                    tracing::warn!(content = %root, "a file has changed since it was added: it is not served");
-                    let tell = move |shelf: &dyn Shelf| {
-                        shelf.changed(root);
-                        Ok(None)
-                    };
-                    return self.ask(tell).await;
-                }
                 Ended::Stalled => {
                     connection.server.uploads.handle(UploadInput::Stalled(connection.id));
                     let at = *give_up.get_or_insert_with(|| begun + connection.config.message_timeout);
@@ -258,7 +273,7 @@ impl<'a> Answering<'a> {
                 }
             }
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
     async fn on_thread(&mut self, run: Run) -> io::Result<Ran> {
@@ -293,15 +308,8 @@ impl<'a> Answering<'a> {
         question: impl FnOnce(&dyn Shelf) -> io::Result<Option<T>> + Send + 'static,
     ) -> io::Result<Result<T, ErrorAnswer>> {
         let shelf = self.connection.server.shelf.clone();
-        let found = tokio::task::spawn_blocking(move || question(&*shelf)).await.map_err(io::Error::other)?;
-        Ok(match found {
-            Ok(Some(found)) => Ok(found),
-            Ok(None) => Err(ErrorAnswer::new(ErrorCode::UnknownKey, "no content of this key is here")),
-            Err(error) => {
-                tracing::warn!(%error, "content cannot be read");
-                Err(ErrorAnswer::new(ErrorCode::NotHere, "the content cannot be read now"))
-            }
-        })
+        let answer = tokio::task::spawn_blocking(move || question(&*shelf)).await;
+        Ok(found(answer.map_err(io::Error::other)?))
     }
 
     /// Waits until the other end has taken something.
@@ -341,17 +349,4 @@ impl<'a> Answering<'a> {
 
 fn cancelled() -> ErrorAnswer {
     ErrorAnswer::new(ErrorCode::Cancelled, "cancelled by its sender")
-}
-
-/// Whether all of the range is here.
-fn check(file: &ContentFile, range: &ByteRange) -> Result<(), ErrorAnswer> {
-    let geometry = file.geometry();
-    let not_here = |text| Err(ErrorAnswer::new(ErrorCode::NotHere, text));
-    let Some(end) = range.from.checked_add(range.length).filter(|end| *end <= geometry.size()) else {
-        return not_here("past the end of the content");
-    };
-    if !geometry.covering(range.from..end).all(|piece| file.has(piece)) {
-        return not_here("these bytes are not here yet");
-    }
-    Ok(())
 }

@@ -70,6 +70,11 @@ impl Rate {
         Some(self.bytes_per_s.load(Ordering::Relaxed)).filter(|rate| *rate != 0)
     }
 
+    /// How much the limit lets through in a moment: what is handed out at once.
+    pub(crate) fn in_a_moment(&self) -> u64 {
+        self.limit().map_or(u64::MAX, portion)
+    }
+
     /// Changes the limit, also for those who wait.
     pub fn set(&self, bytes_per_s: Option<u64>) {
         self.bytes_per_s.store(stored(bytes_per_s), Ordering::Relaxed);

@@ -1,16 +1,20 @@
-//! [`Run`]: bytes of a file into a socket, on a thread that may block on the disk.
+//! [`Run`]: answers with bytes of files into a socket, on a thread that may block on the disk.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use askaround_core::message::{Answer, ByteRange, ErrorAnswer, ErrorCode, Message, RawAnswer};
+use askaround_core::wire::encode;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{SendFlags, send};
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
+use super::shelf::Shelf;
 use crate::content::ContentFile;
 
 /// How long a run waits for a receiver itself. A thread that waits here saves four changes of
@@ -25,53 +29,168 @@ const MOST_UNSENT: u32 = 1 << 20;
 /// Before anything is known of a link.
 pub(super) const FIRST_UNSENT: u32 = 64 << 10;
 
-/// A run of bytes to send.
+/// Files of at most so many bytes are read and sent along with their line: that is one system
+/// call less than `sendfile`, and copying so little costs nothing.
+const COPIED: u64 = 16 << 10;
+
+/// An answer to a `G` that is being sent.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    stage: Stage,
+    /// Sent before the bytes of the file.
+    head: Vec<u8>,
+    /// What of the file is still to be sent.
+    range: ByteRange,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Its file is not open yet.
+    Asked,
+    /// Nothing is sent yet: the file must be what it was when the head is begun.
+    Open(Arc<ContentFile>),
+    Begun(Arc<ContentFile>),
+    /// There is nothing to send but the head.
+    Refused,
+}
+
+impl Outgoing {
+    /// Bytes whose file is opened when it is their turn.
+    pub(super) fn asked(range: ByteRange) -> Self {
+        Self { stage: Stage::Asked, head: Vec::new(), range }
+    }
+
+    /// Bytes of this file.
+    pub(super) fn of(file: Arc<ContentFile>, range: ByteRange) -> Self {
+        let mut head = Vec::with_capacity(160);
+        encode(&Message::Answer(Answer::Raw(RawAnswer::Bytes(range.clone()))), &mut head);
+        Self { stage: Stage::Open(file), head, range }
+    }
+
+    /// An error in their place.
+    pub(super) fn refused(mut range: ByteRange, error: ErrorAnswer) -> Self {
+        range.length = 0;
+        let mut head = Vec::new();
+        encode(&Message::Error(error), &mut head);
+        Self { stage: Stage::Refused, head, range }
+    }
+
+    /// How many bytes of the file are still to be sent.
+    pub(super) fn left(&self) -> u64 {
+        self.range.length
+    }
+
+    fn is_sent(&self) -> bool {
+        self.head.is_empty() && self.range.length == 0
+    }
+
+    /// Makes the next bytes ready to be sent. How many bytes of the file were put behind the head,
+    /// where `most` may be.
+    fn make_ready(&mut self, shelf: &dyn Shelf, most: u64) -> io::Result<u64> {
+        if let Stage::Asked = self.stage {
+            let range = self.range.clone();
+            *self = match found(shelf.open(&range.key)).and_then(|file| check(&file, &range).map(|()| file)) {
+                Ok(file) => Self::of(file, range),
+                Err(error) => Self::refused(range, error),
+            };
+        }
+        let Stage::Open(file) = &self.stage else { return Ok(0) };
+        let file = file.clone();
+        if !file.unchanged() {
+            let root = file.manifest().root();
+            tracing::warn!(content = %root, "a file has changed since it was added: it is not served");
+            shelf.changed(root);
+            *self = Self::refused(self.range.clone(), unknown());
+            return Ok(0);
+        }
+        let length = self.range.length;
+        if length <= COPIED.min(most) {
+            let head = self.head.len();
+            self.head.resize(head + length as usize, 0);
+            file.read_at(self.range.from, &mut self.head[head..])?;
+            self.range.length = 0;
+        }
+        self.stage = Stage::Begun(file);
+        Ok(length - self.range.length)
+    }
+}
+
+/// Whether all of the range is here.
+pub(super) fn check(file: &ContentFile, range: &ByteRange) -> Result<(), ErrorAnswer> {
+    let geometry = file.geometry();
+    let not_here = |text| Err(ErrorAnswer::new(ErrorCode::NotHere, text));
+    let Some(end) = range.from.checked_add(range.length).filter(|end| *end <= geometry.size()) else {
+        return not_here("past the end of the content");
+    };
+    if !geometry.covering(range.from..end).all(|piece| file.has(piece)) {
+        return not_here("these bytes are not here yet");
+    }
+    Ok(())
+}
+
+/// What a shelf says, as an answer.
+pub(super) fn found<T>(found: io::Result<Option<T>>) -> Result<T, ErrorAnswer> {
+    match found {
+        Ok(Some(found)) => Ok(found),
+        Ok(None) => Err(unknown()),
+        Err(error) => {
+            tracing::warn!(%error, "content cannot be read");
+            Err(ErrorAnswer::new(ErrorCode::NotHere, "the content cannot be read now"))
+        }
+    }
+}
+
+fn unknown() -> ErrorAnswer {
+    ErrorAnswer::new(ErrorCode::UnknownKey, "no content of this key is here")
+}
+
+/// Answers to send, in this order.
 #[derive(Debug)]
 pub(super) struct Run {
     pub(super) stream: Arc<TcpStream>,
-    pub(super) file: Arc<ContentFile>,
-    /// Sent before the bytes of the file.
-    pub(super) head: Vec<u8>,
-    /// Whether the head has yet to be begun: the file must be what it was when it is.
-    pub(super) first: bool,
-    pub(super) from: u64,
-    pub(super) length: u64,
+    pub(super) shelf: Arc<dyn Shelf>,
+    pub(super) answers: VecDeque<Outgoing>,
+    /// The most bytes of files.
+    pub(super) most: u64,
 }
 
 /// What came of a run.
 #[derive(Debug)]
 pub(super) struct Ran {
-    /// The rest of the head.
-    pub(super) head: Vec<u8>,
-    /// How many bytes of the file were sent.
+    /// What is still to be sent.
+    pub(super) answers: VecDeque<Outgoing>,
+    /// How many bytes of files were sent.
     pub(super) sent: u64,
     pub(super) ended: Ended,
 }
 
 #[derive(Debug)]
 pub(super) enum Ended {
+    /// All is sent, or as much as may be.
     Done,
     /// The receiver has taken nothing for [`PATIENCE`].
     Stalled,
-    /// The file is not what it was; nothing of it was sent.
-    Changed,
     Failed(io::Error),
 }
 
 impl Run {
-    /// Sends until all is sent or the receiver takes no more. Blocks.
+    /// Sends until all is sent, as much as may be is, or the receiver takes no more. Blocks.
     pub(super) fn run(mut self) -> Ran {
         let mut sent = 0;
-        let ended = if self.first && !self.file.unchanged() {
-            Ended::Changed
-        } else {
-            self.send_all(&mut sent).unwrap_or_else(Ended::Failed)
-        };
-        Ran { head: self.head, sent, ended }
+        let ended = self.send_all(&mut sent).unwrap_or_else(Ended::Failed);
+        Ran { answers: self.answers, sent, ended }
     }
 
     fn send_all(&mut self, sent: &mut u64) -> io::Result<Ended> {
-        while !self.head.is_empty() || *sent < self.length {
+        while let Some(answer) = self.answers.front_mut() {
+            *sent += answer.make_ready(&*self.shelf, self.most - *sent)?;
+            if answer.is_sent() {
+                self.answers.pop_front();
+                continue;
+            }
+            if answer.head.is_empty() && *sent == self.most {
+                return Ok(Ended::Done);
+            }
             match self.step(sent) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -92,29 +211,38 @@ impl Run {
         Ok(Ended::Done)
     }
 
+    /// Sends some of the first answer, of which something is left.
     fn step(&mut self, sent: &mut u64) -> io::Result<()> {
-        if !self.head.is_empty() {
-            let written = send(&*self.stream, &self.head, more())?;
-            self.head.drain(..written);
+        let is_last = self.answers.len() == 1;
+        let Some(Outgoing { stage, head, range }) = self.answers.front_mut() else { return Ok(()) };
+        if !head.is_empty() {
+            // The head travels with the first bytes, and small answers travel together.
+            let flags = if range.length == 0 && is_last { NO_SIGNAL } else { NO_SIGNAL.union(MORE) };
+            let written = send(&*self.stream, head, flags)?;
+            head.drain(..written);
             return Ok(());
         }
-        let count = usize::try_from(self.length - *sent).unwrap_or(usize::MAX);
-        let written = send_file(&self.stream, &self.file, self.from + *sent, count)?;
+        let Stage::Begun(file) = stage else { return Ok(()) };
+        let count = usize::try_from(range.length.min(self.most - *sent)).unwrap_or(usize::MAX);
+        let written = send_file(&self.stream, file, range.from, count)? as u64;
         if written == 0 {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file has become shorter"));
         }
-        *sent += written as u64;
+        range.from += written;
+        range.length -= written;
+        *sent += written;
         Ok(())
     }
 }
 
-/// More follows at once: the head travels with the first bytes.
-fn more() -> SendFlags {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    return SendFlags::MORE | SendFlags::NOSIGNAL;
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    return SendFlags::empty();
-}
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const MORE: SendFlags = SendFlags::MORE;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const MORE: SendFlags = SendFlags::empty();
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const NO_SIGNAL: SendFlags = SendFlags::empty();
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn send_file(stream: &TcpStream, file: &ContentFile, from: u64, count: usize) -> io::Result<usize> {
@@ -155,6 +283,11 @@ impl Unsent {
     pub(super) fn new(stream: &TcpStream) -> Self {
         set_unsent(stream, FIRST_UNSENT);
         Self { limit: FIRST_UNSENT }
+    }
+
+    /// What the link sends in a moment, as far as is known.
+    pub(super) fn limit(&self) -> u64 {
+        self.limit.into()
     }
 
     /// So many bytes took so long.

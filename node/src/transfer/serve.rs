@@ -26,6 +26,8 @@ use crate::server::{Flow, ServerConfig, read_into};
 
 /// The most requests of a connection that wait for their answers; then no more are read.
 const MAX_WAITING: usize = 256;
+/// The most requests that are answered together.
+const MAX_TOGETHER: usize = 64;
 
 /// Everything that serving content needs, for all connections of a node.
 #[derive(Debug)]
@@ -83,7 +85,7 @@ impl ContentServer {
             service: handed.service,
             queue: Mutex::new(Queue {
                 waiting: VecDeque::new(),
-                offered: None,
+                offered: Vec::new(),
                 busy: false,
                 moved: Instant::now(),
                 over: false,
@@ -125,8 +127,8 @@ pub(super) struct Connection<'a> {
 
 struct Queue {
     waiting: VecDeque<Waiting>,
-    /// The `G` that waits to be sent, which can still be cancelled.
-    offered: Option<Get>,
+    /// The `G` that wait for their turn, and can still be cancelled.
+    offered: Vec<Get>,
     /// Whether a request is being answered.
     busy: bool,
     /// When something last went in either direction.
@@ -292,19 +294,38 @@ impl Connection<'_> {
         }
     }
 
-    /// This `G` is next to be sent, and can be cancelled until [`Connection::begin`].
-    pub(super) fn offer(&self, get: Get) {
-        lock(&self.queue).offered = Some(get);
+    /// Those `G` are next to be sent, and can be cancelled until [`Connection::begin`].
+    pub(super) fn offer(&self, gets: Vec<Get>) {
+        lock(&self.queue).offered = gets;
     }
 
-    /// Whether the `G` offered is not wanted any more.
+    /// Whether nothing that was offered is wanted any more.
     pub(super) fn is_cancelled(&self) -> bool {
-        lock(&self.queue).offered.as_ref().is_some_and(|get| get.cancelled)
+        lock(&self.queue).offered.iter().all(|get| get.cancelled)
     }
 
-    /// From now on the `G` offered can no longer be cancelled.
-    pub(super) fn begin(&self) {
-        lock(&self.queue).offered = None;
+    /// What was offered, which can no longer be cancelled.
+    pub(super) fn begin(&self) -> Vec<Get> {
+        std::mem::take(&mut lock(&self.queue).offered)
+    }
+
+    /// A `G` and those that follow it at once and can be answered with it: at most
+    /// [`MAX_TOGETHER`], and no more than `most` bytes unless it is one.
+    pub(super) fn following(&self, first: Get, most: u64, fits: impl Fn(&Get) -> bool) -> Vec<Get> {
+        let mut bytes = first.range.length;
+        let mut gets = vec![first];
+        let mut queue = lock(&self.queue);
+        while let Some(Waiting::Get(get)) = queue.waiting.front()
+            && gets.len() < MAX_TOGETHER
+            && bytes.saturating_add(get.range.length) <= most
+            && fits(get)
+        {
+            bytes += get.range.length;
+            let Some(Waiting::Get(get)) = queue.waiting.pop_front() else { break };
+            gets.push(get);
+        }
+        self.room.notify_one();
+        gets
     }
 
     /// What to answer next.
