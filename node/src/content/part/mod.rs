@@ -113,7 +113,9 @@ impl Part {
         let none = PieceSet::empty(wanted.manifest.geometry().count());
         let made = (|| {
             file.set_len(0).map_err(|e| data.error(e))?;
-            set_room_aside(&data, &file, wanted.manifest.geometry().size(), options)?;
+            if options.in_place || wanted.manifest.geometry().count() > 1 {
+                set_room_aside(&data, &file, wanted.manifest.geometry().size(), options)?;
+            }
             let journal = begin_journal(&place, &file, &wanted, options)?;
             let holes = options.sparse;
             Ok(Self::assemble(place.clone(), wanted, options, holes, file, (none.clone(), none), journal))

@@ -28,8 +28,12 @@ use crate::network::watch;
 const MAX_ASKED: usize = 256;
 /// With so many bytes of requests unsent, no more are made.
 const MAX_UNSENT: usize = 64 << 10;
-/// The most pieces of a connection that are being checked and written while the next one is read.
+/// The most threads that check and write pieces of a connection while the next one is read.
 const MAX_CHECKS: usize = 2;
+/// Small pieces are checked together. With so many bytes or pieces that have come, another thread
+/// begins before the first is done.
+const TOGETHER: usize = 1 << 20;
+const MAX_TOGETHER: usize = 64;
 /// With so many events untold, nothing is read: the driver is behind.
 const MAX_UNTOLD: usize = 16;
 /// How often progress is told.
@@ -55,7 +59,9 @@ pub(super) struct Connection {
     /// More of the limit.
     allowance: Option<Pin<Box<dyn Future<Output = u64> + Send>>>,
     allowed: u64,
-    pub(super) checks: JoinSet<Checked>,
+    /// Pieces that came, and wait for a thread to check them.
+    ready: Ready,
+    checks: JoinSet<Vec<Checked>>,
     pub(super) opening: Opening,
     /// How many pieces the content has, once it was described.
     pub(super) count: u32,
@@ -92,10 +98,24 @@ pub(super) struct Opening {
     pub(super) has: Option<Has>,
 }
 
-pub(super) struct Checked {
+/// Pieces that came.
+#[derive(Debug, Default)]
+struct Ready {
+    pieces: Vec<Piece>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct Piece {
     pub(super) asked: u32,
     pub(super) piece: u32,
-    pub(super) result: Result<(), Rejected>,
+    pub(super) bytes: Buffer,
+}
+
+struct Checked {
+    asked: u32,
+    piece: u32,
+    result: Result<(), Rejected>,
 }
 
 impl Connection {
@@ -123,6 +143,7 @@ impl Connection {
             memory: None,
             allowance: None,
             allowed: 0,
+            ready: Ready::default(),
             checks: JoinSet::new(),
             opening: Opening::default(),
             count: 0,
@@ -163,6 +184,7 @@ impl Connection {
             if let Err(worse) = self.checked(checked) {
                 why = Some(worse);
             }
+            self.check();
         }
         self.tell_progress();
         for event in std::mem::take(&mut self.untold) {
@@ -181,13 +203,20 @@ impl Connection {
             self.watch_over(reads);
             let unsent_until = self.unsent_since.map(|since| since + self.options.limits.answer_timeout);
             let deadline = [self.patience.deadline(), unsent_until].into_iter().flatten().min();
-            let room = self.asked.len() < MAX_ASKED && self.unsent.len() < MAX_UNSENT;
+            let room = self.has_room();
             tokio::select! {
-                command = self.commands.recv(), if room => match command {
-                    Some(command) => self.command(command),
-                    None => return Ok(()),
-                },
-                Some(checked) = self.checks.join_next() => self.checked(checked)?,
+                command = self.commands.recv(), if room => {
+                    let Some(command) = command else { return Ok(()) };
+                    self.command(command);
+                    // Requests that are there together go in one packet.
+                    while self.has_room() && let Ok(command) = self.commands.try_recv() {
+                        self.command(command);
+                    }
+                }
+                Some(checked) = self.checks.join_next() => {
+                    self.checked(checked)?;
+                    self.check();
+                }
                 permit = events.reserve(), if !self.untold.is_empty() => {
                     match (permit, self.untold.pop_front()) {
                         (Ok(permit), Some(event)) => permit.send((self.id, event)),
@@ -244,6 +273,11 @@ impl Connection {
             return false;
         }
         true
+    }
+
+    /// Whether there is room for another request.
+    fn has_room(&self) -> bool {
+        self.asked.len() < MAX_ASKED && self.unsent.len() < MAX_UNSENT
     }
 
     fn watch_over(&mut self, reads: bool) {
@@ -320,7 +354,7 @@ impl Connection {
                 continue;
             }
             if let Some(Reading::Piece { length, .. }) = self.reading {
-                if self.memory.is_none() && self.checks.len() < MAX_CHECKS {
+                if self.memory.is_none() && self.checks.len() < MAX_CHECKS && !self.ready.is_full() {
                     let pool = self.options.pool.clone();
                     self.memory = Some(Box::pin(async move { pool.take(length).await }));
                 }
@@ -334,17 +368,42 @@ impl Connection {
         }
     }
 
-    /// A piece was checked and, if it is right, written.
-    fn checked(&mut self, checked: Result<Checked, tokio::task::JoinError>) -> Result<(), AskError> {
-        let Checked { asked, piece, result } =
-            checked.map_err(|error| AskError::Unreachable(format!("a bug of ours: {error}")))?;
-        self.tell_progress();
-        let bad = matches!(result, Err(Rejected::Bad));
-        self.untold.push_back(SourceEvent::Piece { asked, piece, result });
-        if bad {
-            return Err(misbehaved(&format!("piece {piece} is not what the key says")));
+    /// A piece came whole.
+    pub(super) fn is_ready(&mut self, piece: Piece) {
+        self.ready.bytes += piece.bytes.len();
+        self.ready.pieces.push(piece);
+        self.check();
+    }
+
+    /// Has the pieces that came checked and, if they are right, written.
+    fn check(&mut self) {
+        let is_due = self.checks.is_empty() || self.ready.is_full();
+        if self.ready.pieces.is_empty() || self.checks.len() == MAX_CHECKS || !is_due {
+            return;
         }
-        Ok(())
+        let (sink, ready) = (self.sink.clone(), std::mem::take(&mut self.ready));
+        self.checks.spawn_blocking(move || {
+            let check = |Piece { asked, piece, bytes }| {
+                let result = sink.accept(piece, &bytes);
+                Checked { asked, piece, result }
+            };
+            ready.pieces.into_iter().map(check).collect()
+        });
+    }
+
+    /// Pieces were checked and, if they are right, written.
+    fn checked(&mut self, checked: Result<Vec<Checked>, tokio::task::JoinError>) -> Result<(), AskError> {
+        let checked = checked.map_err(|error| AskError::Unreachable(format!("a bug of ours: {error}")))?;
+        self.tell_progress();
+        let mut bad = None;
+        for Checked { asked, piece, result } in checked {
+            bad = bad.or(matches!(result, Err(Rejected::Bad)).then_some(piece));
+            self.untold.push_back(SourceEvent::Piece { asked, piece, result });
+        }
+        match bad {
+            Some(piece) => Err(misbehaved(&format!("piece {piece} is not what the key says"))),
+            None => Ok(()),
+        }
     }
 
     fn command(&mut self, command: SourceCommand) {
@@ -386,6 +445,13 @@ impl Connection {
                 self.ask(Request::Interest(interest), Asked::Interest { files: true });
             }
         }
+    }
+}
+
+impl Ready {
+    /// Whether there is enough for a thread.
+    fn is_full(&self) -> bool {
+        self.bytes >= TOGETHER || self.pieces.len() >= MAX_TOGETHER
     }
 }
 

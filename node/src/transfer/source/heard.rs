@@ -8,7 +8,7 @@ use askaround_core::message::{
 use askaround_core::peer::AskError;
 use askaround_core::pieces::{Geometry, HASH_LEN, Md5, PieceSet, Root};
 
-use super::connection::{Asked, Checked, Connection, Reading, misbehaved};
+use super::connection::{Asked, Connection, Piece, Reading, misbehaved};
 use super::inbox::Destination;
 use super::{Has, Opened, Place, SourceEvent};
 
@@ -107,12 +107,8 @@ impl Connection {
             (Some(Reading::Hashes { key, first }), Destination::Bytes(hashes, _)) => {
                 self.hashes(key, first, hashes);
             }
-            (Some(Reading::Piece { asked, piece, .. }), Destination::Piece(buffer)) => {
-                let sink = self.sink.clone();
-                self.checks.spawn_blocking(move || {
-                    let result = sink.accept(piece, &buffer);
-                    Checked { asked, piece, result }
-                });
+            (Some(Reading::Piece { asked, piece, .. }), Destination::Piece(bytes)) => {
+                self.is_ready(Piece { asked, piece, bytes });
             }
             _ => unreachable!("raw bytes go where their line said"),
         }
