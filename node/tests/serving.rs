@@ -101,6 +101,44 @@ async fn answers_come_in_order_whatever_was_asked() {
 }
 
 #[tokio::test]
+async fn many_small_requests_are_answered_in_order_each_with_its_own_bytes() {
+    let (bytes, manifest) = content(3 * PIECE);
+    let server = Server::start(Arc::new(OneContent::new(&bytes, &manifest)), ServerConfig::default(), 1);
+    let key = manifest.root();
+    let lengths = [1, 500, 20_000, 16_384, 40_000];
+    // Without a limit, and with one that lets through a part of what is sent together.
+    for limit in [None, Some(2_000_000)] {
+        server.up.set(limit);
+        let mut client = connect(&server).await;
+        let mut asked = String::new();
+        for (i, length) in lengths.into_iter().cycle().take(60).enumerate() {
+            let from = i * 1000;
+            asked += &format!("G {{\"key\":\"{key}\",\"from\":{from},\"length\":{length}}}\n");
+            if i % 7 == 0 {
+                asked += &format!("G {{\"key\":\"{}\",\"from\":0,\"length\":1}}\n", "00".repeat(32));
+            }
+            if i % 7 == 1 {
+                asked += &format!("G {{\"key\":\"{key}\",\"from\":{},\"length\":1}}\n", 3 * PIECE);
+            }
+        }
+        send(&mut client, &asked).await;
+        for (i, length) in lengths.into_iter().cycle().take(60).enumerate() {
+            let from = i * 1000;
+            let answer = format!("A {{\"key\":\"{key}\",\"from\":{from},\"length\":{length}}}\n");
+            assert_eq!(line(&mut client).await, answer);
+            assert!(raw(&mut client, length).await == bytes[from..from + length], "request {i}");
+            if i % 7 == 0 {
+                assert!(line(&mut client).await.starts_with("E {\"code\":\"unknown-key\""));
+            }
+            if i % 7 == 1 {
+                assert!(line(&mut client).await.starts_with("E {\"code\":\"not-here\""));
+            }
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn what_is_cancelled_is_not_sent() {
     let (bytes, manifest) = content(4 * PIECE);
     let server = Server::start(Arc::new(OneContent::new(&bytes, &manifest)), ServerConfig::default(), 1);

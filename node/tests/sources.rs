@@ -17,6 +17,16 @@ use tokio::task::JoinHandle;
 /// A server of one connection that says this: first, then once it is asked for a piece or for more
 /// hashes. It stops sending after so many bytes.
 async fn script(first: Vec<u8>, then: Vec<u8>, most: usize) -> (SocketAddr, JoinHandle<()>) {
+    script_until(|line| line.starts_with('G') || line.contains("\"first\":"), first, then, most).await
+}
+
+/// The same, which waits for such a line.
+async fn script_until(
+    is_it: impl Fn(&str) -> bool + Send + 'static,
+    first: Vec<u8>,
+    then: Vec<u8>,
+    most: usize,
+) -> (SocketAddr, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let task = tokio::spawn(async move {
@@ -29,7 +39,7 @@ async fn script(first: Vec<u8>, then: Vec<u8>, most: usize) -> (SocketAddr, Join
             return;
         }
         let mut line = String::new();
-        while !line.starts_with('G') && !line.contains("\"first\":") {
+        while !is_it(&line) {
             line.clear();
             if stream.read_line(&mut line).await.unwrap_or(0) == 0 {
                 return;
@@ -95,6 +105,54 @@ async fn a_source_may_disconnect_at_every_byte() {
         assert!(matches!(&error, AskError::Unreachable(why) if why.contains("closed")), "{most}: {error}");
         assert_eq!(took_piece(&events), most == whole, "{most} of {whole} bytes: {events:?}");
         assert_eq!(client.sink.bytes().len(), if most == whole { 300 } else { 0 });
+        client.end().await;
+    }
+}
+
+#[tokio::test]
+async fn pieces_that_came_together_are_all_checked_and_the_bad_one_is_named() {
+    const COUNT: u32 = 32;
+    let (bytes, manifest) = content(COUNT as usize * 65_536);
+    let (first, _) = good(&bytes, &manifest);
+    for bad in [None, Some(23)] {
+        let mut then = Vec::new();
+        for piece in 0..COUNT {
+            let from = piece as usize * 65_536;
+            let answer = format!("A {{\"key\":\"{}\",\"from\":{from},\"length\":65536}}\n", manifest.root());
+            then.extend(answer.bytes());
+            then.extend(&bytes[from..from + 65_536]);
+            if Some(piece) == bad {
+                *then.last_mut().unwrap() ^= 1;
+            }
+        }
+        let last = format!("\"from\":{}", (COUNT - 1) * 65_536);
+        let asked_all = move |line: &str| line.contains(&last);
+        let (addr, server) = script_until(asked_all, first.clone(), then, usize::MAX).await;
+        let mut client = Client::with_limits(addr, manifest.root().key(), hasty());
+        client.opened().await.unwrap();
+        for piece in 0..COUNT {
+            client.get(piece, false).await;
+        }
+        let (events, error) = client.gone().await;
+        let came = |wanted: u32, right: bool| {
+            let same = |event: &&SourceEvent| match event {
+                SourceEvent::Piece { piece, result, .. } => *piece == wanted && result.is_ok() == right,
+                _ => false,
+            };
+            events.iter().filter(same).count() == 1
+        };
+        let last = bad.unwrap_or(COUNT);
+        assert!((0..last).all(|piece| came(piece, true)), "all that came before: {events:?}");
+        match bad {
+            Some(bad) => {
+                assert!(came(bad, false), "{events:?}");
+                assert!(matches!(&error, AskError::Misbehaved(why) if why.contains("piece 23")), "{error}");
+            }
+            None => {
+                assert!(matches!(&error, AskError::Unreachable(why) if why.contains("closed")), "{error}");
+            }
+        }
+        server.await.unwrap();
         client.end().await;
     }
 }

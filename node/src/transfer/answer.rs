@@ -201,8 +201,7 @@ impl<'a> Answering<'a> {
         let most = self.unsent.limit().min(connection.server.up.in_a_moment());
         let gets = connection.following(first, most, |get| self.is_of_folder(&get.range.key).is_some());
         // The machine has no choice to make: it says when it is their turn.
-        let want =
-            Want { content, count: 1, complete: true, piece: None, any: false, copies: 0, has: 0 };
+        let want = Want { content, count: 1, complete: true, piece: None, any: false, copies: 0, has: 0 };
         let (gets, granted) = self.granted(gets, want).await?;
         let answer = |get: Get| match get.cancelled {
             true => Outgoing::refused(get.range, cancelled()),

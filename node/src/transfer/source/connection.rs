@@ -15,10 +15,10 @@ use askaround_core::peer::AskError;
 use askaround_core::wire::encode;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::super::pool::Buffer;
+use super::checks::{Checked, Checks};
 use super::inbox::{Destination, Inbox};
 use super::patience::Patience;
 use super::{Has, Place, Rejected, Sink, SourceCommand, SourceEvent, SourceId, SourceOptions};
@@ -28,12 +28,6 @@ use crate::network::watch;
 const MAX_ASKED: usize = 256;
 /// With so many bytes of requests unsent, no more are made.
 const MAX_UNSENT: usize = 64 << 10;
-/// The most threads that check and write pieces of a connection while the next one is read.
-const MAX_CHECKS: usize = 2;
-/// Small pieces are checked together. With so many bytes or pieces that have come, another thread
-/// begins before the first is done.
-const TOGETHER: usize = 1 << 20;
-const MAX_TOGETHER: usize = 64;
 /// With so many events untold, nothing is read: the driver is behind.
 const MAX_UNTOLD: usize = 16;
 /// How often progress is told.
@@ -59,9 +53,7 @@ pub(super) struct Connection {
     /// More of the limit.
     allowance: Option<Pin<Box<dyn Future<Output = u64> + Send>>>,
     allowed: u64,
-    /// Pieces that came, and wait for a thread to check them.
-    ready: Ready,
-    checks: JoinSet<Vec<Checked>>,
+    pub(super) checks: Checks,
     pub(super) opening: Opening,
     /// How many pieces the content has, once it was described.
     pub(super) count: u32,
@@ -98,26 +90,6 @@ pub(super) struct Opening {
     pub(super) has: Option<Has>,
 }
 
-/// Pieces that came.
-#[derive(Debug, Default)]
-struct Ready {
-    pieces: Vec<Piece>,
-    bytes: usize,
-}
-
-#[derive(Debug)]
-pub(super) struct Piece {
-    pub(super) asked: u32,
-    pub(super) piece: u32,
-    pub(super) bytes: Buffer,
-}
-
-struct Checked {
-    asked: u32,
-    piece: u32,
-    result: Result<(), Rejected>,
-}
-
 impl Connection {
     pub(super) fn new(
         id: SourceId,
@@ -132,7 +104,6 @@ impl Connection {
         let mut connection = Self {
             id,
             options,
-            sink,
             stream,
             commands,
             events,
@@ -143,8 +114,8 @@ impl Connection {
             memory: None,
             allowance: None,
             allowed: 0,
-            ready: Ready::default(),
-            checks: JoinSet::new(),
+            checks: Checks::new(sink.clone()),
+            sink,
             opening: Opening::default(),
             count: 0,
             unsent: Vec::new(),
@@ -179,12 +150,11 @@ impl Connection {
     pub(super) async fn run(mut self) -> Option<AskError> {
         let mut why = self.carry().await.err();
         self.options.down.give_back(self.allowed);
-        while let Some(checked) = self.checks.join_next().await {
+        while let Some(checked) = self.checks.next().await {
             // Worse than a connection that breaks is what came over it.
             if let Err(worse) = self.checked(checked) {
                 why = Some(worse);
             }
-            self.check();
         }
         self.tell_progress();
         for event in std::mem::take(&mut self.untold) {
@@ -213,10 +183,7 @@ impl Connection {
                         self.command(command);
                     }
                 }
-                Some(checked) = self.checks.join_next() => {
-                    self.checked(checked)?;
-                    self.check();
-                }
+                Some(checked) = self.checks.next() => self.checked(checked)?,
                 permit = events.reserve(), if !self.untold.is_empty() => {
                     match (permit, self.untold.pop_front()) {
                         (Ok(permit), Some(event)) => permit.send((self.id, event)),
@@ -354,7 +321,7 @@ impl Connection {
                 continue;
             }
             if let Some(Reading::Piece { length, .. }) = self.reading {
-                if self.memory.is_none() && self.checks.len() < MAX_CHECKS && !self.ready.is_full() {
+                if self.memory.is_none() && self.checks.has_room() {
                     let pool = self.options.pool.clone();
                     self.memory = Some(Box::pin(async move { pool.take(length).await }));
                 }
@@ -366,29 +333,6 @@ impl Connection {
                 Err(error) => return Err(misbehaved(&error.to_string())),
             }
         }
-    }
-
-    /// A piece came whole.
-    pub(super) fn is_ready(&mut self, piece: Piece) {
-        self.ready.bytes += piece.bytes.len();
-        self.ready.pieces.push(piece);
-        self.check();
-    }
-
-    /// Has the pieces that came checked and, if they are right, written.
-    fn check(&mut self) {
-        let is_due = self.checks.is_empty() || self.ready.is_full();
-        if self.ready.pieces.is_empty() || self.checks.len() == MAX_CHECKS || !is_due {
-            return;
-        }
-        let (sink, ready) = (self.sink.clone(), std::mem::take(&mut self.ready));
-        self.checks.spawn_blocking(move || {
-            let check = |Piece { asked, piece, bytes }| {
-                let result = sink.accept(piece, &bytes);
-                Checked { asked, piece, result }
-            };
-            ready.pieces.into_iter().map(check).collect()
-        });
     }
 
     /// Pieces were checked and, if they are right, written.
@@ -445,13 +389,6 @@ impl Connection {
                 self.ask(Request::Interest(interest), Asked::Interest { files: true });
             }
         }
-    }
-}
-
-impl Ready {
-    /// Whether there is enough for a thread.
-    fn is_full(&self) -> bool {
-        self.bytes >= TOGETHER || self.pieces.len() >= MAX_TOGETHER
     }
 }
 

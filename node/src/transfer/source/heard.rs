@@ -8,7 +8,8 @@ use askaround_core::message::{
 use askaround_core::peer::AskError;
 use askaround_core::pieces::{Geometry, HASH_LEN, Md5, PieceSet, Root};
 
-use super::connection::{Asked, Connection, Piece, Reading, misbehaved};
+use super::checks::Piece;
+use super::connection::{Asked, Connection, Reading, misbehaved};
 use super::inbox::Destination;
 use super::{Has, Opened, Place, SourceEvent};
 
@@ -108,7 +109,7 @@ impl Connection {
                 self.hashes(key, first, hashes);
             }
             (Some(Reading::Piece { asked, piece, .. }), Destination::Piece(bytes)) => {
-                self.is_ready(Piece { asked, piece, bytes });
+                self.checks.add(Piece { asked, piece, bytes });
             }
             _ => unreachable!("raw bytes go where their line said"),
         }
