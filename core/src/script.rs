@@ -31,20 +31,53 @@ pub enum Action {
     Gather(Key),
 }
 
+impl Action {
+    /// The action of this letter, whose parameter is a key or a peer's id where it has one. `None`
+    /// if no action of a script has the letter.
+    ///
+    /// # Errors
+    /// What `key` or `peer` says: each is asked only if the letter needs it.
+    pub fn of_letter<E>(
+        letter: &str,
+        key: impl FnOnce() -> Result<Key, E>,
+        peer: impl FnOnce() -> Result<PeerId, E>,
+    ) -> Result<Option<Self>, E> {
+        Ok(Some(match letter {
+            "R" => Self::Register,
+            "U" => Self::Unregister,
+            "L" => Self::List,
+            "Q" => Self::Obtain(key()?),
+            "P" => Self::Purge(key()?),
+            "O" => Self::Known(peer()?),
+            "M" => Self::Contents(peer()?),
+            _ => return Ok(None),
+        }))
+    }
+
+    /// The letter and the parameter. `None` of what only a live peer does.
+    pub fn letter(&self) -> Option<(&'static str, Option<String>)> {
+        Some(match self {
+            Self::Register => ("R", None),
+            Self::Unregister => ("U", None),
+            Self::List => ("L", None),
+            Self::Obtain(key) => ("Q", Some(key.to_string())),
+            Self::Purge(key) => ("P", Some(key.to_string())),
+            Self::Known(id) => ("O", Some(id.to_string())),
+            Self::Contents(id) => ("M", Some(id.to_string())),
+            Self::Find(_) | Self::Hold(_) | Self::Gather(_) => return None,
+        })
+    }
+}
+
 impl fmt::Display for Action {
     /// The assignment's letter and the parameter, as in `Q 4a`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Register => f.write_str("R"),
-            Self::Unregister => f.write_str("U"),
-            Self::List => f.write_str("L"),
-            Self::Obtain(key) => write!(f, "Q {key}"),
-            Self::Purge(key) => write!(f, "P {key}"),
-            Self::Known(id) => write!(f, "O {id}"),
-            Self::Contents(id) => write!(f, "M {id}"),
-            Self::Find(key) => write!(f, "find {key}"),
-            Self::Hold(key) => write!(f, "hold {key}"),
-            Self::Gather(key) => write!(f, "gather {key}"),
+        match (self, self.letter()) {
+            (Self::Find(key), _) => write!(f, "find {key}"),
+            (Self::Hold(key), _) => write!(f, "hold {key}"),
+            (Self::Gather(key), _) => write!(f, "gather {key}"),
+            (_, Some((letter, Some(parameter)))) => write!(f, "{letter} {parameter}"),
+            (_, letter) => f.write_str(letter.map_or("", |(letter, _)| letter)),
         }
     }
 }

@@ -182,7 +182,7 @@ fn parse_action(value: &Value, warnings: &mut Vec<String>) -> Result<(Timestep, 
         Some(key) => parse_key(key).map_err(|e| format!("content_id: {e}")),
         None => Err(format!("{code} needs a content_id")),
     };
-    let mut peer = || match (fields.get("client_id"), fields.get("content_id")) {
+    let peer = || match (fields.get("client_id"), fields.get("content_id")) {
         (Some(id), _) => parse_id(id).map_err(|e| format!("client_id: {e}")),
         (None, Some(id)) => {
             warnings.push(format!("{code} at time {time} has its client id under content_id"));
@@ -190,16 +190,7 @@ fn parse_action(value: &Value, warnings: &mut Vec<String>) -> Result<(Timestep, 
         }
         (None, None) => Err(format!("{code} needs a client_id")),
     };
-    let action = match code {
-        "R" => Action::Register,
-        "U" => Action::Unregister,
-        "L" => Action::List,
-        "Q" => Action::Obtain(key()?),
-        "P" => Action::Purge(key()?),
-        "O" => Action::Known(peer()?),
-        "M" => Action::Contents(peer()?),
-        other => return Err(unknown_code(other)),
-    };
+    let action = Action::of_letter(code, key, peer)?.ok_or_else(|| unknown_code(code))?;
     Ok((time, action))
 }
 
@@ -211,16 +202,7 @@ fn parse_line(line: &str) -> Result<(Timestep, Action), String> {
     let parameter = parts.next().unwrap_or_default();
     let key = || Key::new(parameter).map_err(|e| format!("{code}: {e}"));
     let peer = || parameter.parse::<PeerId>().map_err(|e| format!("{code}: {e}"));
-    let action = match code {
-        "R" => Action::Register,
-        "U" => Action::Unregister,
-        "L" => Action::List,
-        "Q" => Action::Obtain(key()?),
-        "P" => Action::Purge(key()?),
-        "O" => Action::Known(peer()?),
-        "M" => Action::Contents(peer()?),
-        other => return Err(unknown_code(other)),
-    };
+    let action = Action::of_letter(code, key, peer)?.ok_or_else(|| unknown_code(code))?;
     Ok((time, action))
 }
 

@@ -159,16 +159,8 @@ fn member(line: MemberLine) -> Result<Member, String> {
         let parameter = parameter.unwrap_or_default();
         let key = || parameter.parse().map_err(|e| format!("peer {id}: {e}"));
         let peer = || parameter.parse::<PeerId>().map_err(|e| format!("peer {id}: {e}"));
-        let action = match code.as_str() {
-            "R" => Action::Register,
-            "U" => Action::Unregister,
-            "L" => Action::List,
-            "Q" => Action::Obtain(key()?),
-            "P" => Action::Purge(key()?),
-            "O" => Action::Known(peer()?),
-            "M" => Action::Contents(peer()?),
-            other => return Err(format!("peer {id}: no action has the code {other}")),
-        };
+        let action = Action::of_letter(&code, key, peer)?;
+        let action = action.ok_or_else(|| format!("peer {id}: no action has the code {code}"))?;
         if time > MAX_TIME {
             return Err(format!("peer {id}: time {time} is above {MAX_TIME}"));
         }

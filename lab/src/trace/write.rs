@@ -70,18 +70,8 @@ fn header(header: &Header, full: bool) -> HeaderLine {
 
 fn actions(script: &Script) -> Vec<(u32, String, Option<String>)> {
     let action = |(time, action): &(u32, Action)| {
-        let (code, parameter) = match action {
-            Action::Register => ("R", None),
-            Action::Unregister => ("U", None),
-            Action::List => ("L", None),
-            Action::Obtain(key) => ("Q", Some(key.to_string())),
-            Action::Purge(key) => ("P", Some(key.to_string())),
-            Action::Known(id) => ("O", Some(id.to_string())),
-            Action::Contents(id) => ("M", Some(id.to_string())),
-            // Live only: a script never has them.
-            Action::Find(_) | Action::Hold(_) | Action::Gather(_) => return None,
-        };
-        Some((*time, code.to_owned(), parameter))
+        let (letter, parameter) = action.letter()?;
+        Some((*time, letter.to_owned(), parameter))
     };
     script.actions.iter().filter_map(action).collect()
 }
