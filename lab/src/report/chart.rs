@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::html::escape;
+use crate::markup::escape;
 
 /// A chart: one quantity against another, a line a series.
 #[derive(Debug, Clone, PartialEq)]

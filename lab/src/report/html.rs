@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use super::data;
 use super::model::Report;
+use crate::markup::escape;
 
 const PAGE: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
@@ -41,22 +42,4 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         rest = after;
     }
     out.write_all(rest.as_bytes())
-}
-
-/// Text for HTML and XML, as content or in quotes.
-pub(super) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            // XML has no way to write the other control characters.
-            c if c.is_control() && c != '\n' && c != '\t' => escaped.push(' '),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }

@@ -2,9 +2,9 @@
 
 use std::io::{self, Write};
 
-use super::html::escape;
 use super::layout::Layout;
 use super::model::{Kind, MessageReport, Report};
+use crate::markup::escape;
 
 /// A diagram of more messages than this cannot be read.
 pub const MAX_MESSAGES: usize = 5_000;

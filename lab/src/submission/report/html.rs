@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::text::ended_text;
 use crate::grade::{LogGrade, RubricLine, entry_text};
+use crate::markup::escape;
 use crate::submission::plan::{ProcessRecord, Said};
 use crate::submission::{Round, ScenarioGrade, SubmissionGrade};
 
@@ -153,34 +154,5 @@ fn stream_section(page: &mut String, stream: &str, said: &Said) {
             said.bytes,
             escape(&said.text)
         );
-    }
-}
-
-/// As text in HTML, also inside of quotes. What programs say is not to become part of the page.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            // Other control characters are not allowed in HTML.
-            '\n' | '\t' => escaped.push(c),
-            c if c.is_control() => escaped.push('\u{fffd}'),
-            c => escaped.push(c),
-        }
-    }
-    escaped
-}
-
-#[cfg(test)]
-mod tests {
-    use super::escape;
-
-    #[test]
-    fn what_programs_say_is_text() {
-        assert_eq!(escape("<b a='\"'>&\x1b\n"), "&lt;b a=&#39;&quot;&#39;&gt;&amp;\u{fffd}\n");
     }
 }
