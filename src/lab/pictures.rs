@@ -18,6 +18,7 @@ use tempfile::NamedTempFile;
 use crate::exit::Failure;
 
 const HEADING: &str = "Pictures";
+const CHOOSE: &str = "choose a part with --draw-peers, --draw-times or --draw-key";
 
 /// `--trace` and what can be drawn from it.
 #[derive(Debug, Clone, Default, Args)]
@@ -169,7 +170,11 @@ impl Pictures {
         }
         if let Some(file) = self.mermaid {
             let messages = select(&self.selection, &report, "--mermaid", mermaid::MAX_MESSAGES)?;
-            file.finish("sequence diagram", |out| mermaid::write(&report, &messages, out))?;
+            let text = mermaid::render(&report, &messages).ok_or_else(|| {
+                let most = mermaid::MAX_TEXT;
+                Failure::usage(format!("--mermaid: Mermaid draws no more than {most} characters; {CHOOSE}"))
+            })?;
+            file.finish("sequence diagram", |out| out.write_all(text.as_bytes()))?;
         }
         Ok(())
     }
@@ -179,8 +184,7 @@ fn select(selection: &Selection, report: &Report, what: &str, most: usize) -> Re
     let messages = selection.messages(report).map_err(|e| Failure::usage(format!("{what}: {e}")))?;
     if messages.len() > most {
         return Err(Failure::usage(format!(
-            "{what}: {} messages are more than the {most} that such a picture can show; choose a part with \
-             --draw-peers, --draw-times or --draw-key",
+            "{what}: {} messages are more than the {most} that such a picture can show; {CHOOSE}",
             messages.len()
         )));
     }

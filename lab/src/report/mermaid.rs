@@ -1,17 +1,24 @@
 //! A sequence diagram in Mermaid, for a README.
 
-use std::io::{self, Write};
+use std::fmt::{self, Write};
 
 use super::model::{MessageReport, Report};
 
-/// A diagram of more messages than this cannot be read, and Mermaid refuses much longer ones.
+/// A diagram of more messages than this cannot be read.
 pub const MAX_MESSAGES: usize = 400;
+/// Mermaid draws no longer text than this unless its page says otherwise (`maxTextSize`); in UTF-16
+/// units, as JavaScript counts.
+pub const MAX_TEXT: usize = 50_000;
 
-/// Writes a diagram of the messages at these places of the report.
-///
-/// # Errors
-/// What `out` says.
-pub fn write(report: &Report, messages: &[usize], out: &mut dyn Write) -> io::Result<()> {
+/// A diagram of the messages at these places of the report. `None` if it would be longer than
+/// [`MAX_TEXT`].
+pub fn render(report: &Report, messages: &[usize]) -> Option<String> {
+    let mut text = String::new();
+    write(report, messages, &mut text).ok()?;
+    (text.encode_utf16().count() <= MAX_TEXT).then_some(text)
+}
+
+fn write(report: &Report, messages: &[usize], out: &mut String) -> fmt::Result {
     writeln!(out, "sequenceDiagram")?;
     let mut hosts: Vec<_> =
         messages.iter().flat_map(|m| [report.messages[*m].from, report.messages[*m].to]).collect();
@@ -35,7 +42,7 @@ pub fn write(report: &Report, messages: &[usize], out: &mut dyn Write) -> io::Re
     Ok(())
 }
 
-fn write_message(message: &MessageReport, out: &mut dyn Write) -> io::Result<()> {
+fn write_message(message: &MessageReport, out: &mut String) -> fmt::Result {
     // Answers are dashed; what never arrives ends in a cross.
     let arrow = match (message.answers, message.received) {
         (_, None) => "-x",
@@ -45,12 +52,13 @@ fn write_message(message: &MessageReport, out: &mut dyn Write) -> io::Result<()>
     writeln!(out, "    h{}{arrow}h{}: {}", message.from, message.to, escape(&message.text))
 }
 
-/// Without what means something to Mermaid.
+/// Without what means something to Mermaid: a comment, an entity, the end of a line, a tag, an
+/// actor's shape, a formula.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            '#' | ';' | '<' | '>' | '"' | '%' | '\\' | '{' | '}' | '[' | ']' | '(' | ')' | '&' => {
+            '#' | ';' | '$' | '<' | '>' | '"' | '%' | '\\' | '{' | '}' | '[' | ']' | '(' | ')' | '&' => {
                 escaped.push_str(&format!("#{};", u32::from(c)));
             }
             c if c.is_control() => escaped.push(' '),

@@ -16,7 +16,7 @@ fn id(n: u64) -> PeerId {
 }
 
 fn key() -> Key {
-    Key::new("\"</script>\\é").unwrap()
+    Key::new("\"</script>\\$é").unwrap()
 }
 
 fn header() -> Header {
