@@ -60,16 +60,27 @@ fn virtual_time_and_real_sockets_give_the_same_bytes() {
 #[test]
 fn a_simulated_difference_and_bad_folders_are_told_as_lab_run_tells_them() {
     let folder = tempfile::tempdir().unwrap();
-    let dir = folder.path().to_str().unwrap();
+    let folder = folder.path().join("two words");
+    fs::create_dir(&folder).unwrap();
+    let dir = folder.to_str().unwrap();
     assert_eq!(sim(&[dir]).status.code(), Some(2));
-    fs::write(folder.path().join("1.json"), r#"{"client_id": 1}"#).unwrap();
+    fs::write(folder.join("1.json"), r#"{"client_id": 1}"#).unwrap();
     assert_eq!(sim(&[dir, "--out", dir]).status.code(), Some(2), "the logs would be part of the scenario");
-    fs::create_dir(folder.path().join("expected_outcomes")).unwrap();
-    fs::write(folder.path().join("expected_outcomes/client_1.json"), "[]").unwrap();
+    fs::create_dir(folder.join("expected_outcomes")).unwrap();
+    fs::write(folder.join("expected_outcomes/client_1.json"), "[]").unwrap();
     let out = tempfile::tempdir().unwrap();
     let output = sim(&[dir, "--out", out.path().to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("not as expected: client_1.json"), "{}", stderr(&output));
+    let said = stderr(&output);
+    assert!(said.contains("not as expected: client_1.json"), "{said}");
+    assert_eq!(stderr(&again(&said)), said);
+}
+
+/// Runs the command that a failure says does the same again.
+fn again(said: &str) -> Output {
+    let command = said.lines().find_map(|line| line.strip_prefix("the same again: askaround lab sim "));
+    let words = askaround_lab::shell::split(command.expect("a command")).unwrap();
+    sim(&words.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 fn population(words: &[&str]) -> Output {
@@ -128,6 +139,7 @@ fn a_fault_in_a_scenario_is_told_with_the_command_that_repeats_it() {
     let said = stderr(&output);
     assert!(said.contains("client 3 was left out in timestep"), "{said}");
     assert!(said.contains("--fault crash:3@0.5 --width 1 --seed 4"), "{said}");
+    assert_eq!(stderr(&again(&said)), said);
     // Links alone change nothing but the time.
     let slow = [&[dir.to_str().unwrap(), "--jitter", "5ms", "--bandwidth", "1M"], &out[..]].concat();
     let output = sim(&slow);

@@ -11,18 +11,22 @@
 //! | [`trace`] | everything that happens in a run, event by event, and as a file |
 //! | [`check`] | whether the order within a timestep matters, and which actions race |
 //! | [`report`] | pictures of a run, drawn from its trace |
+//! | `markup` | text in HTML and XML |
 //! | [`grade`] | logs compared and explained, and the assignment's rubric |
+//! | [`shell`] | commands as a shell reads them |
 //! | [`submission`] | somebody else's programs, run apart from everything, and graded |
 
 pub mod check;
 pub mod grade;
 pub mod loopback;
+mod markup;
 pub mod population;
 pub mod ports;
 pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod script_file;
+pub mod shell;
 pub mod submission;
 pub mod trace;
 pub mod world;

@@ -1,6 +1,7 @@
 //! Random scenarios in virtual time, against the rules written down a second time.
 
 mod model;
+mod seeded;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -17,8 +18,10 @@ use askaround_core::search::Reason;
 use askaround_lab::ports;
 use askaround_lab::world::links::Links;
 use askaround_lab::world::{Exchange, Find, WorldConfig, WorldRun, run};
-use model::Model;
+use model::{Mistake, Model};
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 
 const KEYS: [&str; 4] = ["a", "b", "c", "d"];
 
@@ -141,7 +144,7 @@ fn all_finds(run: &WorldRun) -> Vec<(PeerId, &Find)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(seeded::cases(1000))]
 
     /// Logs and questions, one by one and in order, are what the rules say: serial order, nobody
     /// asked twice in a search, at most two further hints, originators that survive a purge. The
@@ -294,6 +297,35 @@ proptest! {
             prop_assert_eq!(run.logs[&script.id].len(), script.actions.len() + 1);
         }
     }
+}
+
+/// The comparison with the rules is alive: for each rule that is got wrong, some random scenario
+/// shows it.
+#[test]
+fn each_rule_that_is_got_wrong_is_seen() {
+    use Mistake::{AsksAgain, HintIgnored, OneHintMore, OneLevel};
+    use Mistake::{OriginatorIgnored, PurgeForgets, UnregisteredIsGone};
+    let mut runner = TestRunner::deterministic();
+    let mut unseen = vec![
+        PurgeForgets,
+        OneHintMore,
+        HintIgnored,
+        OriginatorIgnored,
+        OneLevel,
+        AsksAgain,
+        UnregisteredIsGone,
+    ];
+    for _ in 0..1000 {
+        let scripts = scripts().new_tree(&mut runner).unwrap().current();
+        let addresses = ports::assign(scripts.iter().map(|script| script.id));
+        let run = world(&scripts, &WorldConfig::default());
+        let questions = questions(&run, scripts.len());
+        unseen.retain(|mistake| {
+            let model = Model::run_wrong(&scripts, &addresses, Some(*mistake));
+            run.logs == model.logs && questions == model.questions
+        });
+    }
+    assert_eq!(unseen, []);
 }
 
 /// Every route once: the way a key is found is told along with whose it was.

@@ -7,6 +7,7 @@ use askaround_core::log::LogEntry;
 use askaround_lab::grade::Logs;
 use askaround_lab::run::{TRACKER_LOG, log_name};
 use askaround_lab::scenario::Scenario;
+use askaround_lab::shell::quote;
 
 use super::deliveries::{self, Deliveries};
 use crate::exit::Failure;
@@ -90,8 +91,8 @@ pub(super) fn finish(
             let expected = scenario.folder.join(askaround_lab::scenario::EXPECTED);
             Err(Failure::run(format!(
                 "not as expected: {differing}\nto see why: askaround lab grade {} {}",
-                expected.display(),
-                out.display()
+                quote(&expected.to_string_lossy()),
+                quote(&out.to_string_lossy())
             )))
         }
         _ => Ok(()),

@@ -89,7 +89,7 @@ fn write(file: &Path, text: &str) -> Result<(), Failure> {
 }
 
 fn words(option: &str, command: &str) -> Result<Vec<String>, Failure> {
-    let words = askaround_lab::submission::split_command(command);
+    let words = askaround_lab::shell::split(command);
     words.ok_or_else(|| {
         Failure::usage(format!("{option}: the command is empty or has an open quote: {command}"))
     })

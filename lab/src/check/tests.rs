@@ -1,5 +1,8 @@
 //! The check against every order there is, and against the world of virtual time.
 
+#[path = "../../tests/seeded/mod.rs"]
+mod seeded;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use askaround_core::Key;
@@ -98,7 +101,7 @@ fn checked(scripts: &[Script], orders: usize) -> Check {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(seeded::cases(400))]
 
     /// The clever way finds each variant of each entry that trying every order finds, and no other.
     #[test]

@@ -191,18 +191,17 @@ impl<'a> Drive<'a> {
         }
     }
 
-    /// What always has to be so where nothing goes wrong: whatever somebody holds is found, by
-    /// whoever asks, at a peer that holds it, and is held by the searcher then.
+    /// What always has to be so: whatever is found is held by whoever had it and by the searcher
+    /// then. Where nothing goes wrong, whatever somebody holds is found.
     fn check(&self, lookup: usize, report: &FindReport, holder: Option<u32>) -> Result<(), RunError> {
         let Lookup { searcher, key, .. } = self.meter.lookups[lookup];
         let who = id_of(searcher);
         let holds = |peer: u32| self.world.peer(peer).contents().contains(&report.key);
         let problem = match (report.found, holder, key) {
-            _ if !self.plan.is_calm() => None,
-            (None, _, Some(key)) => {
-                let at = self.catalog.holders[key].first().map_or(0, |peer| id_of(*peer).as_u64());
-                Some(format!("client {who} does not find {}, which client {at} holds", report.key))
-            }
+            (None, ..) if !self.plan.is_calm() => None,
+            (None, _, Some(key)) => self.catalog.holders[key].first().map(|peer| {
+                format!("client {who} does not find {}, which client {} holds", report.key, id_of(*peer))
+            }),
             (None, _, None) => None,
             (Some(found), None, _) => {
                 Some(format!("client {who} finds {} at {found}, who is nobody", report.key))

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use super::drive::Drive;
+use super::place::settle;
 use super::report::Report;
 use super::{Churn, Plan, PlanError, RunError, Search, run};
+use crate::world::engine::Mistake;
 use crate::world::links::Links;
 
 fn plan() -> Plan {
@@ -61,12 +64,34 @@ fn whatever_somebody_has_is_found_and_what_nobody_has_costs_everybody() {
         assert_eq!((report.found, report.findable), (40, 40), "seed {seed}");
         assert!(report.hops.max >= 1.0);
     }
+    let nobody = done(&Plan { copies: 0, lookups: 3, ..plan() });
+    assert_eq!((nobody.found, nobody.findable), (0, 0));
     let nothing = done(&Plan { missing: 1.0, lookups: 3, ..plan() });
     assert_eq!((nothing.found, nothing.findable), (0, 0));
     // A page of the tracker, everybody asked for the key and for whom it knows; and each answer.
     assert_eq!(nothing.messages.max, 2.0 * (1.0 + 199.0 + 199.0));
     // 1 is asked in each, unless it is the one who looks.
     assert!(nothing.busiest.load.questions >= 4);
+}
+
+/// Each check of a run catches its mistake, which only tests can make.
+#[test]
+fn each_check_catches_its_mistake() {
+    let wrong = |plan: &Plan, mistake| {
+        let (mut world, catalog) = settle(plan, &|| false).unwrap();
+        world.mistake = Some(mistake);
+        match Drive::new(plan, &mut world, catalog).run(&|| false) {
+            Err(RunError::Property(problem)) => problem,
+            other => panic!("{mistake:?} is not caught: {other:?}"),
+        }
+    };
+    assert!(wrong(&plan(), Mistake::SaysYes).contains("and one of them does not hold it"));
+    // Also where not everything has to be found.
+    let churn = Some(Churn { up: Duration::from_secs(20), down: Duration::from_secs(5) });
+    let troubled = Plan { churn, ..troubled(&["partition:50%@1+1000"]) };
+    assert!(wrong(&troubled, Mistake::SaysYes).contains("and one of them does not hold it"));
+    assert!(wrong(&plan(), Mistake::ListsNobody).contains("does not find"));
+    assert!(wrong(&troubled, Mistake::LosesTimers).contains("has come to no end"));
 }
 
 #[test]

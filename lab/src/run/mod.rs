@@ -21,6 +21,7 @@ use askaround_node::delivery::stock::{Delivered, StockError};
 
 use crate::loopback::Loopback;
 use crate::scenario::Scenario;
+use crate::shell;
 use crate::trace::watch::Watcher;
 use deliver::Scratch;
 pub use simulated::simulate;
@@ -81,7 +82,7 @@ impl std::str::FromStr for OtherClient {
                 Some(ids.collect::<Result<Vec<_>, _>>()?)
             }
         };
-        let command = shlex::split(command).filter(|words| !words.is_empty());
+        let command = shell::split(command);
         Ok(Self { ids, command: command.ok_or("the command is empty or has an open quote")? })
     }
 }

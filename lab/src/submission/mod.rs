@@ -56,11 +56,6 @@ pub struct Submission {
     pub client: Vec<String>,
 }
 
-/// Splits a command as a shell does. `None` if it is empty or has an open quote.
-pub fn split_command(command: &str) -> Option<Vec<String>> {
-    shlex::split(command).filter(|words| !words.is_empty())
-}
-
 /// How a submission is run.
 #[derive(Debug, Clone)]
 pub struct SubmissionOptions {

@@ -17,6 +17,27 @@ pub(crate) struct Model {
     pub(crate) logs: BTreeMap<PeerId, Vec<LogEntry>>,
     pub(crate) tracker_log: Vec<LogEntry>,
     pub(crate) questions: Vec<String>,
+    mistake: Option<Mistake>,
+}
+
+/// A rule got wrong on purpose. That the machines are then seen to differ shows that random
+/// scenarios come to where the rule matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mistake {
+    /// A purge forgets whom the key came from.
+    PurgeForgets,
+    /// A third further hint is followed.
+    OneHintMore,
+    /// A hint is not followed.
+    HintIgnored,
+    /// The own originator is not asked first.
+    OriginatorIgnored,
+    /// Only one level of the longer list is read.
+    OneLevel,
+    /// Somebody is asked the same thing twice in a search.
+    AsksAgain,
+    /// Whoever is not registered does not serve.
+    UnregisteredIsGone,
 }
 
 enum Said {
@@ -30,6 +51,10 @@ type Asked = BTreeSet<PeerId>;
 
 impl Model {
     pub(crate) fn run(scripts: &[Script], addresses: &[SocketAddr]) -> Self {
+        Self::run_wrong(scripts, addresses, None)
+    }
+
+    pub(crate) fn run_wrong(scripts: &[Script], addresses: &[SocketAddr], mistake: Option<Mistake>) -> Self {
         let ids: Vec<PeerId> = scripts.iter().map(|script| script.id).collect();
         let registration = |id: &PeerId| vec![LogEntry { time: 0, text: log::register_text(*id) }];
         let mut model = Self {
@@ -40,6 +65,7 @@ impl Model {
             logs: ids.iter().map(|id| (*id, registration(id))).collect(),
             tracker_log: Vec::new(),
             questions: Vec::new(),
+            mistake,
         };
         let end = scripts.iter().map(Script::end).max().unwrap_or(0);
         model.end_timestep(0);
@@ -62,6 +88,10 @@ impl Model {
 
     fn contact(&self, id: PeerId) -> Contact {
         Contact::new(id, self.addresses[&id])
+    }
+
+    fn makes(&self, mistake: Mistake) -> bool {
+        self.mistake == Some(mistake)
     }
 
     fn ask(&mut self, asker: PeerId, verb: &str, asked: Option<PeerId>) {
@@ -89,6 +119,9 @@ impl Model {
             Action::Purge(key) => {
                 let held = self.contents[&me].contains(key);
                 self.contents.entry(me).or_default().retain(|k| k != key);
+                if self.makes(Mistake::PurgeForgets) {
+                    self.originators.entry(me).or_default().remove(key);
+                }
                 if held { log::removed_text(key) } else { log::unavailable_text(key) }
             }
             Action::Known(id) | Action::Contents(id) => {
@@ -111,7 +144,9 @@ impl Model {
             Action::Obtain(key) => {
                 let reachable = self.reachable(me).into_iter().any(|id| self.contents[&id].contains(key));
                 let found = self.search(me, key);
-                assert_eq!(found.is_some(), reachable, "found whenever somebody reachable holds it");
+                if self.mistake.is_none() {
+                    assert_eq!(found.is_some(), reachable, "found whenever somebody reachable holds it");
+                }
                 match found {
                     Some(from) => {
                         if from != me {
@@ -151,8 +186,11 @@ impl Model {
     }
 
     fn says(&mut self, me: PeerId, id: PeerId, key: &Key, asked: &mut Asked) -> Said {
-        if asked.insert(id) {
+        if asked.insert(id) || self.makes(Mistake::AsksAgain) {
             self.ask(me, "Q", Some(id));
+        }
+        if self.makes(Mistake::UnregisteredIsGone) && !self.registered.contains(&id) {
+            return Said::No;
         }
         if self.contents[&id].contains(key) {
             Said::Have
@@ -166,7 +204,8 @@ impl Model {
             return Some(me);
         }
         let mut asked = Asked::new();
-        if let Some(from) = self.originators[&me].get(key).copied()
+        if !self.makes(Mistake::OriginatorIgnored)
+            && let Some(from) = self.originators[&me].get(key).copied()
             && matches!(self.says(me, from, key, &mut asked), Said::Have)
         {
             return Some(from);
@@ -177,7 +216,10 @@ impl Model {
             level.push(me);
         }
         let mut seen: BTreeSet<PeerId> = level.iter().copied().collect();
-        while !level.is_empty() {
+        for number in 0.. {
+            if level.is_empty() || (number > 1 && self.makes(Mistake::OneLevel)) {
+                break;
+            }
             for id in level.iter().copied().filter(|id| *id != me) {
                 if let Some(found) = self.ask_listed(me, id, key, &mut asked) {
                     return Some(found);
@@ -192,7 +234,12 @@ impl Model {
     /// A listed peer, the peer it hints at, and at most two further.
     fn ask_listed(&mut self, me: PeerId, listed: PeerId, key: &Key, asked: &mut Asked) -> Option<PeerId> {
         let mut id = listed;
-        for hints_left in (0..=3).rev() {
+        let hints = match self.mistake {
+            Some(Mistake::OneHintMore) => 4,
+            Some(Mistake::HintIgnored) => 0,
+            _ => 3,
+        };
+        for hints_left in (0..=hints).rev() {
             match self.says(me, id, key, asked) {
                 Said::Have => return Some(id),
                 Said::Hint(hint) if hint != me && hints_left > 0 => id = hint,

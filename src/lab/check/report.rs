@@ -9,6 +9,7 @@ use askaround_lab::check::{ActionId, Check, Logs, Race, TurnOrder};
 use askaround_lab::run::{TRACKER_LOG, log_name};
 use askaround_lab::scenario::Scenario;
 use askaround_lab::script_file::Place;
+use askaround_lab::shell::quote;
 use serde::Serialize;
 
 /// So many races, and so many entries of each, are printed for people; JSON has them all.
@@ -155,7 +156,8 @@ impl Names<'_> {
             let by_id = || vec![format!("{time}:{}", self.lowest(time).unwrap_or(first))];
             let words = if order.is_empty() { by_id() } else { order.clone() };
             let words: String = words.iter().map(|word| format!(" --order {word}")).collect();
-            let command = format!("askaround lab check {}{words}", self.dir.display());
+            let dir = self.dir.to_string_lossy();
+            let command = format!("askaround lab check {}{words}", quote(&dir));
             ShownOrder { first, order, command }
         };
         let [first, second] = &race.orders;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use askaround_lab::population::Churn;
+use askaround_lab::shell::quote;
 use askaround_lab::world::faults::{Fault, duration};
 use askaround_lab::world::links::Links;
 use clap::{Args, ValueEnum};
@@ -143,10 +144,12 @@ impl SimArgs {
         }
     }
 
-    /// The command that repeats the run of `what`: a folder, or `--peers` and a number.
+    /// The command that repeats the run of `what`: a folder as a shell reads it, or `--peers` and a
+    /// number.
     pub(super) fn command(&self, what: &str) -> String {
         let mut words = vec![format!("askaround lab sim {what}")];
         if self.dir.is_some() {
+            words.extend(self.out.as_ref().map(|out| format!("--out {}", quote(&out.to_string_lossy()))));
             if self.turns != TurnsArg::default() {
                 let turns = self.turns.to_possible_value();
                 words.push(format!("--turns {}", turns.map_or(String::new(), |v| v.get_name().to_owned())));

@@ -8,6 +8,7 @@ use askaround_core::PeerId;
 use askaround_core::script::Action;
 use askaround_lab::run::RunError;
 use askaround_lab::scenario::Scenario;
+use askaround_lab::shell::quote;
 use askaround_lab::trace::simulated::VirtualWatcher;
 use askaround_lab::trace::{Header, How};
 use askaround_lab::world::WorldConfig;
@@ -59,17 +60,21 @@ pub(super) fn run(args: &SimArgs, dir: &Path) -> Result<(), Failure> {
     } else {
         simulate(&mut ())?
     };
+    let again = |problem: String| {
+        let command = args.command(&quote(&dir.to_string_lossy()));
+        Failure::Run(format!("{problem}\nthe same again: {command}"))
+    };
     if !run.troubles.is_empty() {
         let troubles = run.troubles.join("\n");
-        let replay = args.command(dir.to_str().unwrap_or("DIR"));
-        let report = format!(
-            "the run did not go well; its logs are in {}\n{troubles}\nthe same again: {replay}",
-            out.display()
-        );
-        return Err(Failure::run(report));
+        return Err(again(format!("the run did not go well; its logs are in {}\n{troubles}", out.display())));
     }
     let logs = logs::read_logs(&scenario, &out)?;
-    logs::finish(Shown::new(args.json, args.quiet), &scenario, &out, &logs, expected.as_ref(), None)
+    let compared =
+        logs::finish(Shown::new(args.json, args.quiet), &scenario, &out, &logs, expected.as_ref(), None);
+    compared.map_err(|failure| match failure {
+        Failure::Run(problem) => again(problem),
+        other => other,
+    })
 }
 
 /// Peers that a script names and that have none. That may be meant: they cannot be reached.

@@ -1,5 +1,7 @@
 //! [`World`]: the machines that ship, driven without sockets by a queue of events.
 
+mod blows;
+mod timers;
 mod traffic;
 
 use std::collections::HashMap;
@@ -16,6 +18,7 @@ use askaround_core::tracker::{ConnectionId, Tracker, TrackerConfig, TrackerInput
 use super::queue::{Next, Queue};
 use super::random::Random;
 use super::rule::{Crossing, Fate, Place, Rule, Way, fate};
+pub use blows::Blow;
 
 /// Watches a world. Everything is told in the order in which it happens.
 pub trait Observer {
@@ -61,19 +64,6 @@ pub enum Step {
     Lost(u64),
 }
 
-/// Something that happens to a node as a whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Blow {
-    /// This peer is gone at once.
-    Crash(u32),
-    /// It starts again with what it had stored. A scripted peer does not.
-    Restart(u32),
-    /// The tracker is gone.
-    TrackerDown,
-    /// It starts again and knows nobody. The tracker of a lab run does not.
-    TrackerUp,
-}
-
 /// A tracker and peers in virtual time.
 pub struct World {
     now: Instant,
@@ -86,6 +76,20 @@ pub struct World {
     rules: Vec<Box<dyn Rule>>,
     random: Random,
     events: u64,
+    #[cfg(test)]
+    pub(crate) mistake: Option<Mistake>,
+}
+
+/// A deliberate mistake, which the checks of a run must catch.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mistake {
+    /// Whoever has not got a key says that it has it.
+    SaysYes,
+    /// Whoever is asked for a list of peers names nobody.
+    ListsNobody,
+    /// Nobody is called when it wants to be.
+    LosesTimers,
 }
 
 struct Node {
@@ -181,6 +185,8 @@ impl World {
             rules,
             random,
             events: 0,
+            #[cfg(test)]
+            mistake: None,
         };
         world.rearm_tracker();
         world
@@ -308,109 +314,5 @@ impl World {
                 }
             }
         }
-    }
-
-    /// A timer may have run out. False if the machine wants to be called later by now.
-    fn timer(&mut self, at: Instant, place: Place, watch: &mut dyn Observer) -> bool {
-        let (scheduled, wanted) = match place {
-            Place::Tracker => {
-                let wanted = self.tracker.as_ref().and_then(Tracker::poll_timeout);
-                (&mut self.tracker_timer, wanted)
-            }
-            Place::Peer(peer) => {
-                let node = &mut self.peers[peer as usize];
-                let wanted = if node.up { node.machine.poll_timeout() } else { None };
-                (&mut node.timer, wanted)
-            }
-        };
-        if *scheduled != Some(at) {
-            return false;
-        }
-        *scheduled = None;
-        if wanted.is_none_or(|wanted| wanted > at) {
-            self.rearm(place);
-            return false;
-        }
-        self.now = self.now.max(at);
-        match place {
-            Place::Tracker => self.tracker_input(TrackerInput::Timeout, None, watch),
-            Place::Peer(peer) => self.peer_input(peer, PeerInput::Timeout, watch),
-        }
-        true
-    }
-
-    fn rearm(&mut self, place: Place) {
-        match place {
-            Place::Tracker => self.rearm_tracker(),
-            Place::Peer(peer) => self.rearm_peer(peer),
-        }
-    }
-
-    /// A timer that was put in stays in: a later one waits until that has come.
-    fn rearm_peer(&mut self, peer: u32) {
-        let node = &mut self.peers[peer as usize];
-        if let Some(wanted) = node.machine.poll_timeout()
-            && node.timer.is_none_or(|scheduled| wanted < scheduled)
-        {
-            node.timer = Some(wanted);
-            self.queue.push_timer(wanted, Place::Peer(peer));
-        }
-    }
-
-    fn rearm_tracker(&mut self) {
-        if let Some(wanted) = self.tracker.as_ref().and_then(Tracker::poll_timeout)
-            && self.tracker_timer.is_none_or(|scheduled| wanted < scheduled)
-        {
-            self.tracker_timer = Some(wanted);
-            self.queue.push_timer(wanted, Place::Tracker);
-        }
-    }
-
-    fn strike(&mut self, blow: Blow) {
-        match blow {
-            Blow::Crash(peer) => {
-                let node = &mut self.peers[peer as usize];
-                if node.up {
-                    node.up = false;
-                    node.timer = None;
-                    let life = node.life;
-                    node.life += 1;
-                    self.leave(peer, life);
-                }
-            }
-            Blow::Restart(peer) => self.restart(peer),
-            Blow::TrackerDown => {
-                self.tracker = None;
-                self.tracker_timer = None;
-                for peer in 0..u32::try_from(self.peers.len()).unwrap_or(u32::MAX) {
-                    let node = &self.peers[peer as usize];
-                    if node.live.is_none() {
-                        self.queue.push(self.now, Event::Closed { peer, life: node.life });
-                    }
-                }
-            }
-            Blow::TrackerUp => {
-                if self.tracker.is_none() && self.tracker_config.lab.is_none() {
-                    self.tracker = Some(Tracker::new(self.tracker_config.clone(), self.now));
-                    self.rearm_tracker();
-                }
-            }
-        }
-    }
-
-    /// A live peer starts again with what it had stored, as the store hands it back.
-    fn restart(&mut self, peer: u32) {
-        let node = &mut self.peers[peer as usize];
-        let Some(config) = node.live.as_ref().filter(|_| !node.up) else { return };
-        let mut machine = Peer::live(PeerConfig::clone(config), node.machine.me());
-        for (key, from) in node.machine.originators().iter() {
-            machine.restore(Change::Originator(key.clone(), from));
-        }
-        for key in node.machine.contents().iter() {
-            machine.restore(Change::Held(key.clone()));
-        }
-        node.machine = machine;
-        node.up = true;
-        self.rearm_peer(peer);
     }
 }

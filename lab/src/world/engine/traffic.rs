@@ -95,6 +95,8 @@ impl World {
         let connection = connection_of(from.peer, from.life);
         let input = PeerInput::Request { connection, message };
         for message in self.peer_replies(to, input, watch) {
+            #[cfg(test)]
+            let message = self.mistaken(message);
             match self.fate(Place::Peer(to), Place::Peer(from.peer), Way::Answer, Some(&message)) {
                 Fate::Arrives(at) => self.queue.push(at, Event::Answer { from: to, to: from, message }),
                 Fate::Breaks(at) => self.queue.push(at, Event::Unreachable(from)),
@@ -154,6 +156,8 @@ impl World {
 
     fn tracker_sends(&mut self, connection: ConnectionId, ask: Option<AskId>, message: Message) {
         let (peer, life) = (client_of(connection), (connection >> 32) as u32);
+        #[cfg(test)]
+        let message = self.mistaken(message);
         let way = if ask.is_some() { Way::Answer } else { Way::Kept };
         let fate = self.fate(Place::Tracker, Place::Peer(peer), way, Some(&message));
         let node = &mut self.peers[peer as usize];
@@ -258,6 +262,22 @@ impl World {
                 self.queue.push(node.to_tracker, Event::Left { peer, life });
             }
             Fate::Vanishes => {}
+        }
+    }
+
+    /// What a deliberate mistake makes of an answer.
+    #[cfg(test)]
+    fn mistaken(&self, message: Message) -> Message {
+        use super::Mistake;
+        use askaround_core::message::{Answer, HaveAnswer};
+        match (self.mistake, message) {
+            (Some(Mistake::SaysYes), Message::Answer(Answer::Have(HaveAnswer::No))) => {
+                Message::Answer(Answer::Have(HaveAnswer::Have))
+            }
+            (Some(Mistake::ListsNobody), Message::Answer(Answer::Peers { .. })) => {
+                Message::Answer(Answer::Peers { peers: Vec::new(), next: None })
+            }
+            (_, message) => message,
         }
     }
 }
