@@ -342,6 +342,9 @@ pub struct Bootstrapper {
     /// The folder for bootstrapper.json
     #[arg(long, default_value = ".", env = "ASKAROUND_OUT")]
     pub out: PathBuf,
+    /// Write what it sees into this file at the end, for askaround lab run --processes --trace
+    #[arg(long, value_name = "FILE")]
+    pub diary: Option<PathBuf>,
     /// Say more on stderr; twice for more
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
@@ -382,6 +385,9 @@ pub struct Client {
     /// Deliver what Q finds, with content out of this folder, as askaround lab run --deliver does
     #[arg(long, value_name = "FOLDER")]
     pub deliver: Option<PathBuf>,
+    /// Write what it sees into this file at the end, for askaround lab run --processes --trace
+    #[arg(long, value_name = "FILE")]
+    pub diary: Option<PathBuf>,
     /// Say more on stderr; twice for more
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,

@@ -1,6 +1,7 @@
 //! `bootstrapper` and `client`: the course's own way of starting a lab run.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 
 use askaround_core::clock::LeftOutReason;
 use askaround_core::id::Contact;
@@ -8,8 +9,10 @@ use askaround_core::peer::PeerConfig;
 use askaround_core::tracker::{LabConfig, TrackerConfig};
 use askaround_lab::run::deliver::Desk;
 use askaround_lab::run::{TRACKER_LOG, log_name};
+use askaround_lab::trace::diary::Diary;
 use askaround_lab::{ports, script_file};
 use askaround_node::network::Network;
+use askaround_node::observe::Observer;
 use askaround_node::peer::{PeerEnd, PeerError, PeerNode, PeerOptions, command_channel};
 use askaround_node::tracker::{TrackerEnd, TrackerNews, TrackerNode};
 
@@ -43,6 +46,8 @@ pub async fn bootstrapper(args: Bootstrapper) -> Result<(), Failure> {
     })?;
     let expected = args.expect.map_or(String::new(), |n| format!(", or until {n} have come"));
     print(&format!("waiting {} s for clients on {}{expected}\n", args.wait.as_secs_f64(), args.listen))?;
+    let diary = args.diary.as_ref().map(|_| Diary::default());
+    let node = node.observed(observer(diary.as_ref()));
     let end = node.run(stop.token().clone(), |news| match news {
         TrackerNews::Log(entry) => tracing::info!("timestep {} is over", entry.time),
         TrackerNews::LeftOut { id, time, why } => {
@@ -53,7 +58,9 @@ pub async fn bootstrapper(args: Bootstrapper) -> Result<(), Failure> {
             eprintln!("client {id} was left out in timestep {time}: {why}");
         }
     });
-    match end.await.map_err(|e| Failure::run(format!("cannot write {TRACKER_LOG}: {e}")))? {
+    let end = end.await;
+    write(diary, args.diary.as_deref()).await?;
+    match end.map_err(|e| Failure::run(format!("cannot write {TRACKER_LOG}: {e}")))? {
         TrackerEnd::Stopped => Err(stop.failure()),
         TrackerEnd::Finished { clocked: 0, .. } => Err(Failure::run("no client registered")),
         TrackerEnd::Finished { clocked, .. } if args.expect.is_some_and(|n| clocked < n) => {
@@ -90,12 +97,14 @@ pub async fn client(args: Client) -> Result<(), Failure> {
         }),
     }
     .map_err(|e| Failure::run(format!("cannot listen as client {id}: {e}")))?;
+    let diary = args.diary.as_ref().map(|_| Diary::default());
     let mut options = PeerOptions {
         network,
         tracker: Some(tracker),
         keep_connections: 16,
         log: Some(args.out.join(log_name(id))),
         patience: args.wait,
+        observer: observer(diary.as_ref()),
         ..PeerOptions::default()
     };
     let mut config = PeerConfig { advertised_ip: Some(ip), ..PeerConfig::default() };
@@ -109,6 +118,7 @@ pub async fn client(args: Client) -> Result<(), Failure> {
     };
     let node = PeerNode::scripted(listener, me, config, script, options);
     let end = node.run(stop.token().clone(), command_channel().1, |_| {}).await;
+    write(diary, args.diary.as_deref()).await?;
     if let Some(desk) = desk {
         let closed = desk.close().await;
         closed.map_err(|e| Failure::run(format!("client {id}: cannot note what was delivered: {e}")))?;
@@ -122,6 +132,17 @@ pub async fn client(args: Client) -> Result<(), Failure> {
         }
         Err(error) => Err(Failure::run(format!("client {id}: {error}"))),
     }
+}
+
+fn observer(diary: Option<&Diary>) -> Observer {
+    diary.map(Diary::observer).unwrap_or_default()
+}
+
+/// Writes the diary of a node that has ended.
+async fn write(diary: Option<Diary>, path: Option<&Path>) -> Result<(), Failure> {
+    let (Some(diary), Some(path)) = (diary, path) else { return Ok(()) };
+    let written = diary.write(path).await;
+    written.map_err(|e| Failure::run(format!("cannot write {}: {e}", path.display())))
 }
 
 fn read(args: &Client) -> Result<(script_file::ScriptFile, SocketAddr), Failure> {

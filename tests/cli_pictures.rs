@@ -2,9 +2,13 @@
 
 mod support;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use askaround_lab::report::model::Report;
+use askaround_lab::trace::read::read;
+use askaround_lab::trace::{Trace, What};
 use support::{ASKAROUND, run, scenario, stderr, stdout};
 
 fn lab_run(name: &str, out: &Path, more: &[&str]) -> std::process::Output {
@@ -23,7 +27,7 @@ fn a_trace_appears_as_a_whole_and_in_a_new_folder() {
         lab_run("corner-hint-loop", out.path(), &["--trace", path.to_str().unwrap(), "--repeat", "2"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert!(stderr(&output).contains("the trace is in "), "{}", stderr(&output));
-    let trace = askaround_lab::trace::read::read(&path).unwrap();
+    let trace = read(&path).unwrap();
     assert_eq!((trace.header.name.as_str(), trace.header.peers.len()), ("corner-hint-loop", 5));
     let beside = fs::read_dir(path.parent().unwrap()).unwrap().count();
     assert_eq!(beside, 1, "nothing is left beside it");
@@ -54,13 +58,55 @@ fn what_cannot_be_written_is_said_before_the_run() {
 }
 
 #[test]
-fn processes_cannot_be_watched() {
+fn programs_of_others_cannot_be_watched() {
     let out = tempfile::tempdir().unwrap();
     let path = out.path().join("t.jsonl");
-    let output = lab_run("corner-own-key", out.path(), &["--processes", "--trace", path.to_str().unwrap()]);
+    let more = ["--processes", "--client", "1=./peer {file}", "--trace", path.to_str().unwrap()];
+    let output = lab_run("corner-own-key", out.path(), &more);
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("leave --processes away"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("leave --client away"), "{}", stderr(&output));
     assert!(!path.exists());
+}
+
+/// What is sent once the run goes. In turns only one acts at a time: it is the same every time.
+fn steps(trace: &Trace) -> Vec<String> {
+    let messages = Report::of(trace).messages.into_iter().filter(|message| message.time > 0);
+    messages.map(|m| format!("{:?}", (m.from, m.to, m.text, m.why))).collect()
+}
+
+#[test]
+fn a_process_a_node_is_traced_as_all_in_one() {
+    let out = tempfile::tempdir().unwrap();
+    let many_at_once = &["--processes", "--turns", "concurrent", "--deliver"][..];
+    let [one, many, at_once] = [&[][..], &["--processes"], many_at_once].map(|how: &[&str]| {
+        let path = out.path().join("t.jsonl");
+        let output = lab_run("campus-20", out.path(), &[how, &["--trace", path.to_str().unwrap()]].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        read(&path).unwrap()
+    });
+    assert_eq!(steps(&one), steps(&many));
+    let kinds = |trace: &Trace| {
+        let mut kinds = BTreeMap::<_, usize>::new();
+        for event in &trace.events {
+            let what = format!("{:?}", event.what);
+            let kind = what.split(['(', ' ']).next().unwrap().to_owned();
+            *kinds.entry((event.host, kind)).or_default() += 1;
+        }
+        kinds
+    };
+    assert_eq!(kinds(&one), kinds(&many));
+    for trace in [many, at_once] {
+        assert!(trace.events.is_sorted_by_key(|event| event.at_ns));
+        let (mut sent, mut received) = (BTreeSet::new(), BTreeSet::new());
+        for event in &trace.events {
+            match event.what {
+                What::Send { message, .. } => assert!(sent.insert(message)),
+                What::Receive { message, .. } => assert!(sent.contains(&message) && received.insert(message)),
+                _ => {}
+            }
+        }
+        assert!(sent == received && sent.len() > 1000, "all that is sent arrives");
+    }
 }
 
 /// A trace of a shipped scenario.
@@ -139,16 +185,10 @@ fn a_simulated_run_is_traced_and_drawn_as_one_over_sockets() {
     let words = ["lab", "sim", &dir, "--quiet", "--out", &logs, "--trace", &trace, "--report", &page];
     let output = run(ASKAROUND, &words);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    let simulated = askaround_lab::trace::read::read(Path::new(&trace)).unwrap();
+    let simulated = read(Path::new(&trace)).unwrap();
     let sockets = path("s.jsonl");
     lab_run("campus-20", out.path(), &["--trace", &sockets]);
-    let sockets = askaround_lab::trace::read::read(Path::new(&sockets)).unwrap();
-    // In turns only one acts at a time: the same happens in the same order, once the run goes.
-    let steps = |trace: &askaround_lab::trace::Trace| {
-        let report = askaround_lab::report::model::Report::of(trace);
-        let messages = report.messages.into_iter().filter(|message| message.time > 0);
-        messages.map(|message| (message.from, message.to, message.text, message.why)).collect::<Vec<_>>()
-    };
+    let sockets = read(Path::new(&sockets)).unwrap();
     assert_eq!(steps(&simulated), steps(&sockets));
     assert!(fs::read_to_string(&page).unwrap().contains("\"simulated\":true"));
 }

@@ -99,10 +99,9 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
 
 /// Whatever cannot be written is known before the run.
 fn begin_pictures(args: &RunArgs, scenario: &Scenario) -> Result<Pictures, Failure> {
-    if args.processes && args.pictures.any() {
+    if !args.client.is_empty() && args.pictures.any() {
         return Err(Failure::usage(
-            "a run with --processes cannot be watched from outside: leave --processes away to get a trace or \
-             a picture",
+            "programs of --client do not say what they see: leave --client away to get a trace or a picture",
         ));
     }
     args.pictures.begin(scenario.scripts.iter().map(|(_, script)| script.id))

@@ -12,6 +12,7 @@ use crate::script::Action;
 use crate::search::{Ask, Holder, Question, Reason, Reply, SearchConfig};
 use crate::time::Instant;
 use crate::tracker::ConnectionId;
+use serde::{Deserialize, Serialize};
 
 /// How a peer behaves.
 #[derive(Debug, Clone)]
@@ -198,7 +199,7 @@ pub enum AskError {
 }
 
 /// A change to what a peer keeps.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
     /// This key is held from now on.
     Held(Key),

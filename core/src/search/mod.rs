@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use crate::id::{Contact, PeerId};
 use crate::message::{HaveAnswer, Page};
 use chain::{Chain, Step};
+use serde::{Deserialize, Serialize};
 
 /// How a search goes about it. `Default` is the document's.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -62,7 +63,7 @@ pub enum Ask {
 }
 
 /// Why somebody is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Reason {
     /// The searcher once got the key from there.
     OwnOriginator,

@@ -24,7 +24,7 @@ use askaround_node::delivery::stock::{Delivered, Names, Stock};
 use askaround_node::peer::PeerOptions;
 use tempfile::TempDir;
 
-use super::RunError;
+use super::{RunError, blocking};
 use crate::scenario::Scenario;
 
 /// How long a delivery may take before its sender counts as not having the key. Two in a row fit
@@ -184,8 +184,4 @@ fn names(table: &[u8]) -> io::Result<Names> {
     let table: BTreeMap<Key, String> = serde_json::from_slice(table)?;
     let parse = |(key, root): (Key, String)| Ok((key, root.parse::<Root>().map_err(io::Error::other)?));
     table.into_iter().map(parse).collect()
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }

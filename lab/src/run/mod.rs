@@ -44,7 +44,7 @@ pub struct RunOptions {
     pub processes: Option<Programs>,
     /// Whether what is obtained is delivered, from whoever was found to have it.
     pub deliver: bool,
-    /// Who watches; nobody can watch processes of their own.
+    /// Who watches. Programs of others in place of peers are not seen.
     pub watcher: Option<Watcher>,
 }
 
@@ -189,6 +189,13 @@ fn prepare(scenario: &Scenario, out: &Path) -> Result<(), RunError> {
         }
     }
     Ok(())
+}
+
+/// Runs what blocks on a thread that may.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
 /// The name of a peer's log.

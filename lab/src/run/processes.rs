@@ -17,6 +17,8 @@ use super::{Programs, RunError, RunNews, RunOptions, RunReport, TRACKER, TRACKER
 use crate::loopback::Loopback;
 use crate::ports;
 use crate::scenario::Scenario;
+use crate::trace::Host;
+use crate::trace::diary::Diaries;
 
 /// How often the tracker's log is looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -35,7 +37,12 @@ pub(super) async fn run(
     // Dropping the set ends every process and its group.
     let mut running = JoinSet::new();
     let ending = CancellationToken::new();
-    start_all(scenario, options, programs, content, loopback, &mut running, &ending)?;
+    let diaries = match options.watcher {
+        Some(_) => Some(Diaries::new().map_err(RunError::system("make a folder for diaries"))?),
+        None => None,
+    };
+    let folders = Folders { content, diaries: diaries.as_ref() };
+    start_all(scenario, options, programs, &folders, loopback, &mut running, &ending)?;
     let mut progress = Progress::new(options.out.join(TRACKER_LOG));
     let mut report = RunReport { troubles: Vec::new(), stopped: false, deliveries: None };
     let mut look = tokio::time::interval(LOOK);
@@ -78,7 +85,32 @@ pub(super) async fn run(
             news(RunNews::Trouble(format!("{}: {}", ended.name, ended.said())));
         }
     }
+    if let (Some(diaries), Some(watcher)) = (diaries, &options.watcher) {
+        let read = diaries.read(scenario).await.map_err(RunError::system("read what a process saw"))?;
+        for host in read.missing {
+            news(RunNews::Trouble(format!("{host}: what it saw is missing from the trace")));
+        }
+        watcher.read(read.diaries);
+    }
     Ok(report)
+}
+
+/// Where processes find what is theirs.
+struct Folders<'a> {
+    content: Option<&'a Path>,
+    diaries: Option<&'a Diaries>,
+}
+
+impl Folders<'_> {
+    /// What the program of this host is told of them.
+    fn tell(&self, host: Host, command: &mut Command) {
+        if let (Some(content), Host::Peer(_)) = (self.content, host) {
+            command.arg("--deliver").arg(content);
+        }
+        if let Some(diaries) = self.diaries {
+            command.arg("--diary").arg(diaries.of(host));
+        }
+    }
 }
 
 /// A failure in words.
@@ -92,7 +124,7 @@ fn start_all(
     scenario: &Scenario,
     options: &RunOptions,
     programs: &Programs,
-    content: Option<&Path>,
+    folders: &Folders<'_>,
     loopback: &Loopback,
     running: &mut JoinSet<std::io::Result<Ended>>,
     ending: &CancellationToken,
@@ -104,10 +136,13 @@ fn start_all(
         running.spawn(group.wait(ending.clone()));
         Ok(())
     };
-    start("the tracker".into(), tracker_command(scenario, options, programs))?;
+    let mut tracker = tracker_command(scenario, options, programs);
+    folders.tell(Host::Tracker, &mut tracker);
+    start("the tracker".into(), tracker)?;
     let ids = scenario.scripts.iter().map(|(_, script)| script.id);
     for ((file, script), addr) in scenario.scripts.iter().zip(ports::assign(ids)) {
-        let mut words = client_words(programs, script.id).into_iter();
+        let (words, own) = client_words(programs, script.id);
+        let mut words = words.into_iter();
         let fill = |word: String| {
             word.replace("{file}", &file.display().to_string())
                 .replace("{id}", &script.id.to_string())
@@ -117,8 +152,8 @@ fn start_all(
         };
         let mut command = Command::new(words.next().map(fill).unwrap_or_default());
         command.args(words.map(fill));
-        if let Some(content) = content {
-            command.arg("--deliver").arg(content);
+        if own {
+            folders.tell(Host::Peer(script.id), &mut command);
         }
         start(format!("client {}", script.id), command)?;
     }
@@ -182,14 +217,15 @@ fn tracker_command(scenario: &Scenario, options: &RunOptions, programs: &Program
     command
 }
 
-fn client_words(programs: &Programs, id: PeerId) -> Vec<String> {
+/// The words of a peer's command, and whether it is our own program.
+fn client_words(programs: &Programs, id: PeerId) -> (Vec<String>, bool) {
     let fits = |other: &&super::OtherClient| other.ids.as_ref().is_none_or(|ids| ids.contains(&id));
     match programs.others.iter().rev().find(fits) {
-        Some(other) => other.command.clone(),
+        Some(other) => (other.command.clone(), false),
         None => {
             let client = programs.client.display().to_string();
             let words = ["--file", "{file}", "--tracker", "{tracker}", "--port", "{port}", "--out", "{out}"];
-            std::iter::once(client).chain(words.map(String::from)).collect()
+            (std::iter::once(client).chain(words.map(String::from)).collect(), true)
         }
     }
 }

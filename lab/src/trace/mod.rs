@@ -3,8 +3,10 @@
 //! | module | what lives there |
 //! | --- | --- |
 //! | this one | [`Trace`], [`Event`] |
-//! | [`record`] | [`record::Recorder`], which makes a trace of what goes into and out of the machines |
+//! | [`note`] | [`note::Note`], what a trace needs to know of what happens in a node |
+//! | [`record`] | [`record::Recorder`], which makes a trace of notes |
 //! | [`watch`] | the same for nodes over TCP |
+//! | [`diary`] | the same for nodes in processes of their own: what each saw, put together |
 //! | [`simulated`] | the same for a world in virtual time |
 //! | [`clocks`] | vector clocks |
 //! | [`words`] | messages and events in few words |
@@ -34,7 +36,9 @@
 //! ```
 
 pub mod clocks;
+pub mod diary;
 mod line;
+pub mod note;
 pub mod read;
 pub mod record;
 pub mod simulated;

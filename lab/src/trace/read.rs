@@ -10,11 +10,10 @@ use askaround_core::message::{MAX_TIME, Message};
 use askaround_core::peer::Change;
 use askaround_core::script::{Action, Script};
 use askaround_core::search::Reason;
-use askaround_core::wire::Decoder;
 
 use super::line::{EndLine, EventLine, HeaderLine, HowWord, MemberLine, VERSION};
 use super::record::MAX_EVENTS;
-use super::{Event, Header, Host, How, Member, Trace, What};
+use super::{Event, Header, Host, How, Member, Trace, What, note};
 
 /// The longest line that is read, in bytes: a header has every script and expected log.
 const MAX_LINE: u64 = 64 << 20;
@@ -242,14 +241,8 @@ fn change(line: &EventLine<'_>) -> Result<Change, String> {
 fn from_the_wire(line: &EventLine<'_>) -> Result<Message, String> {
     let verb = line.verb.as_deref().ok_or("a message needs verb")?;
     let text = match &line.body {
-        Some(body) => format!("{verb} {body}\n"),
-        None => format!("{verb}\n"),
+        Some(body) => format!("{verb} {body}"),
+        None => verb.to_owned(),
     };
-    let mut decoder = Decoder::client();
-    decoder.feed(text.as_bytes());
-    match decoder.next() {
-        Ok(Some(message)) => Ok(message),
-        Ok(None) => Err("a message has one line".into()),
-        Err(error) => Err(error.to_string()),
-    }
+    note::from_the_wire(&text)
 }

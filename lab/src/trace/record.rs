@@ -8,10 +8,11 @@ use std::net::SocketAddr;
 
 use askaround_core::id::PeerId;
 use askaround_core::message::{Message, Timestep};
-use askaround_core::peer::{AskError, AskId, PeerInput, PeerOutput, Target};
+use askaround_core::peer::{AskId, PeerInput, PeerOutput};
 use askaround_core::search::Reason;
 use askaround_core::tracker::{ConnectionId, TrackerInput, TrackerOutput};
 
+use super::note::Note;
 use super::{Event, Header, Host, MessageId, Trace, What};
 
 /// A trace has at most so many events: about a gigabyte. What comes after is left out.
@@ -34,9 +35,9 @@ pub struct Recorder {
     /// What was sent and has not arrived, except for answers.
     under_way: BTreeMap<(Host, Host), VecDeque<(MessageId, Message)>>,
     /// What was asked and has not been answered.
-    asks: BTreeMap<(PeerId, AskId), Asked>,
+    asks: BTreeMap<(Host, AskId), Asked>,
     /// The same by the request's number.
-    askers: BTreeMap<MessageId, (PeerId, AskId)>,
+    askers: BTreeMap<MessageId, (Host, AskId)>,
     /// Requests that arrived on a connection and are not answered yet.
     serving: BTreeMap<(Host, ConnectionId), VecDeque<MessageId>>,
 }
@@ -93,78 +94,61 @@ impl Recorder {
 
     /// Something is handed to a peer's machine.
     pub fn peer_input(&mut self, at_ns: u64, id: PeerId, input: &PeerInput) {
-        let me = Host::Peer(id);
-        match input {
-            PeerInput::Request { connection, message } => self.arrived(at_ns, me, *connection, message),
-            PeerInput::Answered { ask, result } => self.answered(at_ns, id, *ask, result.as_ref().err()),
-            PeerInput::Tracker(message) => self.received(at_ns, Host::Tracker, me, message),
-            PeerInput::Begin
-            | PeerInput::Fetched { .. }
-            | PeerInput::Command { .. }
-            | PeerInput::Abandon(_)
-            | PeerInput::Fetching(..)
-            | PeerInput::Delivered { .. }
-            | PeerInput::TrackerLost(_)
-            | PeerInput::Timeout => {}
+        if let Some(note) = Note::of_peer_input(input) {
+            self.note(at_ns, Host::Peer(id), note);
         }
     }
 
     /// Something is taken from a peer's machine.
     pub fn peer_output(&mut self, at_ns: u64, id: PeerId, output: &PeerOutput) {
-        let me = Host::Peer(id);
-        match output {
-            PeerOutput::Reply { connection, message } => self.replies(at_ns, me, *connection, message),
-            PeerOutput::Ask { ask, to, request, why } => {
-                let to = match to {
-                    Target::Tracker => Host::Tracker,
-                    Target::Peer(addr) => {
-                        self.by_address.get(addr).copied().unwrap_or(Host::Elsewhere(*addr))
-                    }
-                };
-                let request = self.send(at_ns, me, to, Message::Request(request.clone()), None, *why);
-                self.asks.insert((id, *ask), Asked { request, to, answer: None });
-                self.askers.insert(request, (id, *ask));
-            }
-            PeerOutput::Cancel(ask) => {
-                if let Some(asked) = self.forget(id, *ask) {
-                    let why = "given up".to_owned();
-                    self.push(at_ns, me, What::Unanswered { message: asked.request, to: asked.to, why });
-                }
-            }
-            PeerOutput::TellTracker(message) => {
-                self.send(at_ns, me, Host::Tracker, message.clone(), None, None);
-            }
-            PeerOutput::Log(entry) => self.push(at_ns, me, What::Log(entry.clone())),
-            PeerOutput::Changed(change) => self.push(at_ns, me, What::Change(change.clone())),
-            PeerOutput::Finished => self.push(at_ns, me, What::Finished),
-            PeerOutput::Failed(reason) => self.push(at_ns, me, What::Failed(reason.to_string())),
-            PeerOutput::Fetch { .. }
-            | PeerOutput::Done { .. }
-            | PeerOutput::Holder { .. }
-            | PeerOutput::Membership(_) => {}
+        if let Some(note) = Note::of_peer_output(output) {
+            self.note(at_ns, Host::Peer(id), note);
         }
     }
 
     /// Something is handed to the tracker's machine.
     pub fn tracker_input(&mut self, at_ns: u64, input: &TrackerInput) {
-        if let TrackerInput::Message { connection, message, .. } = input {
-            self.arrived(at_ns, Host::Tracker, *connection, message);
+        if let Some(note) = Note::of_tracker_input(input) {
+            self.note(at_ns, Host::Tracker, note);
         }
     }
 
     /// Something is taken from the tracker's machine.
     pub fn tracker_output(&mut self, at_ns: u64, output: &TrackerOutput) {
-        match output {
-            TrackerOutput::Send(connection, message) => {
-                if let Message::Go(time) = message {
-                    self.time = *time;
-                }
-                self.replies(at_ns, Host::Tracker, *connection, message);
+        if let Some(note) = Note::of_tracker_output(output) {
+            self.note(at_ns, Host::Tracker, note);
+        }
+    }
+
+    /// Something happened at `me`.
+    pub fn note(&mut self, at_ns: u64, me: Host, note: Note) {
+        match note {
+            Note::Arrived(connection, message) => self.arrived(at_ns, me, connection, &message),
+            Note::Replied(connection, message) => self.replies(at_ns, me, connection, message),
+            Note::Asked { ask, to, request, why } => {
+                let to = to.map_or(Host::Tracker, |addr| {
+                    self.by_address.get(&addr).copied().unwrap_or(Host::Elsewhere(addr))
+                });
+                let request = self.send(at_ns, me, to, request, None, why);
+                self.asks.insert((me, ask), Asked { request, to, answer: None });
+                self.askers.insert(request, (me, ask));
             }
-            TrackerOutput::Log(entry) => self.push(at_ns, Host::Tracker, What::Log(entry.clone())),
-            TrackerOutput::LeftOut { id, .. } => self.push(at_ns, Host::Tracker, What::LeftOut(*id)),
-            TrackerOutput::Finished => self.push(at_ns, Host::Tracker, What::Finished),
-            TrackerOutput::Close(_) | TrackerOutput::Clocked(_) => {}
+            Note::Answered { ask, answered, why } => self.answered(at_ns, me, ask, answered, why),
+            Note::GivenUp(ask) => {
+                if let Some(asked) = self.forget(me, ask) {
+                    let why = "given up".to_owned();
+                    self.push(at_ns, me, What::Unanswered { message: asked.request, to: asked.to, why });
+                }
+            }
+            Note::Told(message) => self.received(at_ns, Host::Tracker, me, &message),
+            Note::Tells(message) => _ = self.send(at_ns, me, Host::Tracker, message, None, None),
+            Note::Log(entry) => self.push(at_ns, me, What::Log(entry)),
+            Note::Changed(change) => self.push(at_ns, me, What::Change(change)),
+            Note::LeftOut(id) => self.push(at_ns, me, What::LeftOut(id)),
+            Note::Finished => self.push(at_ns, me, What::Finished),
+            Note::Failed(why) => self.push(at_ns, me, What::Failed(why)),
+            // Who is at the other end of a connection is told by whoever watches all of them.
+            Note::Opened { .. } | Note::Accepted { .. } => {}
         }
     }
 
@@ -179,12 +163,15 @@ impl Recorder {
     }
 
     /// A message goes out on a connection that `server` accepted.
-    fn replies(&mut self, at_ns: u64, server: Host, connection: ConnectionId, message: &Message) {
+    fn replies(&mut self, at_ns: u64, server: Host, connection: ConnectionId, message: Message) {
+        if let Message::Go(time) = message {
+            self.time = time;
+        }
         let Some(client) = self.clients.get(&(server, connection)).copied() else { return };
         let is_answer = matches!(message, Message::Answer(_) | Message::Error(_));
         let serving = self.serving.get_mut(&(server, connection)).filter(|_| is_answer);
         let request = serving.and_then(VecDeque::pop_front);
-        let number = self.send(at_ns, server, Host::Peer(client), message.clone(), request, None);
+        let number = self.send(at_ns, server, Host::Peer(client), message, request, None);
         let asker = request.and_then(|request| self.askers.get(&request));
         if let Some(asked) = asker.and_then(|asker| self.asks.get_mut(asker)) {
             asked.answer = Some(number);
@@ -198,20 +185,20 @@ impl Recorder {
         }
     }
 
-    fn answered(&mut self, at_ns: u64, id: PeerId, ask: AskId, error: Option<&AskError>) {
-        let Some(asked) = self.forget(id, ask) else { return };
-        let what = match (asked.answer, error) {
-            (Some(message), None | Some(AskError::Refused(_))) => What::Receive { message, from: asked.to },
-            (_, error) => {
-                let why = error.map_or_else(|| "no answer".to_owned(), ToString::to_string);
+    fn answered(&mut self, at_ns: u64, me: Host, ask: AskId, answered: bool, why: Option<String>) {
+        let Some(asked) = self.forget(me, ask) else { return };
+        let what = match asked.answer {
+            Some(message) if answered => What::Receive { message, from: asked.to },
+            _ => {
+                let why = why.unwrap_or_else(|| "no answer".to_owned());
                 What::Unanswered { message: asked.request, to: asked.to, why }
             }
         };
-        self.push(at_ns, Host::Peer(id), what);
+        self.push(at_ns, me, what);
     }
 
-    fn forget(&mut self, id: PeerId, ask: AskId) -> Option<Asked> {
-        let asked = self.asks.remove(&(id, ask))?;
+    fn forget(&mut self, me: Host, ask: AskId) -> Option<Asked> {
+        let asked = self.asks.remove(&(me, ask))?;
         self.askers.remove(&asked.request);
         Some(asked)
     }

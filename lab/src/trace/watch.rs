@@ -1,15 +1,16 @@
-//! Records a run over TCP, whose nodes all live in this process.
+//! Records a run over TCP: nodes in this process as they go, others from their diaries afterwards.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use askaround_core::id::PeerId;
-use askaround_core::peer::PeerInput;
-use askaround_core::tracker::{ConnectionId, TrackerInput};
+use askaround_core::tracker::ConnectionId;
 use askaround_node::Epoch;
-use askaround_node::observe::{Observer, Seen};
+use askaround_node::observe::Observer;
 
+use super::diary::Entry;
+use super::note::Note;
 use super::record::Recorder;
 use super::{Header, Host, Trace};
 
@@ -44,10 +45,27 @@ impl Watcher {
         }
         let watcher = self.clone();
         Observer::new(move |seen| {
+            let Some(note) = Note::of(seen) else { return };
             let mut state = watcher.lock();
             // Taken while the lock is held, so that the times of the events go with their order.
-            state.saw(watcher.epoch.now().as_nanos(), host, at, seen);
+            state.note(watcher.epoch.now().as_nanos(), host, at, note);
         })
+    }
+
+    /// Takes what was written in the diaries of all nodes of a run, each with its host and where
+    /// that listens. Times count from the first note.
+    pub fn read(&self, diaries: Vec<(Host, SocketAddr, Vec<Entry>)>) {
+        let entries = |(host, at, entries): (Host, SocketAddr, Vec<Entry>)| {
+            entries.into_iter().map(move |entry| (entry.at_ns, host, at, entry.note))
+        };
+        let mut all: Vec<_> = diaries.into_iter().flat_map(entries).collect();
+        // Stable: a node saw what it saw in the order in which it wrote it down.
+        all.sort_by_key(|(at_ns, ..)| *at_ns);
+        let began = all.first().map_or(0, |(at_ns, ..)| *at_ns);
+        let mut state = self.lock();
+        for (at_ns, host, at, note) in all {
+            state.note(at_ns - began, host, at, note);
+        }
     }
 
     /// The trace so far.
@@ -61,30 +79,16 @@ impl Watcher {
 }
 
 impl State {
-    fn saw(&mut self, at_ns: u64, host: Host, at: SocketAddr, seen: Seen<'_>) {
-        match (seen, host) {
-            (Seen::Opened { local, to }, Host::Peer(id)) => {
-                self.opened.insert((local, to), id);
+    fn note(&mut self, at_ns: u64, host: Host, at: SocketAddr, note: Note) {
+        match (&note, host) {
+            (Note::Opened { local, to }, Host::Peer(id)) => _ = self.opened.insert((*local, *to), id),
+            (Note::Accepted { connection, from }, _) => {
+                self.accepted.insert((host, *connection), *from);
             }
-            (Seen::Accepted { connection, from }, _) => {
-                self.accepted.insert((host, connection), from);
-            }
-            (Seen::PeerInput(input), Host::Peer(id)) => {
-                if let PeerInput::Request { connection, .. } = input {
-                    self.who_is(host, at, *connection);
-                }
-                self.recorder.peer_input(at_ns, id, input);
-            }
-            (Seen::PeerOutput(output), Host::Peer(id)) => self.recorder.peer_output(at_ns, id, output),
-            (Seen::TrackerInput(input), _) => {
-                if let TrackerInput::Message { connection, .. } = input {
-                    self.who_is(host, at, *connection);
-                }
-                self.recorder.tracker_input(at_ns, input);
-            }
-            (Seen::TrackerOutput(output), _) => self.recorder.tracker_output(at_ns, output),
+            (Note::Arrived(connection, _), _) => self.who_is(host, at, *connection),
             _ => {}
         }
+        self.recorder.note(at_ns, host, note);
     }
 
     /// Tells the recorder who opened this connection, once something comes on it: by then

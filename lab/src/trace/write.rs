@@ -7,11 +7,10 @@ use askaround_core::message::Message;
 use askaround_core::peer::Change;
 use askaround_core::script::{Action, Script};
 use askaround_core::search::Reason;
-use askaround_core::wire::encode;
 
 use super::clocks::Clocks;
 use super::line::{ClockMap, ClocksWord, EndLine, EventLine, HeaderLine, HowWord, MemberLine, VERSION};
-use super::{Event, Header, How, MessageId, Trace, What, words};
+use super::{Event, Header, How, MessageId, Trace, What, note, words};
 
 /// With more hosts than this, a clock has only what changed.
 pub const FULL_CLOCKS: usize = 65;
@@ -142,12 +141,10 @@ fn with_change<'a>(line: EventLine<'a>, change: &Change) -> EventLine<'a> {
 
 /// The verb and the JSON object of the message's line (PROTOCOL.md §1.1).
 fn on_the_wire(message: &Message) -> io::Result<(String, Option<serde_json::Value>)> {
-    let mut bytes = Vec::new();
-    encode(message, &mut bytes);
-    let text = String::from_utf8(bytes).map_err(io::Error::other)?;
-    match text.trim_end().split_once(' ') {
+    let text = note::on_the_wire(message);
+    match text.split_once(' ') {
         Some((verb, body)) => Ok((verb.to_owned(), Some(serde_json::from_str(body)?))),
-        None => Ok((text.trim_end().to_owned(), None)),
+        None => Ok((text, None)),
     }
 }
 
