@@ -95,6 +95,8 @@ fn a_process_a_node_is_traced_as_all_in_one() {
         kinds
     };
     assert_eq!(kinds(&one), kinds(&many));
+    let is_here = |what: &What| matches!(what, What::Fetched { failed: None, .. });
+    assert_eq!(at_once.events.iter().filter(|event| is_here(&event.what)).count(), 27, "deliveries");
     for trace in [many, at_once] {
         assert!(trace.events.is_sorted_by_key(|event| event.at_ns));
         let (mut sent, mut received) = (BTreeSet::new(), BTreeSet::new());

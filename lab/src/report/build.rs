@@ -115,6 +115,7 @@ impl<'a> Builder<'a> {
                 self.searches.logs(event, host, wanted, entry);
                 self.note(number, event, host, None);
             }
+            What::Fetch { .. } | What::Fetched { .. } => self.note(number, event, host, None),
             What::Change(change) => self.changed(number, event, host, change),
             What::LeftOut(_) | What::Failed(_) => {
                 let text = words::event(&event.what, None);

@@ -24,7 +24,7 @@
 //!   `clocks` says which;
 //! - `event`: the event in words, without quotes and backslashes;
 //! - `at_ns`, `time`: when, in nanoseconds since the run began, and in which timestep;
-//! - `kind`: `send`, `receive`, `unanswered`, `log`, `change`, `left-out`, `finished`, `failed`,
+//! - `kind`: `send`, `receive`, `unanswered`, `fetch`, `fetched`, `log`, `change`, `left-out`, `finished`, `failed`,
 //!   and what belongs to it. A message has a number, which its `send` and its `receive` share;
 //!   the `send` also has the message as it is on the wire, as `verb` and `body`, for an answer
 //!   the number of the request, and for a question of a search why it is asked.
@@ -53,6 +53,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 
+use askaround_core::Key;
 use askaround_core::id::{Contact, PeerId};
 use askaround_core::log::LogEntry;
 use askaround_core::message::{Message, Timestep};
@@ -177,6 +178,22 @@ pub enum What {
         to: Host,
         /// Why, in words.
         why: String,
+    },
+    /// The peer fetches what a key stands for, in a run that delivers.
+    Fetch {
+        /// The key.
+        key: Key,
+        /// From whom.
+        from: Host,
+    },
+    /// What came of that.
+    Fetched {
+        /// The key.
+        key: Key,
+        /// From whom.
+        from: Host,
+        /// Why it is not here, in words; `None` if it is, verified.
+        failed: Option<String>,
     },
     /// A line of the log.
     Log(LogEntry),

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use askaround_core::id::PeerId;
+use askaround_core::key::Key;
 use askaround_core::log::LogEntry;
 use askaround_core::message::Message;
 use askaround_core::peer::{AskError, AskId, Change, PeerInput, PeerOutput, Target};
@@ -54,7 +55,23 @@ pub enum Note {
         /// What went wrong, in words.
         why: Option<String>,
     },
-    /// It does not wait any more for what it asked.
+    /// It fetches what a key stands for from whoever was found to have it.
+    Fetches {
+        /// By this number.
+        ask: AskId,
+        /// The key.
+        key: Key,
+        /// From whom.
+        from: PeerId,
+    },
+    /// What came of that.
+    Fetched {
+        /// Which fetch.
+        ask: AskId,
+        /// Why it is not here, in words; `None` if it is, verified.
+        failed: Option<String>,
+    },
+    /// It does not wait any more for what it asked or fetches.
     GivenUp(AskId),
     /// The tracker sent something of itself.
     Told(#[serde(with = "text")] Message),
@@ -95,8 +112,10 @@ impl Note {
                 why: result.as_ref().err().map(ToString::to_string),
             }),
             PeerInput::Tracker(message) => Some(Self::Told(message.clone())),
+            PeerInput::Fetched { ask, result } => {
+                Some(Self::Fetched { ask: *ask, failed: result.as_ref().err().cloned() })
+            }
             PeerInput::Begin
-            | PeerInput::Fetched { .. }
             | PeerInput::Command { .. }
             | PeerInput::Abandon(_)
             | PeerInput::Fetching(..)
@@ -125,10 +144,10 @@ impl Note {
             PeerOutput::Changed(change) => Some(Self::Changed(change.clone())),
             PeerOutput::Finished => Some(Self::Finished),
             PeerOutput::Failed(reason) => Some(Self::Failed(reason.to_string())),
-            PeerOutput::Fetch { .. }
-            | PeerOutput::Done { .. }
-            | PeerOutput::Holder { .. }
-            | PeerOutput::Membership(_) => None,
+            PeerOutput::Fetch { ask, key, from } => {
+                Some(Self::Fetches { ask: *ask, key: key.clone(), from: from.id })
+            }
+            PeerOutput::Done { .. } | PeerOutput::Holder { .. } | PeerOutput::Membership(_) => None,
         }
     }
 

@@ -192,6 +192,15 @@ fn read_event(text: &[u8]) -> Result<Event, String> {
             to: host(line.to.as_deref().ok_or_else(|| needs("to"))?)?,
             why: line.why.clone().unwrap_or_default(),
         },
+        "fetch" => What::Fetch {
+            key: line.key.clone().ok_or_else(|| needs("key"))?,
+            from: host(line.from.as_deref().ok_or_else(|| needs("from"))?)?,
+        },
+        "fetched" => What::Fetched {
+            key: line.key.clone().ok_or_else(|| needs("key"))?,
+            from: host(line.from.as_deref().ok_or_else(|| needs("from"))?)?,
+            failed: line.why.clone(),
+        },
         "log" => What::Log(line.log.clone().ok_or_else(|| needs("log"))?),
         "change" => What::Change(change(&line)?),
         "left-out" => What::LeftOut(line.peer.ok_or_else(|| needs("peer"))?),

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
+use askaround_core::Key;
 use askaround_core::id::PeerId;
 use askaround_core::message::{Message, Timestep};
 use askaround_core::peer::{AskId, PeerInput, PeerOutput};
@@ -38,6 +39,8 @@ pub struct Recorder {
     asks: BTreeMap<(Host, AskId), Asked>,
     /// The same by the request's number.
     askers: BTreeMap<MessageId, (Host, AskId)>,
+    /// What is being fetched.
+    fetches: BTreeMap<(Host, AskId), (Key, Host)>,
     /// Requests that arrived on a connection and are not answered yet.
     serving: BTreeMap<(Host, ConnectionId), VecDeque<MessageId>>,
 }
@@ -69,6 +72,7 @@ impl Recorder {
             under_way: BTreeMap::new(),
             asks: BTreeMap::new(),
             askers: BTreeMap::new(),
+            fetches: BTreeMap::new(),
             serving: BTreeMap::new(),
         }
     }
@@ -134,7 +138,14 @@ impl Recorder {
                 self.askers.insert(request, (me, ask));
             }
             Note::Answered { ask, answered, why } => self.answered(at_ns, me, ask, answered, why),
+            Note::Fetches { ask, key, from } => {
+                let from = Host::Peer(from);
+                self.fetches.insert((me, ask), (key.clone(), from));
+                self.push(at_ns, me, What::Fetch { key, from });
+            }
+            Note::Fetched { ask, failed } => self.fetched(at_ns, me, ask, failed),
             Note::GivenUp(ask) => {
+                self.fetched(at_ns, me, ask, Some("given up".to_owned()));
                 if let Some(asked) = self.forget(me, ask) {
                     let why = "given up".to_owned();
                     self.push(at_ns, me, What::Unanswered { message: asked.request, to: asked.to, why });
@@ -195,6 +206,12 @@ impl Recorder {
             }
         };
         self.push(at_ns, me, what);
+    }
+
+    fn fetched(&mut self, at_ns: u64, me: Host, ask: AskId, failed: Option<String>) {
+        if let Some((key, from)) = self.fetches.remove(&(me, ask)) {
+            self.push(at_ns, me, What::Fetched { key, from, failed });
+        }
     }
 
     fn forget(&mut self, me: Host, ask: AskId) -> Option<Asked> {

@@ -72,6 +72,10 @@ pub(crate) fn everything() -> Recorder {
     ] {
         recorder.peer_output(10, one.id, &PeerOutput::Changed(change));
     }
+    for (ask, result) in [(5, Ok(())), (6, Err("other bytes".to_owned()))] {
+        recorder.peer_output(10, one.id, &PeerOutput::Fetch { ask, key: key(), from: two });
+        recorder.peer_input(10, one.id, &PeerInput::Fetched { ask, result });
+    }
     let entry = LogEntry { time: 1, text: "\"\\\n".into() };
     recorder.peer_output(11, one.id, &PeerOutput::Log(entry));
     let why = LeftOutReason::TimedOut;
@@ -96,7 +100,7 @@ fn read_bytes(bytes: &[u8]) -> Result<Trace, TraceError> {
 #[test]
 fn a_trace_is_read_back_as_it_was_written() {
     let trace = everything().finish();
-    assert_eq!(trace.events.len(), 20, "{:#?}", trace.events);
+    assert_eq!(trace.events.len(), 24, "{:#?}", trace.events);
     assert_eq!(read_bytes(&written(&trace)).unwrap(), trace);
 }
 
@@ -105,8 +109,8 @@ fn each_event_is_where_shiviz_looks_for_it() {
     let bytes = written(&everything().finish());
     let text = String::from_utf8(bytes).unwrap();
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines.len(), 22);
-    for line in &lines[1..21] {
+    assert_eq!(lines.len(), 26);
+    for line in &lines[1..25] {
         // "host":"(?<host>[^"]*)","clock":(?<clock>{[^}]*}),"event":"(?<event>[^"]*)"
         let (host, rest) = line.strip_prefix("{\"host\":\"").unwrap().split_once("\",\"clock\":").unwrap();
         let (clock, rest) = rest.split_once('}').unwrap();
@@ -200,7 +204,7 @@ fn what_is_wrong_with_a_file_is_named() {
         (with("\"time\":1", "\"time\":10001"), "time 10001 is above 10000"),
         (lines[..5].join("\n"), "ends in the middle, after 4 events"),
         (whole[..whole.len() / 2].to_owned(), "ends in the middle"),
-        (whole.replace("\"events\":20", "\"events\":19"), "ends in the middle, after 20 events"),
+        (whole.replace("\"events\":24", "\"events\":23"), "ends in the middle, after 24 events"),
     ];
     for (text, expected) in cases {
         let error = read_bytes(text.as_bytes()).unwrap_err().to_string();

@@ -106,6 +106,9 @@ pub fn event(what: &What, received: Option<&Message>) -> String {
             format!("from {from}: {}", received.map_or_else(|| "a message".into(), message))
         }
         What::Unanswered { to, why, .. } => format!("no answer from {to}: {why}"),
+        What::Fetch { key, from } => format!("fetches {key} from {from}"),
+        What::Fetched { key, from, failed: None } => format!("{key} came from {from}, verified"),
+        What::Fetched { key, from, failed: Some(why) } => format!("{key} did not come from {from}: {why}"),
         What::Log(entry) => format!("log {}: {}", entry.time, entry.text),
         What::Change(change) => self::change(change),
         What::LeftOut(id) => format!("goes on without peer {id}"),

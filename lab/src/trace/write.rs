@@ -109,6 +109,16 @@ fn event_line(event: &Event) -> io::Result<EventLine<'static>> {
             why: Some(why.clone()),
             ..line
         },
+        What::Fetch { key, from } => {
+            EventLine { kind: "fetch".into(), key: Some(key.clone()), from: Some(from.to_string()), ..line }
+        }
+        What::Fetched { key, from, failed } => EventLine {
+            kind: "fetched".into(),
+            key: Some(key.clone()),
+            from: Some(from.to_string()),
+            why: failed.clone(),
+            ..line
+        },
         What::Log(entry) => EventLine { kind: "log".into(), log: Some(entry.clone()), ..line },
         What::Change(change) => with_change(EventLine { kind: "change".into(), ..line }, change),
         What::LeftOut(id) => EventLine { kind: "left-out".into(), peer: Some(*id), ..line },
