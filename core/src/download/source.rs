@@ -108,7 +108,8 @@ impl Source {
         }
         let wanted = match self.rate {
             Some(rate) => (rate * config.pipeline_time.as_secs_f64()) as u64,
-            None => config.first_pipeline,
+            // Twice as much each time that all of it has come.
+            None => config.first_pipeline.saturating_add(self.bytes),
         };
         self.owes.len() < config.max_pipeline && self.owed_bytes < wanted
     }

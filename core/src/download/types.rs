@@ -18,8 +18,8 @@ pub struct DownloadConfig {
     /// Between the two, so much of what the source delivers: a path needs its round trip, and a
     /// source that serves others needs its turn.
     pub pipeline_time: Duration,
-    /// Before a source has shown how fast it is, so many bytes are asked of it, within the same
-    /// bounds.
+    /// Before a source has shown how fast it is, so many bytes are asked of it, and as many more
+    /// as have come from it, within the same bounds.
     pub first_pipeline: u64,
     /// A source that owes pieces and sends nothing for so long loses them to others.
     pub slow_after: Duration,

@@ -253,7 +253,7 @@ fn look(
     let options = options(file);
     let known = catalogue.get(&file.root.key())?;
     if let Some(entry) = known.filter(|entry| catalogue.condition(entry) == Condition::Good)
-        && let Ok(content) = catalogue.open(&entry.root)
+        && let Ok(content) = catalogue.open_entry(&entry)
     {
         return Ok(State::Done(Box::new(copy(&content, place, options)?)));
     }

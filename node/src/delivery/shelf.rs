@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::Delivery;
 use super::active::Subscribe;
-use crate::content::{CatalogueError, Condition, ContentFile, Entry, Kept};
+use crate::content::{CatalogueError, Condition, ContentFile, DiskError, Entry, Fault, Kept};
 use crate::lock;
 use crate::peer::command_soon;
 use crate::transfer::shelf::{Demand, Holding, Pieces, Shelf};
@@ -25,11 +25,18 @@ impl Shelf for Delivery {
                 return Ok(Some(file));
             }
         }
-        let Some(entry) = self.entry(key)? else { return Ok(None) };
-        match self.0.catalogue.open(&entry.root) {
+        let entry = self.0.catalogue.get(key).map_err(io::Error::other)?;
+        let Some(entry) = entry else { return Ok(None) };
+        match self.0.catalogue.open_entry(&entry) {
             Ok(file) => Ok(Some(file)),
-            Err(CatalogueError::Unknown(_)) => Ok(None),
-            Err(CatalogueError::Changed(_) | CatalogueError::Unchecked(_)) => {
+            Err(
+                CatalogueError::Changed(_)
+                | CatalogueError::Unchecked(_)
+                | CatalogueError::Disk(DiskError {
+                    fault: Fault::Missing | Fault::NotFile | Fault::IsFolder,
+                    ..
+                }),
+            ) => {
                 self.not_held(&entry);
                 Ok(None)
             }

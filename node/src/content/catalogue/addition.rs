@@ -38,11 +38,10 @@ impl Addition {
     /// What a finished fetch has brought.
     ///
     /// # Errors
-    /// If the file is gone.
+    /// If the system does not tell how its file looks.
     pub fn fetched(part: &Part, md5: Option<Md5>) -> Result<Self, DiskError> {
-        let file = part.place().open_to_read()?;
         let wanted = part.wanted();
-        Self::of(part.place(), &file, Arc::clone(&wanted.manifest), md5.or(wanted.md5))
+        Self::of(part.place(), part.file(), Arc::clone(&wanted.manifest), md5.or(wanted.md5))
     }
 
     /// A file that lies where it was to be fetched to.

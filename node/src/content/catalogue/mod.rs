@@ -273,18 +273,26 @@ impl Catalogue {
     /// If it is not here, its file is not what was verified, or the disk says no.
     pub fn open(&self, root: &Root) -> Result<Arc<ContentFile>, CatalogueError> {
         let entry = self.get(&root.key())?.ok_or_else(|| CatalogueError::Unknown(root.key()))?;
-        let manifest = Arc::new(self.manifest(&entry)?);
+        self.open_entry(&entry)
+    }
+
+    /// Opens a content that was just looked up.
+    ///
+    /// # Errors
+    /// As [`Catalogue::open`].
+    pub fn open_entry(&self, entry: &Entry) -> Result<Arc<ContentFile>, CatalogueError> {
+        let manifest = Arc::new(self.manifest(entry)?);
         if entry.kept == Kept::List {
-            let file = self.list_file(root)?;
+            let file = self.list_file(&entry.root)?;
             let stamp = Stamp::of(&file).map_err(DiskError::at(&entry.path))?;
             return Ok(Arc::new(ContentFile::whole(file, manifest, stamp)));
         }
         let file = open(&entry.path)?;
         if Stamp::of(&file).map_err(DiskError::at(&entry.path))? != entry.stamp {
-            return Err(CatalogueError::Changed(entry.path));
+            return Err(CatalogueError::Changed(entry.path.clone()));
         }
-        if needs_check(&entry) {
-            return Err(CatalogueError::Unchecked(entry.path));
+        if needs_check(entry) {
+            return Err(CatalogueError::Unchecked(entry.path.clone()));
         }
         Ok(Arc::new(ContentFile::whole(file, manifest, entry.stamp)))
     }

@@ -113,6 +113,7 @@ impl Part {
         let none = PieceSet::empty(wanted.manifest.geometry().count());
         let made = (|| {
             file.set_len(0).map_err(|e| data.error(e))?;
+            // Content of one piece is written at once: then it shows whether there is room.
             if options.in_place || wanted.manifest.geometry().count() > 1 {
                 set_room_aside(&data, &file, wanted.manifest.geometry().size(), options)?;
             }
@@ -222,6 +223,11 @@ impl Part {
         &self.place
     }
 
+    /// Its file, which has its name once it is finished.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
     /// How it is fetched.
     pub fn options(&self) -> PartOptions {
         self.options
@@ -329,7 +335,9 @@ impl Part {
         if !self.options.in_place {
             data.rename(&self.place, self.options.replace)?;
         }
-        self.place.beside(JOURNAL).remove()?;
+        if self.journal.is_some() {
+            self.place.beside(JOURNAL).remove()?;
+        }
         self.finished.store(true, Ordering::Release);
         // The lock would last as long as the file is served.
         self.file.unlock().map_err(|e| self.place.error(e))?;
