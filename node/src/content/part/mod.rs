@@ -112,7 +112,11 @@ impl Part {
         let file = lock(&place, &data, true)?;
         let none = PieceSet::empty(wanted.manifest.geometry().count());
         let made = (|| {
-            file.set_len(0).map_err(|e| data.error(e))?;
+            // Only where there is something: ext4 writes a file that was truncated to the disk as
+            // soon as it is closed.
+            if Stamp::of(&file).map_err(|e| data.error(e))?.length > 0 {
+                file.set_len(0).map_err(|e| data.error(e))?;
+            }
             // Content of one piece is written at once: then it shows whether there is room.
             if options.in_place || wanted.manifest.geometry().count() > 1 {
                 set_room_aside(&data, &file, wanted.manifest.geometry().size(), options)?;
