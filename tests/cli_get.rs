@@ -281,6 +281,7 @@ fn verify_repairs_what_is_wrong_from_others() {
     let (large, small) = (bytes(300_000), b"small".as_slice());
     let sources = [write(user.path(), "a/large", &large), write(user.path(), "a/small", small)];
     let copies = [write(user.path(), "b/large", &large), write(user.path(), "b/small", small)];
+    std::fs::set_permissions(&copies[1], std::fs::Permissions::from_mode(0o755)).unwrap();
     net.assert_says(0, &["add", &sources[0], &sources[1]], 0, "added");
     net.assert_says(1, &["add", &copies[0], &copies[1]], 0, "added");
     std::fs::File::options().write(true).open(&copies[0]).unwrap().write_all_at(b"?", 70_000).unwrap();
@@ -289,6 +290,8 @@ fn verify_repairs_what_is_wrong_from_others() {
     net.assert_says(1, &["verify", "--repair"], 0, "repaired");
     assert_eq!(std::fs::read(&copies[0]).unwrap(), large);
     assert_eq!(std::fs::read(&copies[1]).unwrap(), small);
+    let mode = std::fs::metadata(&copies[1]).unwrap().permissions().mode();
+    assert_eq!(mode & 0o100, 0o100, "it can be run again");
     net.assert_says(1, &["verify"], 0, "2 contents good");
     assert_eq!(std::fs::read_dir(user.path().join("b")).unwrap().count(), 2, "something was left behind");
 }

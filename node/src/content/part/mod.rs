@@ -2,7 +2,8 @@
 //!
 //! The bytes go into `.NAME.askaround-part` beside the destination `NAME`, which gets its name only
 //! when all pieces are there, or with [`PartOptions::in_place`] into the destination itself. Which
-//! pieces are there stands in `.NAME.askaround-journal`; content of one piece needs none.
+//! pieces are there stands in `.NAME.askaround-journal`; content of one piece that is not written in
+//! place needs none.
 //!
 //! The data file is locked while a part is open: two fetches of one destination never mix.
 

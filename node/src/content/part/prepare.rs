@@ -104,7 +104,8 @@ fn free(file: &File) -> Option<u64> {
     Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// Begins the journal, if the content has more than one piece.
+/// Begins the journal, if there is something to go on with: more than one piece, or a file that is
+/// seen under its name before it is whole.
 pub(super) fn begin_journal(
     place: &Place,
     file: &File,
@@ -112,7 +113,8 @@ pub(super) fn begin_journal(
     options: PartOptions,
 ) -> Result<Option<Journal>, DiskError> {
     let noted = place.beside(JOURNAL);
-    if wanted.manifest.geometry().count() < 2 {
+    let count = wanted.manifest.geometry().count();
+    if count == 0 || count == 1 && !options.in_place {
         noted.remove()?;
         return Ok(None);
     }

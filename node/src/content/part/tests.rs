@@ -267,9 +267,23 @@ fn repairs_the_pieces_that_are_bad() {
     let mut spoilt = bytes.clone();
     spoilt[140_000] ^= 1;
     std::fs::write(dir.path().join("out é.bin"), spoilt).unwrap();
-    let part = Part::repair(place(dir.path()), wanted(&bytes), good).unwrap();
+    let part = Part::repair(place(dir.path()), wanted(&bytes), good, false).unwrap();
     assert_eq!(part.pieces().missing().collect::<Vec<_>>(), [2]);
     write(&part, &bytes, 2).unwrap();
+    part.finish().unwrap();
+    assert_eq!(std::fs::read(dir.path().join("out é.bin")).unwrap(), bytes);
+    assert_eq!(files(dir.path()), ["out é.bin"]);
+}
+
+#[test]
+fn one_piece_in_place_is_gone_on_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let (bytes, options) = (content(1000), PartOptions { in_place: true, ..PartOptions::default() });
+    let wanted = wanted(&bytes);
+    drop(Part::create(place(dir.path()), wanted.clone(), options).unwrap());
+    let part = resumed(place(dir.path()), &wanted, options);
+    assert!(part.pieces().is_empty());
+    write(&part, &bytes, 0).unwrap();
     part.finish().unwrap();
     assert_eq!(std::fs::read(dir.path().join("out é.bin")).unwrap(), bytes);
     assert_eq!(files(dir.path()), ["out é.bin"]);

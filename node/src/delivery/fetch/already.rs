@@ -55,11 +55,11 @@ impl Fetch {
     /// The file of a content that is here, to be repaired: what is in `good` stays.
     pub(super) async fn begin_repair(&mut self, entry: Entry, good: PieceSet) -> Result<Part, GetError> {
         let catalogue = self.delivery.0.catalogue.clone();
-        let (root, size, md5, sparse) = (entry.root, entry.size, entry.md5, entry.sparse);
+        let Entry { root, size, md5, sparse, executable, .. } = entry;
         let part = tokio::task::spawn_blocking(move || {
             let wanted = Wanted { manifest: Arc::new(catalogue.manifest(&entry)?), md5 };
             let place = make_ready(&entry.path)?;
-            Ok::<_, GetError>(Part::repair(place, wanted, good)?)
+            Ok::<_, GetError>(Part::repair(place, wanted, good, executable)?)
         });
         let part = part.await??;
         let manifest = part.wanted().manifest.clone();
