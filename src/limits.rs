@@ -86,7 +86,7 @@ pub struct ContentLimits {
     #[arg(long, value_name = "MIB", default_value_t = 32, value_parser = mebibytes, env = "ASKAROUND_PIECE_MEMORY")]
     pub piece_memory: usize,
     /// How many connections are sent content at the same time; others wait their turn
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = slots, env = "ASKAROUND_UPLOAD_SLOTS")]
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = slots, env = "ASKAROUND_UPLOAD_SLOTS")]
     pub upload_slots: usize,
     /// The most sources of one fetch
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = slots, env = "ASKAROUND_MAX_SOURCES")]

@@ -18,7 +18,7 @@ pub struct UploadConfig {
 
 impl Default for UploadConfig {
     fn default() -> Self {
-        Self { slots: 4, seed: 0 }
+        Self { slots: 2, seed: 0 }
     }
 }
 
@@ -41,14 +41,12 @@ pub struct Want {
     pub has: u32,
 }
 
-impl Want {
-    /// How far whoever wants it has got, in a few steps: nothing at all is the first.
-    fn progress(&self) -> u32 {
-        const STEPS: u64 = 16;
-        match self.has {
-            0 => 0,
-            has => 1 + (u64::from(has) * STEPS / u64::from(self.count.max(1))) as u32,
-        }
+/// How far somebody has got who has so many pieces, in a few steps: nothing at all is the first.
+fn progress(has: u32, count: u32) -> u32 {
+    const STEPS: u64 = 64;
+    match has {
+        0 => 0,
+        has => 1 + (u64::from(has) * STEPS / u64::from(count.max(1))) as u32,
     }
 }
 
@@ -182,13 +180,22 @@ impl Upload {
             (_, _, passed) if *passed >= patient => 0,
             _ => {
                 let waiting = self.waiting.iter().enumerate();
-                waiting.min_by_key(|(_, (_, want, _))| (want.progress(), want.copies))?.0
+                let key =
+                    |(connection, want, _): &(_, Want, _)| (self.progress(*connection, want), want.copies);
+                waiting.min_by_key(|(_, waiting)| key(waiting))?.0
             }
         };
         for (_, _, passed) in self.waiting.range_mut(..at) {
             *passed += 1;
         }
         self.waiting.remove(at).map(|(connection, want, _)| (connection, want))
+    }
+
+    /// How far whoever is at the other end has got, as far as is known.
+    fn progress(&self, connection: ConnectionId, want: &Want) -> u32 {
+        let known = self.known.get(&connection).filter(|(content, _)| *content == want.content);
+        let known = known.map_or(0, |(_, pieces)| pieces.len());
+        progress(want.has.max(known), want.count)
     }
 
     fn choose(&mut self, connection: ConnectionId, want: &Want) -> Option<u32> {

@@ -7,7 +7,7 @@ pub const MIN_PIECE: u64 = 64 << 10;
 /// The largest piece size, in bytes: a piece is held in memory until it is checked.
 pub const MAX_PIECE: u64 = 4 << 20;
 /// Content is cut into at most so many pieces, as long as that keeps them below [`MAX_PIECE`].
-const AIM: u64 = 1024;
+const AIM: u64 = 512;
 /// The most pieces of a content, so that its manifest (32 bytes a piece) fits into memory.
 pub const MAX_PIECES: u64 = 1 << 20;
 
@@ -116,9 +116,9 @@ mod tests {
             (1, 64 << 10, 1),
             (64 << 10, 64 << 10, 1),
             ((64 << 10) + 1, 64 << 10, 2),
-            (64 << 20, 64 << 10, 1024),
-            ((64 << 20) + 1, 128 << 10, 513),
-            (1 << 30, 1 << 20, 1024),
+            (32 << 20, 64 << 10, 512),
+            ((32 << 20) + 1, 128 << 10, 257),
+            (1 << 30, 2 << 20, 512),
             (100 << 30, 4 << 20, 25_600),
             (MAX_PIECE * MAX_PIECES, 4 << 20, 1 << 20),
         ] {

@@ -80,7 +80,7 @@ impl Default for DeliveryOptions {
         Self {
             network: Network::default(),
             memory: 32 << 20,
-            upload_slots: 4,
+            upload_slots: 2,
             max_sources: 64,
             source_limits: SourceLimits::default(),
             up: None,

@@ -198,7 +198,7 @@ impl<'a> Answering<'a> {
     /// to another thread: as many as the link sends in a moment.
     async fn get_files(&mut self, content: Root, first: Get) -> io::Result<()> {
         let connection = self.connection;
-        let most = self.unsent.limit().min(connection.server.up.in_a_moment());
+        let most = self.unsent.moment().min(connection.server.up.in_a_moment());
         let gets = connection.following(first, most, |get| self.is_of_folder(&get.range.key).is_some());
         // The machine has no choice to make: it says when it is their turn.
         let want = Want { content, count: 1, complete: true, piece: None, any: false, copies: 0, has: 0 };

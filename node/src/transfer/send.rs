@@ -27,7 +27,7 @@ const UNSENT: Duration = Duration::from_millis(20);
 const LEAST_UNSENT: u32 = 16 << 10;
 const MOST_UNSENT: u32 = 1 << 20;
 /// Before anything is known of a link.
-pub(super) const FIRST_UNSENT: u32 = 64 << 10;
+pub(super) const FIRST_UNSENT: u32 = 32 << 10;
 
 /// Files of at most so many bytes are read and sent along with their line: that is one system
 /// call less than `sendfile`, and copying so little costs nothing.
@@ -276,24 +276,35 @@ fn wait_writable(stream: &TcpStream) -> io::Result<bool> {
 /// Keeps what the kernel holds of a connection's unsent data to what its link sends in a moment.
 #[derive(Debug)]
 pub(super) struct Unsent {
+    /// What the kernel may hold.
     limit: u32,
+    /// What the link sends in [`UNSENT`], as far as is known.
+    moment: u32,
 }
 
 impl Unsent {
     pub(super) fn new(stream: &TcpStream) -> Self {
         set_unsent(stream, FIRST_UNSENT);
-        Self { limit: FIRST_UNSENT }
+        Self { limit: FIRST_UNSENT, moment: FIRST_UNSENT }
     }
 
     /// What the link sends in a moment, as far as is known.
-    pub(super) fn limit(&self) -> u64 {
-        self.limit.into()
+    pub(super) fn moment(&self) -> u64 {
+        self.moment.into()
     }
 
-    /// So many bytes took so long.
+    /// A run of so many bytes took so long. The kernel took the first of them at once, so only
+    /// the others show what the link sends; without others it may be more than was thought. At
+    /// least half of a run has to leave before it is over: otherwise everybody's turn would be
+    /// over at once, and who is served would be decided by who asks for most.
     pub(super) fn sent(&mut self, stream: &TcpStream, bytes: u64, took: Duration) {
-        let limit = u128::from(bytes) * UNSENT.as_nanos() / took.as_nanos().max(1);
-        let limit = u32::try_from(limit).unwrap_or(u32::MAX).clamp(LEAST_UNSENT, MOST_UNSENT);
+        let moment = match bytes.saturating_sub(self.limit.into()) {
+            0 => u128::from(self.moment) * 2,
+            waited => u128::from(waited) * UNSENT.as_nanos() / took.as_nanos().max(1),
+        };
+        self.moment = u32::try_from(moment).unwrap_or(u32::MAX).clamp(LEAST_UNSENT, MOST_UNSENT);
+        let half = u32::try_from(bytes / 2).unwrap_or(u32::MAX).max(LEAST_UNSENT);
+        let limit = self.moment.min(half);
         // Small changes are not worth a system call.
         if limit > self.limit * 2 || limit < self.limit / 2 {
             self.limit = limit;

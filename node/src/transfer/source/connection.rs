@@ -21,6 +21,7 @@ use super::super::pool::Buffer;
 use super::checks::{Checked, Checks};
 use super::inbox::{Destination, Inbox};
 use super::patience::Patience;
+use super::wake::WakeAt;
 use super::{Has, Place, Rejected, Sink, SourceCommand, SourceEvent, SourceId, SourceOptions};
 use crate::network::watch;
 
@@ -58,6 +59,7 @@ pub(super) struct Connection {
     /// How many pieces the content has, once it was described.
     pub(super) count: u32,
     unsent: Vec<u8>,
+    wake_at: WakeAt,
     unsent_since: Option<Instant>,
     pub(super) untold: VecDeque<SourceEvent>,
     progress: u64,
@@ -101,6 +103,8 @@ impl Connection {
     ) -> io::Result<Self> {
         watch(&stream)?;
         let patience = Patience::new(options.limits.answer_timeout, options.limits.least_bytes);
+        // So that a source that is just fast enough is not taken for a slow one.
+        let wake_after = usize::try_from(options.limits.least_bytes / 2).unwrap_or(usize::MAX);
         let mut connection = Self {
             id,
             options,
@@ -119,6 +123,7 @@ impl Connection {
             opening: Opening::default(),
             count: 0,
             unsent: Vec::new(),
+            wake_at: WakeAt::new(wake_after),
             unsent_since: None,
             untold: VecDeque::new(),
             progress: 0,
@@ -170,6 +175,7 @@ impl Connection {
             self.write()?;
             self.take_in()?;
             let reads = self.reads();
+            self.wake_at.set(&self.stream, self.inbox.piece_left());
             self.watch_over(reads);
             let unsent_until = self.unsent_since.map(|since| since + self.options.limits.answer_timeout);
             let deadline = [self.patience.deadline(), unsent_until].into_iter().flatten().min();

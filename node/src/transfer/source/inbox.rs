@@ -98,6 +98,14 @@ impl Inbox {
         matches!(self.raw, Some(Raw { into: Destination::Piece(_), .. }))
     }
 
+    /// How many bytes of a piece are still to come.
+    pub(super) fn piece_left(&self) -> Option<usize> {
+        match &self.raw {
+            Some(Raw { into: Destination::Piece(buffer), filled }) => Some(buffer.len() - filled),
+            _ => None,
+        }
+    }
+
     /// Whether something has begun and is not whole.
     pub(super) fn is_partial(&self) -> bool {
         self.raw.is_some() || self.decoder.has_partial_line()

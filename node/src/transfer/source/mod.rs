@@ -6,6 +6,7 @@ mod connection;
 mod heard;
 mod inbox;
 mod patience;
+mod wake;
 
 use std::io;
 use std::net::SocketAddr;
