@@ -16,6 +16,7 @@ use crate::lab::grade_args::GradeArgs;
 use crate::lab::pictures::PictureArgs;
 use crate::lab::plot::PlotArgs;
 use crate::lab::replay::ReplayArgs;
+use crate::lab::shipped::ScenariosArgs;
 use crate::limits::{AskLimits, ContentLimits, RegistryLimits, ServerLimits};
 use crate::live::args::{AddArgs, GetArgs, LimitArgs, LsArgs, RateArgs, VerifyArgs, WhyArgs};
 
@@ -144,6 +145,8 @@ pub enum LabCommand {
     Plot(PlotArgs),
     /// Compare two folders of logs, or run somebody's submission, and grade by the rubric
     Grade(Box<GradeArgs>),
+    /// List the scenarios that come with askaround, or write them into a folder
+    Scenarios(ScenariosArgs),
     /// Run one scenario of `lab grade --submission`: used by that command only
     #[command(hide = true)]
     Keep,

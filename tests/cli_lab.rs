@@ -206,3 +206,19 @@ fn what_a_client_leaves_in_its_group_is_ended_with_it() {
     // Nobody may have reaped it yet.
     assert!(state.is_empty() || state.contains(") Z "), "still there: {state}");
 }
+
+#[test]
+fn the_shipped_scenarios_are_part_of_the_program() {
+    let out = tempfile::tempdir().unwrap();
+    let list = run(ASKAROUND, &["lab", "scenarios"]);
+    assert_eq!(stdout(&list).lines().count(), 48, "a heading and 47 scenarios");
+    let written = run(ASKAROUND, &["lab", "scenarios", "campus-20", "--out", out.path().to_str().unwrap()]);
+    assert_eq!(written.status.code(), Some(0), "{}", stderr(&written));
+    for file in ["1.json", "about.txt", "expected_outcomes/bootstrapper.json"] {
+        let text = |folder: &std::path::Path| std::fs::read(folder.join(file)).unwrap();
+        assert_eq!(text(&out.path().join("campus-20")), text(&scenario("campus-20")));
+    }
+    let unknown = run(ASKAROUND, &["lab", "scenarios", "campus"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(stderr(&unknown).contains("is one of these meant: campus-20?"), "{}", stderr(&unknown));
+}

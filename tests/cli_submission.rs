@@ -280,6 +280,11 @@ fn output_and_memory_are_limited() {
     assert_has(&graded.finding("too-much-output"), &["client 2: wrote more than 1 MiB", "still looking"]);
     let graded = Submission::new("eats-memory").wrong(scenario, &["--memory", "64", "--stall", "2"]);
     assert_has(&graded.finding("too-much-memory"), &["client 2: used more than 64 MiB"]);
+    for isolation in ["full", "none"] {
+        let more = ["--disk", "20", "--isolation", isolation];
+        let graded = Submission::new("fills-the-disk").wrong(scenario, &more);
+        assert_has(&graded.finding("too-much-written"), &["wrote more than 20 MiB in all"]);
+    }
 }
 
 #[test]
@@ -390,6 +395,8 @@ fn bad_input_is_named_and_exits_2() {
         (&["--submission", good, empty], &["no script here: expected files named 1.json"]),
         (&["--submission", good, "--scenario", "x"], &["--scenario goes with two folders of logs"]),
         (&["--submission", good, "--repeat", "0"], &["--repeat"]),
+        (&["--submission", good, "--html", "/proc/no/page.html"], &["cannot write /proc/no/page.html"]),
+        (&["--submission", good, "--out", "/proc/no"], &["cannot write /proc/no/results.json"]),
         (&["--submission", good, "--time=-3"], &["expected a number of seconds"]),
         (&["--repeat", "2", "a", "b"], &["--submission"]),
         (&["a"], &["expected two folders of logs", "found 1"]),

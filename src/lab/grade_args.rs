@@ -83,6 +83,9 @@ pub struct SubmissionArgs {
     /// What a process may write, to stdout and stderr together and to one file
     #[arg(long, requires = "submission", value_name = "MIB", default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=4096))]
     pub output: u64,
+    /// What all processes of a run may write together, to files and streams
+    #[arg(long, requires = "submission", value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
+    pub disk: u64,
     /// The port on which the tracker is expected to listen
     #[arg(long, requires = "submission", default_value_t = 8888, value_parser = clap::value_parser!(u16).range(1..))]
     pub port: u16,

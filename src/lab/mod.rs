@@ -9,6 +9,7 @@ pub mod pictures;
 pub mod plot;
 pub mod replay;
 mod run;
+pub mod shipped;
 pub mod sim;
 mod submission;
 
@@ -30,6 +31,7 @@ pub async fn run(command: LabCommand) -> Result<(), Failure> {
         LabCommand::Grade(args) => grade::grade(&args),
         LabCommand::Replay(args) => replay::replay(&args),
         LabCommand::Plot(args) => plot::plot(&args),
+        LabCommand::Scenarios(args) => shipped::scenarios(&args),
         LabCommand::Keep => askaround_lab::submission::keeper::keep().await.map_err(Failure::run),
     }
 }

@@ -212,7 +212,12 @@ impl Begun {
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let file = std::fs::create_dir_all(folder)
             .and_then(|()| tempfile::Builder::new().prefix(".askaround-").tempfile_in(folder));
-        let file = file.map_err(|e| unusable(e.to_string()))?;
+        // Without the name of the temporary file, which nobody asked for.
+        let refused = |e: std::io::Error| {
+            let source = e.get_ref().and_then(std::error::Error::source);
+            source.map_or_else(|| e.to_string(), ToString::to_string)
+        };
+        let file = file.map_err(|e| unusable(refused(e)))?;
         Ok(Self { path: path.to_owned(), file })
     }
 

@@ -10,11 +10,11 @@ use askaround_lab::submission::{
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::grade_args::{GradeArgs, SubmissionArgs};
+use super::pictures::Begun;
+use super::shipped;
 use crate::exit::{Failure, Stop};
 use crate::live::print;
 
-/// Names a folder of scenarios to look into, in place of those that are found.
-const SCENARIOS_VARIABLE: &str = "ASKAROUND_SCENARIOS";
 /// How the scenarios of the rubric's items are named.
 const RUBRIC: &str = "rubric-";
 
@@ -32,8 +32,16 @@ pub(super) async fn grade(args: GradeArgs) -> Result<(), Failure> {
         client: words("--client", &run.client)?,
     };
     submission.check().map_err(Failure::usage)?;
-    let scenarios = scenarios(&args.folders)?;
+    let unpacked = tempfile::tempdir().map_err(|e| Failure::run(format!("no folder for scenarios: {e}")))?;
+    let scenarios = scenarios(&args.folders, unpacked.path())?;
     let options = options(run)?;
+    // Whatever cannot be written is known before the runs.
+    let in_out = |name: &str| run.out.as_ref().map(|folder| folder.join(name));
+    let begin = |files: [Option<PathBuf>; 2]| -> Result<Vec<Begun>, Failure> {
+        files.iter().flatten().map(|file| Begun::new(file)).collect()
+    };
+    let results = begin([run.gradescope.clone(), in_out("results.json")])?;
+    let pages = begin([run.html.clone(), in_out("report.html")])?;
     let runs = scenarios.len() as u64 * u64::from(options.repeat);
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(runs) } else { ProgressBar::hidden() };
     if let Ok(style) = ProgressStyle::with_template("{msg} [{bar:30}] {pos} of {len} runs, {elapsed}") {
@@ -63,13 +71,12 @@ pub(super) async fn grade(args: GradeArgs) -> Result<(), Failure> {
         SubmissionError::Unusable { .. } | SubmissionError::TooLarge { .. } => Failure::usage(error),
         error => Failure::run(error),
     })?;
-    let in_out = |name: &str| run.out.as_ref().map(|folder| folder.join(name));
-    let results = serde_json::to_string_pretty(&grade.gradescope()).map_err(Failure::run)?;
-    for file in run.gradescope.iter().chain(&in_out("results.json")) {
-        write(file, &results)?;
+    let for_gradescope = serde_json::to_string_pretty(&grade.gradescope()).map_err(Failure::run)?;
+    for file in results {
+        file.finish("table of results", |out| out.write_all(for_gradescope.as_bytes()))?;
     }
-    for file in run.html.iter().chain(&in_out("report.html")) {
-        write(file, &grade.html())?;
+    for file in pages {
+        file.finish("report", |out| out.write_all(grade.html().as_bytes()))?;
     }
     if args.json {
         let text = serde_json::to_string_pretty(&grade).map_err(Failure::run)?;
@@ -78,14 +85,6 @@ pub(super) async fn grade(args: GradeArgs) -> Result<(), Failure> {
         print(&grade.render())?;
     }
     if grade.all_right() { Ok(()) } else { Err(Failure::Shown) }
-}
-
-/// Writes a report as a whole, and the folder for it.
-fn write(file: &Path, text: &str) -> Result<(), Failure> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let made = folder.map_or(Ok(()), std::fs::create_dir_all);
-    made.and_then(|()| askaround_node::log_file::replace(file, text.as_bytes()))
-        .map_err(|e| Failure::run(format!("cannot write {}: {e}", file.display())))
 }
 
 fn words(option: &str, command: &str) -> Result<Vec<String>, Failure> {
@@ -108,6 +107,7 @@ fn options(run: &SubmissionArgs) -> Result<SubmissionOptions, Failure> {
             grace: run.grace,
             memory: run.memory << 20,
             output: run.output << 20,
+            written: run.disk << 20,
             ..Limits::default()
         },
         jobs: run.jobs.map_or(processors, usize::from),
@@ -118,77 +118,22 @@ fn options(run: &SubmissionArgs) -> Result<SubmissionOptions, Failure> {
     })
 }
 
-/// The scenarios that are named, or those of the rubric.
-fn scenarios(named: &[PathBuf]) -> Result<Vec<Scenario>, Failure> {
-    let shipped = shipped();
-    let folders = if named.is_empty() {
-        let folder = shipped.unwrap_or_default();
-        let of_rubric = names(&folder).into_iter().filter(|name| name.starts_with(RUBRIC));
-        let folders: Vec<_> = of_rubric.map(|name| folder.join(name)).collect();
-        if folders.is_empty() {
-            return Err(Failure::usage(format!(
-                "no scenario is named, and the ones that come with askaround are not found: name a folder, or set {SCENARIOS_VARIABLE}"
-            )));
-        }
-        folders
-    } else {
-        named.iter().map(|name| find(name, shipped.as_deref())).collect::<Result<_, _>>()?
+/// The scenarios that are named, or those of the rubric. Those that come with askaround are
+/// unpacked into `unpacked`.
+fn scenarios(named: &[PathBuf], unpacked: &Path) -> Result<Vec<Scenario>, Failure> {
+    let of_rubric = shipped::names().into_iter().filter(|name| name.starts_with(RUBRIC));
+    let wanted = match named {
+        [] => of_rubric.map(PathBuf::from).collect(),
+        named => named.to_vec(),
     };
-    folders.iter().map(|folder| Scenario::read(folder).map_err(Failure::usage)).collect()
-}
-
-/// A folder, or the name of a shipped scenario.
-fn find(name: &Path, shipped: Option<&Path>) -> Result<PathBuf, Failure> {
-    if name.is_dir() {
-        return Ok(name.to_owned());
-    }
-    let plain = name.components().count() == 1;
-    if let Some(folder) = shipped.map(|shipped| shipped.join(name)).filter(|folder| plain && folder.is_dir())
-    {
-        return Ok(folder);
-    }
-    let text = name.display();
-    let Some(shipped) = shipped else {
-        return Err(Failure::usage(format!(
-            "there is no folder {text}, and the scenarios that come with askaround are not found: set {SCENARIOS_VARIABLE}"
-        )));
+    let read = |name: &PathBuf| {
+        let folder = match name.to_str().filter(|name| shipped::names().contains(name)) {
+            _ if !named.is_empty() && name.is_dir() => name.clone(),
+            Some(name) => shipped::unpack(name, unpacked)
+                .map_err(|e| Failure::run(format!("cannot unpack the scenario {name}: {e}")))?,
+            None => return Err(Failure::usage(shipped::unknown_name(&name.to_string_lossy()))),
+        };
+        Scenario::read(&folder).map_err(Failure::usage)
     };
-    let wanted = name.to_string_lossy().into_owned();
-    let close: Vec<_> = names(shipped).into_iter().filter(|name| is_close(name, &wanted)).collect();
-    let hint = match close.as_slice() {
-        [] => format!("those of {} are: {}", shipped.display(), names(shipped).join(", ")),
-        close => format!("is one of these meant: {}?", close.join(", ")),
-    };
-    Err(Failure::usage(format!(
-        "there is no scenario {text}: neither a folder nor one that comes with askaround\n{hint}"
-    )))
-}
-
-/// Shares a word with it: `hint` is close to `rubric-04-hints`.
-fn is_close(name: &str, wanted: &str) -> bool {
-    let words = wanted.split(['-', '_', '/', '.']).filter(|word| word.len() > 2 && *word != "rubric");
-    words.into_iter().any(|word| name.contains(word.trim_end_matches('s')))
-}
-
-/// The folder of the scenarios that come with askaround: as the environment says, or in this
-/// folder or one around it, or around the program.
-fn shipped() -> Option<PathBuf> {
-    if let Some(folder) = std::env::var_os(SCENARIOS_VARIABLE) {
-        return Some(PathBuf::from(folder));
-    }
-    let here = std::env::current_dir().ok();
-    let program = std::env::current_exe().ok();
-    let around = |path: &Path| {
-        let folders = path.ancestors().map(|folder| folder.join("scenarios"));
-        folders.into_iter().find(|folder| folder.join("rubric-04-hints").is_dir())
-    };
-    here.as_deref().and_then(around).or_else(|| program.as_deref().and_then(around))
-}
-
-fn names(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let folders = entries.filter(|entry| entry.path().is_dir());
-    let mut names: Vec<_> = folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    names
+    wanted.iter().map(read).collect()
 }

@@ -49,6 +49,8 @@ pub enum FindingKind {
     TooMuchMemory,
     /// There were more processes than there may be.
     TooManyProcesses,
+    /// The processes of the run wrote too much in all.
+    TooMuchWritten,
     /// A client did not listen on any port.
     NeverListened,
     /// A client was connected to the tracker before it listened.
@@ -221,6 +223,10 @@ fn of_the_end(run: &RunRecord, limits: &Limits) -> Option<Finding> {
                 "more than {} processes beside those that were started; the run was ended",
                 limits.extra_processes
             ),
+        ),
+        RunEnd::TooMuchWritten => (
+            FindingKind::TooMuchWritten,
+            format!("wrote more than {} MiB in all; the run was ended", limits.written >> 20),
         ),
         RunEnd::Complete | RunEnd::AllExited | RunEnd::NoTracker | RunEnd::Stopped => return None,
     };

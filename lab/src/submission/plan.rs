@@ -21,6 +21,8 @@ pub struct Limits {
     pub memory: u64,
     /// What one process may write to stdout and stderr together, and to one file, in bytes.
     pub output: u64,
+    /// What all processes of a run may write, to files and streams, in bytes.
+    pub written: u64,
     /// Processes at the same time that the submission starts beside those that it is started as.
     pub extra_processes: usize,
 }
@@ -35,6 +37,7 @@ impl Default for Limits {
             grace: Duration::from_secs(2),
             memory: 512 << 20,
             output: 16 << 20,
+            written: 1 << 30,
             extra_processes: 64,
         }
     }
@@ -130,6 +133,8 @@ pub enum RunEnd {
     NoTracker,
     /// Too many processes.
     TooManyProcesses,
+    /// They wrote more than [`Limits::written`].
+    TooMuchWritten,
     /// It was told to stop.
     Stopped,
 }

@@ -1,6 +1,8 @@
 //! A real browser, driven over WebDriver. Nothing is installed here: where the browser is
 //! missing, the test fails and says what to install.
 
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

@@ -68,6 +68,14 @@ pub(super) fn descendants(ancestor: i32) -> Vec<Process> {
     found
 }
 
+/// How many bytes a process and those of its children that it has waited for have written with
+/// `write` (proc_pid_io(5)): to files and streams, not with `send`.
+pub(super) fn written(pid: i32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
+    let bytes = text.lines().find_map(|line| line.strip_prefix("wchar: ")?.parse().ok());
+    bytes.unwrap_or(0)
+}
+
 /// The command line, for people.
 pub(super) fn command_line(pid: i32) -> String {
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();

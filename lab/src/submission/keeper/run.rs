@@ -65,13 +65,17 @@ impl Run<'_> {
     async fn play(&mut self, progress: &mut (dyn FnMut(usize) + Send)) -> RunEnd {
         let plan = self.plan;
         self.start(&plan.tracker);
-        if !self.wait_for_listener(plan.limits.start).await {
-            return RunEnd::NoTracker;
+        match self.wait_for_listener(plan.limits.start).await {
+            Ok(true) => {}
+            Ok(false) => return RunEnd::NoTracker,
+            Err(end) => return end,
         }
         for client in &plan.clients {
             self.start(client);
-            if plan.one_by_one {
-                self.wait_for_listener(ONE_BY_ONE).await;
+            if plan.one_by_one
+                && let Err(end) = self.wait_for_listener(ONE_BY_ONE).await
+            {
+                return end;
             }
         }
         let mut complete = 0;
@@ -106,20 +110,23 @@ impl Run<'_> {
     }
 
     /// Waits until the process that was started last listens. False if it ends before, or not in
-    /// time.
-    async fn wait_for_listener(&mut self, patience: Duration) -> bool {
+    /// time. `Err` if the run is over by now.
+    async fn wait_for_listener(&mut self, patience: Duration) -> Result<bool, RunEnd> {
         let begun = Instant::now();
         loop {
-            self.look();
-            let Some(last) = self.started.last() else { return false };
+            // Who only waits to listen does not hang yet.
+            if let Some(end) = self.look().filter(|end| *end != RunEnd::Stalled) {
+                return Err(end);
+            }
+            let Some(last) = self.started.last() else { return Ok(false) };
             if last.listened_on.is_some() {
-                return true;
+                return Ok(true);
             }
             if !last.is_running() || begun.elapsed() > patience {
-                return false;
+                return Ok(false);
             }
             if !self.observed && begun.elapsed() > BLIND {
-                return true;
+                return Ok(true);
             }
             tokio::time::sleep(TICK).await;
         }
@@ -131,7 +138,8 @@ impl Run<'_> {
         // Before the logs: whoever is seen to have exited has written all that it will.
         self.started.iter_mut().for_each(|process| process.reap(self.since));
         let mut alive = self.logs.look();
-        let all = proc_files::descendants(rustix::process::getpid().as_raw_nonzero().get());
+        let me = rustix::process::getpid().as_raw_nonzero().get();
+        let all = proc_files::descendants(me);
         let pids: Vec<i32> = self.started.iter().filter_map(Started::pid).collect();
         reap_orphans(&all, &pids);
         let ticks = all.iter().map(|process| process.ticks).sum();
@@ -151,8 +159,12 @@ impl Run<'_> {
                 process.end_for(Exceeded::Memory);
             }
         }
+        // Who was waited for, by us in the end, counts as written by whoever waited.
+        let written = all.iter().map(|process| process.pid).chain([me]).map(proc_files::written);
         if all.len() > pids.len() + limits.extra_processes {
             Some(RunEnd::TooManyProcesses)
+        } else if written.sum::<u64>() > limits.written {
+            Some(RunEnd::TooMuchWritten)
         } else if self.since.elapsed() > limits.time {
             Some(RunEnd::OutOfTime)
         } else if self.alive_at.elapsed() > limits.stall {
