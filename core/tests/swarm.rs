@@ -45,8 +45,8 @@ fn a_holder_that_has_sent_everything_once_may_leave() {
 }
 
 #[test]
-fn a_hundred_finish_within_a_twentieth_of_the_bound() {
-    let crowd = Crowd { fetchers: 100, neighbours: 30, ..Crowd::default() };
+fn a_thousand_finish_within_a_twentieth_of_the_bound() {
+    let crowd = Crowd { fetchers: 1000, neighbours: 16, ..Crowd::default() };
     let ratio = play(&crowd);
     assert!(ratio < 1.05, "{ratio:.3}");
 }
