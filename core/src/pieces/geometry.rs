@@ -6,8 +6,13 @@ use std::ops::Range;
 pub const MIN_PIECE: u64 = 64 << 10;
 /// The largest piece size, in bytes: a piece is held in memory until it is checked.
 pub const MAX_PIECE: u64 = 4 << 20;
-/// Content is cut into at most so many pieces, as long as that keeps them below [`MAX_PIECE`].
+/// Content is cut into at most so many pieces, as long as [`USUAL_LARGEST`] allows. Fewer pieces
+/// cost less; with more, a crowd loses less time to the first and to the last of them.
 const AIM: u64 = 512;
+/// Larger pieces do not stay in a processor's cache while they are received, hashed and written.
+const USUAL_LARGEST: u64 = 1 << 20;
+/// With more pieces than this, they become larger all the same, up to [`MAX_PIECE`].
+const MANY: u64 = 8192;
 /// The most pieces of a content, so that its manifest (32 bytes a piece) fits into memory.
 pub const MAX_PIECES: u64 = 1 << 20;
 
@@ -38,8 +43,9 @@ impl PieceIndex {
 }
 
 impl Geometry {
-    /// The pieces of content of `size` bytes: of the smallest power of two that gives at most
-    /// 1,024 of them, but of at least 64 KiB and at most 4 MiB.
+    /// The pieces of content of `size` bytes (PROTOCOL.md §7.1): of the smallest power of two, of
+    /// at least 64 KiB, that gives at most 512 of them; but at most 1 MiB large as long as that
+    /// gives no more than 8,192, and at most 4 MiB in any case.
     ///
     /// # Errors
     /// If that were more than [`MAX_PIECES`].
@@ -47,7 +53,8 @@ impl Geometry {
         if size > MAX_PIECE * MAX_PIECES {
             return Err(TooLarge(size));
         }
-        let piece_size = size.div_ceil(AIM).next_power_of_two().clamp(MIN_PIECE, MAX_PIECE);
+        let at_most = |pieces| size.div_ceil(pieces).next_power_of_two();
+        let piece_size = at_most(AIM).min(USUAL_LARGEST.max(at_most(MANY))).clamp(MIN_PIECE, MAX_PIECE);
         let count = u32::try_from(size.div_ceil(piece_size)).map_err(|_| TooLarge(size))?;
         Ok(Self { size, piece_size, count })
     }
@@ -118,7 +125,9 @@ mod tests {
             ((64 << 10) + 1, 64 << 10, 2),
             (32 << 20, 64 << 10, 512),
             ((32 << 20) + 1, 128 << 10, 257),
-            (1 << 30, 2 << 20, 512),
+            (1 << 30, 1 << 20, 1024),
+            (8 << 30, 1 << 20, 8192),
+            ((8 << 30) + 1, 2 << 20, 4097),
             (100 << 30, 4 << 20, 25_600),
             (MAX_PIECE * MAX_PIECES, 4 << 20, 1 << 20),
         ] {
