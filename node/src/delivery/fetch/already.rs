@@ -19,7 +19,7 @@ impl Fetch {
     /// Reads the file at the destination. If it is what was asked for, it is held from now on, as
     /// if it had been fetched; then its hash and its size.
     pub(super) async fn there_already(&mut self, to: &Path) -> Result<Option<(Root, u64)>, GetError> {
-        self.note(format!("{} is there already: reading it, to see whether it is that", to.display())).await;
+        self.note(format!("{} is there already: reading it, to see whether it is that", to.display()));
         let cancel = Arc::new(AtomicBool::new(false));
         let guard = CancelOnDrop(cancel.clone());
         let (to, key, catalogue) = (to.to_owned(), self.key.clone(), self.delivery.0.catalogue.clone());

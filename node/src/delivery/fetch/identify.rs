@@ -169,8 +169,8 @@ impl Fetch {
         let _ = self.events.try_send(event);
     }
 
-    pub(super) async fn note(&self, text: String) {
-        let _ = self.events.send(GetEvent::Note { text }).await;
+    pub(super) fn note(&self, text: String) {
+        self.tell(GetEvent::Note { text });
     }
 
     /// Takes this source, and never another.

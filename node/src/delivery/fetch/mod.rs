@@ -240,7 +240,7 @@ impl Fetch {
             let Some(ready) = part.take() else { continue };
             match self.get_file(request, ready).await {
                 Err(GetError::WrongMd5(key)) => {
-                    self.note(format!("what came under {key} has another md5: looking for others")).await;
+                    self.note(format!("what came under {key} has another md5: looking for others"));
                     self.disown().await;
                 }
                 other => return other,
@@ -314,7 +314,7 @@ impl Fetch {
         match found.await?? {
             Found::Nothing => Ok(None),
             Found::Useless(why) => {
-                self.note(format!("an earlier try is begun anew: {why}")).await;
+                self.note(format!("an earlier try is begun anew: {why}"));
                 Ok(None)
             }
             Found::Part(part) => {
@@ -355,7 +355,7 @@ impl Fetch {
         let manifest = part.wanted().manifest.clone();
         let (root, size) = (manifest.root(), manifest.geometry().size());
         let target = Arc::new(FileTarget::new(self.key.clone(), part));
-        self.here_before = self.found(&*target, size, None).await;
+        self.here_before = self.found(&*target, size, None);
         let content = target.part.content();
         let md5 = Md5::from_key(&self.key).map(|_| InOrderHash::default());
         let served = run::Serving { keys: self.names(root), files: false, opens: target.clone() };
@@ -406,7 +406,7 @@ impl Fetch {
     ) -> Result<Got, GetError> {
         let (size, count) = (files.size(), files.files().len() as u64);
         let target = self.begin_folder(&request.to, files).await?;
-        self.here_before = self.found(&*target, size, Some(count)).await;
+        self.here_before = self.found(&*target, size, Some(count));
         let served = run::Serving { keys: self.names(root), files: true, opens: target.clone() };
         self.run(target.clone(), served, None).await?;
         let (catalogue, done) = (self.delivery.0.catalogue.clone(), target.clone());

@@ -33,7 +33,7 @@ impl Pace {
 
 impl Fetch {
     /// Tells what is fetched. How many bytes of it are here.
-    pub(super) async fn found(&mut self, target: &dyn Target, size: u64, files: Option<u64>) -> u64 {
+    pub(super) fn found(&mut self, target: &dyn Target, size: u64, files: Option<u64>) -> u64 {
         let lengths = target.lengths();
         let have = target.have();
         let here = have.iter().map(|piece| u64::from(lengths[piece as usize])).sum();
@@ -42,7 +42,7 @@ impl Fetch {
             (report.size, report.here, report.state) = (Some(size), here, "fetching".into());
         }
         let event = GetEvent::Found { size, pieces: have.count(), files, here };
-        let _ = self.events.send(event).await;
+        self.tell(event);
         here
     }
 

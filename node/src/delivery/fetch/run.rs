@@ -135,7 +135,7 @@ impl Fetch {
                 }
                 self.complete.store(served, Ordering::Release);
                 run.tell_all();
-                stays_until = Some(self.stays(&run).await);
+                stays_until = Some(self.stays(&run));
             }
             if stays_until.is_some_and(|until| until <= Instant::now() || !lock(&run.download).is_needed()) {
                 break;
@@ -346,12 +346,12 @@ impl Fetch {
     }
 
     /// Until when a fetch that is complete stays: while others need what nobody else has.
-    async fn stays(&self, run: &Run) -> Instant {
+    fn stays(&self, run: &Run) -> Instant {
         if !lock(&run.download).is_needed() {
             return Instant::now();
         }
         let text = "complete; it stays for a while, since others need pieces that nobody else has";
-        self.note(text.into()).await;
+        self.note(text.into());
         Instant::now() + LONGEST_STAY
     }
 
