@@ -313,3 +313,43 @@ fn serving_needs_a_tracker() {
     let output = run(ASKAROUND, &["add", "--serve", "/dev/null"]);
     assert_fails(&output, 2, "--serve needs --tracker");
 }
+
+/// Runs this script where the folder is a file system of its own, so small.
+fn in_small_folder(folder: &Path, size: &str, script: &str) -> Output {
+    let mount = format!("mount -t tmpfs -o size={size} tmpfs \"$FOLDER\" || exit 99\n{script}");
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &mount]);
+    command.env("FOLDER", folder).env("ASKAROUND", ASKAROUND).output().unwrap()
+}
+
+#[test]
+fn a_full_disk_is_said_and_with_room_it_goes_on() {
+    let user = tempfile::tempdir().unwrap();
+    let source = write(user.path(), "source", &bytes(2_000_000));
+    let small = user.path().join("small");
+    std::fs::create_dir(&small).unwrap();
+    let to = small.join("got");
+    // Room is set aside first: then nothing has come. Of what has holes it is not, and the disk is
+    // full in the middle.
+    for (length, left) in [(2_000_000, 0), (4_000_000, 2)] {
+        std::fs::File::options().write(true).open(&source).unwrap().set_len(length).unwrap();
+        let serving = Serving::new(&source, &[]);
+        let words = serving.get(to.to_str().unwrap(), &[]).join(" ");
+        let script = format!(
+            "$ASKAROUND {words} >&2; echo $?; test -e $FOLDER/got; echo $?; ls -A $FOLDER | wc -l
+             mount -o remount,size=16M \"$FOLDER\"
+             $ASKAROUND {words} --json; cmp {source} $FOLDER/got; echo $?; ls -A $FOLDER"
+        );
+        let output = in_small_folder(&small, "1M", &script);
+        let (said, complained) = (stdout(&output), stderr(&output));
+        let lines: Vec<_> = said.lines().collect();
+        assert_eq!(lines[..3], ["1", "1", &left.to_string()], "{said}{complained}");
+        let report = complained.lines().filter(|line| line.starts_with("askaround: "));
+        let [report] = report.collect::<Vec<_>>()[..] else { panic!("{complained}") };
+        let expected = ["small/.got.askaround-part", "the disk is full", "make room and try again"];
+        assert!(expected.iter().all(|part| report.contains(part)), "{report}");
+        let got = &json_lines(lines[lines.len() - 3])[0]["got"];
+        assert_eq!(got["here_before"].as_u64() > Some(0), left > 0, "{said}");
+        assert_eq!(lines[lines.len() - 2..], ["0", "got"], "{said}{complained}");
+    }
+}

@@ -14,6 +14,9 @@ pub struct DiskError {
     pub fault: Fault,
 }
 
+/// What to do when the disk is full. A fetch goes on with what has come.
+const MAKE_ROOM: &str = ": make room and try again";
+
 /// Why a file or folder cannot be used.
 #[derive(Debug)]
 pub enum Fault {
@@ -89,12 +92,12 @@ impl fmt::Display for Fault {
             Self::Denied => f.write_str("permission denied"),
             Self::ReadOnly => f.write_str("the file system is read-only"),
             Self::Full { needed: Some(needed), free: Some(free) } => {
-                write!(f, "the disk is full: {needed} bytes are needed, {free} are free")
+                write!(f, "the disk is full: {needed} bytes are needed, {free} are free{MAKE_ROOM}")
             }
             Self::Full { needed: Some(needed), free: None } => {
-                write!(f, "the disk is full: {needed} bytes are needed")
+                write!(f, "the disk is full: {needed} bytes are needed{MAKE_ROOM}")
             }
-            Self::Full { needed: None, .. } => f.write_str("the disk is full"),
+            Self::Full { needed: None, .. } => write!(f, "the disk is full{MAKE_ROOM}"),
             Self::TooLarge => f.write_str("the file system cannot hold a file of this size"),
             Self::Truncated => f.write_str("is shorter than it was"),
             Self::Other(error) => error.fmt(f),
