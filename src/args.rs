@@ -101,7 +101,8 @@ pub enum Command {
     Unregister(VerbArgs),
     /// Forget content, or a key that is held; files of yours stay where they are
     ///
-    /// Takes either key of a content, or any other key that the peer holds. Copies in the peer's
+    /// Takes either key of a content, or at least 8 first digits of one, or any other key that the
+    /// peer holds. Copies in the peer's
     /// folder are removed.
     Purge(KeyArgs),
     /// Have the running peer say that it holds a key, without content

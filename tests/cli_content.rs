@@ -29,13 +29,32 @@ fn what_is_added_goes_by_two_keys_until_it_is_purged() {
     }
     net.assert_says(0, &["ls"], 0, &blake3[..12]);
     net.assert_says(0, &["ls", "-l"], 0, md5);
-    net.assert_says(0, &["purge", md5], 0, "stays where it is");
+    net.assert_says(0, &["purge", &md5[..8]], 0, "stays where it is");
     assert!(Path::new(&path).exists(), "a purge removed the user's file");
     for key in [md5, blake3] {
         net.assert_says(1, &["find", key], 1, "nobody has");
     }
     net.assert_says(0, &["ls"], 0, "nothing");
     net.assert_says(0, &["purge", blake3], 1, "is not held");
+    net.assert_says(0, &["purge", &blake3[..12]], 1, "is not held");
+}
+
+#[test]
+fn the_first_digits_of_a_key_do_for_what_is_here() {
+    let (net, user) = (Net::new(2), tempfile::tempdir().unwrap());
+    let path = write(user.path(), "hello", b"hello\n");
+    let (blake3, md5) = ("8e4c7c1b99db", "b1946ac92492");
+    net.assert_says(0, &["add", &path], 0, md5);
+    let copy = user.path().join("copy");
+    net.assert_says(0, &["get", blake3, "-o", copy.to_str().unwrap()], 0, "");
+    assert_eq!(std::fs::read(&copy).unwrap(), b"hello\n");
+    net.assert_says(0, &["verify", &md5[..8]], 0, "");
+    net.assert_says(0, &["verify", "8e4c7c1c"], 1, "begins with 8e4c7c1c");
+    net.assert_says(0, &["verify", &md5[..7]], 2, "7 digits");
+    net.assert_says(0, &["why", "8e4c7c1c"], 1, "begins with 8e4c7c1c");
+    net.assert_says(0, &["why", blake3], 0, "");
+    // The other peer has it not, and nobody is asked for half a key.
+    net.assert_says(1, &["get", blake3, "-o", "/nowhere/x"], 1, "whole key");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use askaround_core::Key;
 use askaround_core::pieces::Root;
 use askaround_node::api::LimitChange;
 use askaround_node::content::Md5;
+use askaround_node::delivery::prefix::{MIN_DIGITS, is_prefix};
 use clap::Args;
 use clap::builder::FalseyValueParser;
 
@@ -44,9 +45,11 @@ pub struct AddArgs {
 #[derive(Debug, Args)]
 pub struct GetArgs {
     /// What to fetch: a BLAKE3 hash, of 64 hexadecimal digits, or an md5, of 32
+    ///
+    /// Of content that is here already, the first 8 digits or more do.
     #[arg(value_parser = content_key)]
     pub key: Key,
-    /// The file to make, or the folder, if the key is a folder's [default: the key, in the current
+    /// The file to make, or the folder, if the key is a folder's [default: the key as given, in the current
     /// folder]
     ///
     /// A file that is there already is not overwritten. A folder may be there: files in it that
@@ -132,7 +135,7 @@ pub struct LsArgs {
 /// `askaround verify`.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// Which contents [default: all that are here]
+    /// Which contents, by their keys or at least 8 first digits [default: all that are here]
     #[arg(value_name = "KEY", value_parser = content_key)]
     pub keys: Vec<Key>,
     /// Fetch what is wrong or missing from other peers, and write it where it belongs
@@ -149,7 +152,7 @@ pub struct VerifyArgs {
 /// `askaround why`.
 #[derive(Debug, Args)]
 pub struct WhyArgs {
-    /// Which fetch [default: all that run, and the last ones that ended]
+    /// Which fetch, by its key or at least 8 first digits [default: all that run, and the last that ended]
     #[arg(value_parser = content_key)]
     pub key: Option<Key>,
     /// The rest
@@ -174,15 +177,18 @@ impl ShowArgs {
     }
 }
 
-/// A key that names bytes.
+/// A key that names bytes, or the first digits of one.
 fn content_key(text: &str) -> Result<Key, String> {
     let key = Key::new(&text.to_ascii_lowercase()).map_err(|e| e.to_string())?;
-    if Root::from_key(&key).is_some() || Md5::from_key(&key).is_some() {
+    if Root::from_key(&key).is_some() || Md5::from_key(&key).is_some() || is_prefix(&key) {
         return Ok(key);
     }
     let odd = text.chars().find(|c| !c.is_ascii_hexdigit());
     let what = odd.map_or(units::count(text.len() as u64, "digit"), |odd| format!("the character {odd:?}"));
-    Err(format!("expected a BLAKE3 hash of 64 hexadecimal digits or an md5 of 32, not {what}"))
+    Err(format!(
+        "expected a BLAKE3 hash of 64 hexadecimal digits, an md5 of 32, or at least the first {MIN_DIGITS} \
+         of one that is here, not {what}"
+    ))
 }
 
 /// Bytes a second.
@@ -204,7 +210,9 @@ mod tests {
 
     #[test]
     fn keys_of_content_are_hashes() {
-        assert!(content_key(&"0aF".repeat(21)).unwrap_err().contains("63 digits"));
+        assert!(content_key(&"0aF".repeat(22)).unwrap_err().contains("66 digits"));
+        assert!(content_key("0123abc").unwrap_err().contains("7 digits"));
+        assert_eq!(content_key("0123ABCD").unwrap().as_str(), "0123abcd");
         assert_eq!(content_key(&"0A".repeat(32)).unwrap().as_str(), "0a".repeat(32));
         assert!(content_key(&"0a".repeat(16)).is_ok());
         assert!(content_key("k").unwrap_err().contains("'k'"));

@@ -1,11 +1,13 @@
 //! Carries out a request: for the socket, and for a peer in the same process.
 
+use askaround_core::Key;
 use askaround_core::script::Action;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::types::{ApiEvent, ApiReply, ApiRequest};
 use crate::delivery::Delivery;
+use crate::delivery::prefix::{PrefixError, is_prefix};
 use crate::peer::command;
 
 /// Events that wait to be told.
@@ -26,27 +28,61 @@ pub async fn answer(
         ApiRequest::Register => act(delivery, Action::Register, false, &stop).await,
         ApiRequest::Unregister => act(delivery, Action::Unregister, false, &stop).await,
         ApiRequest::Hold { key } => act(delivery, Action::Hold(key), false, &stop).await,
-        ApiRequest::Purge { key } => delivery.purge(&key).await.map_or_else(Into::into, ApiReply::Purged),
+        ApiRequest::Purge { key } => purge(delivery, key).await,
         ApiRequest::Add(request) => {
             let done = told(events, ApiEvent::Keep, |events| delivery.add(request, events, stop)).await;
             done.map_or_else(Into::into, ApiReply::Added)
         }
-        ApiRequest::Verify { keys, repair } => {
+        ApiRequest::Verify { keys: given, repair } => {
+            let mut keys = Vec::with_capacity(given.len());
+            for key in given {
+                match delivery.whole(key).await {
+                    Ok(key) => keys.push(key),
+                    Err(error) => return ApiReply::Error(error.to_string()),
+                }
+            }
             let verify = |events| delivery.verify(keys, repair, events, stop);
             let done = told(events, ApiEvent::Keep, verify).await;
             done.map_or_else(Into::into, ApiReply::Verified)
         }
         ApiRequest::Ls => delivery.list().await.map_or_else(Into::into, ApiReply::Contents),
-        ApiRequest::Why { key } => ApiReply::Fetches(delivery.why(key.as_ref())),
+        ApiRequest::Why { key: None } => ApiReply::Fetches(delivery.why(None)),
+        ApiRequest::Why { key: Some(key) } => match delivery.whole(key).await {
+            Ok(key) => ApiReply::Fetches(delivery.why(Some(&key))),
+            Err(error) => ApiReply::Error(error.to_string()),
+        },
         ApiRequest::Status => status(delivery).await,
         ApiRequest::Limit { up, down } => {
             delivery.set_limits(up.limit(), down.limit());
             status(delivery).await
         }
-        ApiRequest::Get(request) => {
+        ApiRequest::Get(mut request) => {
+            request.key = match delivery.whole(request.key).await {
+                Ok(key) => key,
+                Err(error @ PrefixError::NotHere(_)) => {
+                    return ApiReply::Error(format!(
+                        "{error}; to fetch what is not here, give its whole key"
+                    ));
+                }
+                Err(error) => return ApiReply::Error(error.to_string()),
+            };
             let done = told(events, ApiEvent::Get, |events| delivery.get(request, events, stop)).await;
             done.map_or_else(Into::into, ApiReply::Got)
         }
+    }
+}
+
+/// Purges a key as it is given, which may be any text that is held, else the one that it is the
+/// start of.
+async fn purge(delivery: &Delivery, key: Key) -> ApiReply {
+    match delivery.purge(&key).await {
+        Ok(purged) if !purged.held && is_prefix(&key) => match delivery.whole(key).await {
+            Ok(whole) => delivery.purge(&whole).await.map_or_else(Into::into, ApiReply::Purged),
+            // As of any other key that is not held.
+            Err(PrefixError::NotHere(_)) => ApiReply::Purged(purged),
+            Err(error) => ApiReply::Error(error.to_string()),
+        },
+        purged => purged.map_or_else(Into::into, ApiReply::Purged),
     }
 }
 

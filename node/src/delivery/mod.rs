@@ -6,6 +6,7 @@
 //! | [`types`] | what is asked of it and what it says |
 //! | [`keep`] | what is here: adding, listing, purging |
 //! | [`verify`] | what is here: reading it again, and repairing it |
+//! | [`prefix`] | keys by their first digits |
 //! | [`stock`] | content that goes by names which are no hashes of it, in a lab run |
 //! | [`error`] | why content was not got |
 //! | `fetch` | one fetch: its sources, the machine that chooses, the end |
@@ -23,6 +24,7 @@ pub mod error;
 mod fetch;
 mod folder;
 pub mod keep;
+pub mod prefix;
 mod shelf;
 mod sources;
 pub mod stock;
