@@ -156,8 +156,8 @@ fn rare_pieces_are_told_at_once_and_common_ones_together() {
     download.handle(at(2), DownloadInput::Got(9, 50));
     download.handle(at(2), DownloadInput::Got(9, 51));
     assert_eq!(told(&mut download), [], "everybody but one has them");
-    assert_eq!(download.poll_timeout(), Some(at(201)));
-    download.handle(at(201), DownloadInput::Timeout);
+    assert_eq!(download.poll_timeout(), Some(at(101)));
+    download.handle(at(101), DownloadInput::Timeout);
     let later = told(&mut download);
     assert!(later.contains(&(Listener::Subscriber(8), vec![50, 51])), "{later:?}");
     assert!(later.contains(&(Listener::Source(9), vec![7, 50, 51])), "{later:?}");

@@ -41,7 +41,7 @@ impl Default for DownloadConfig {
             first_pipeline: 128 << 10,
             slow_after: Duration::from_secs(5),
             drop_after: Duration::from_secs(30),
-            news_delay: Duration::from_millis(200),
+            news_delay: Duration::from_millis(100),
             max_sources: 64,
         }
     }
