@@ -132,8 +132,9 @@ pub enum LabCommand {
     /// Say whether a scenario's logs depend on the order within a timestep, and which actions race
     ///
     /// Tries every order of actions that can make a difference, or, where those are very many, some
-    /// at random. Names each entry that varies and the two actions behind it, and exits 1 if there
-    /// is one.
+    /// at random. An action is taken as a whole: that somebody acts in the midst of another's search
+    /// is not tried. Names each entry that varies and the two actions behind it, and exits 1 if
+    /// there is one.
     Check(crate::lab::CheckArgs),
     /// Simulate, in virtual time, a scenario or a population of up to millions of peers
     ///
