@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use askaround_core::download::SourceId;
-use askaround_core::id::Contact;
+use askaround_core::id::{Contact, PeerId};
 use askaround_core::key::Key;
 use askaround_core::message::Interest;
 use askaround_core::search::Reason;
@@ -111,6 +111,12 @@ impl Sources {
 
     pub(super) fn get_mut(&mut self, id: SourceId) -> Option<&mut Source> {
         self.by_id.get_mut(&id)
+    }
+
+    /// Where the source with this peer's id listens.
+    pub(super) fn addr_of(&self, id: PeerId) -> Option<SocketAddr> {
+        let is_it = |source: &&Source| source.contact.is_some_and(|contact| contact.id == id);
+        self.by_id.values().find(is_it).map(|source| source.addr)
     }
 
     pub(super) fn ids(&self) -> Vec<SourceId> {

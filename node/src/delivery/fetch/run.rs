@@ -1,6 +1,7 @@
 //! The loop that owns a [`Download`]: what sources say goes in, what is asked of them comes out.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use askaround_core::download::{
     Download, DownloadConfig, DownloadInput, DownloadOutput, Listener, SourceId, SubscriberId,
 };
+use askaround_core::id::PeerId;
 use askaround_core::key::Key;
 use askaround_core::message::ErrorCode;
 use askaround_core::pieces::PieceSet;
@@ -65,6 +67,13 @@ impl Drop for Guard {
     }
 }
 
+/// Somebody who is told of pieces.
+struct Subscriber {
+    told: watch::Sender<PieceSet>,
+    /// Who it says that it is.
+    id: Option<PeerId>,
+}
+
 struct Run {
     epoch: Epoch,
     download: Arc<Mutex<Download>>,
@@ -73,7 +82,7 @@ struct Run {
     here: u64,
     last_piece: Instant,
     dry: u32,
-    subscribers: BTreeMap<SubscriberId, watch::Sender<PieceSet>>,
+    subscribers: BTreeMap<SubscriberId, Subscriber>,
     last_subscriber: SubscriberId,
     hash: Option<Hashing>,
     hashing: JoinSet<std::io::Result<Hashing>>,
@@ -234,9 +243,10 @@ impl Fetch {
             Some(Has::Bitmap(bytes)) => PieceSet::from_bytes(count, bytes),
             None => return,
         };
-        let addr = source.addr;
+        let (addr, peer) = (source.addr, source.contact.map(|contact| contact.id));
         match pieces {
             Ok(pieces) => {
+                run.listens_at(peer, addr);
                 run.handle(DownloadInput::Opened { source: id, addr, pieces });
                 let early = self.sources.get_mut(id).map(|source| std::mem::take(&mut source.early));
                 run.handle(DownloadInput::News(id, early.unwrap_or_default()));
@@ -328,8 +338,10 @@ impl Fetch {
     /// Somebody wants to be told of pieces; if it fetches too, it is a source as well.
     fn subscribed(&mut self, run: &mut Run, subscribe: Subscribe) {
         let Subscribe { told, addr, id } = subscribe;
+        // Whoever is a source under another address, since it has several, is one all the same.
+        let addr = addr.map(|addr| id.and_then(|id| self.sources.addr_of(id)).unwrap_or(addr));
         if run.subscribers.len() >= MAX_SUBSCRIBERS {
-            run.subscribers.retain(|_, told| !told.is_closed());
+            run.subscribers.retain(|_, subscriber| !subscriber.told.is_closed());
             if run.subscribers.len() >= MAX_SUBSCRIBERS {
                 return;
             }
@@ -337,7 +349,7 @@ impl Fetch {
         // What came since it asked.
         told.send_replace(lock(&run.download).have().clone());
         run.last_subscriber += 1;
-        run.subscribers.insert(run.last_subscriber, told);
+        run.subscribers.insert(run.last_subscriber, Subscriber { told, id });
         run.handle(DownloadInput::Subscribed { subscriber: run.last_subscriber, addr });
         if let (Some(addr), false) = (addr, self.one_source) {
             let contact = id.map(|id| askaround_core::id::Contact::new(id, addr));
@@ -405,6 +417,14 @@ impl Run {
         lock(&self.download).knows(id)
     }
 
+    /// A source takes part. If it listens to us too, it may have come from another address.
+    fn listens_at(&mut self, peer: Option<PeerId>, addr: SocketAddr) {
+        let same = self.subscribers.iter().filter(|(_, subscriber)| peer.is_some() && subscriber.id == peer);
+        for subscriber in same.map(|(number, _)| *number).collect::<Vec<_>>() {
+            self.handle(DownloadInput::Subscribed { subscriber, addr: Some(addr) });
+        }
+    }
+
     fn got(&mut self, id: SourceId, piece: u32) {
         if !lock(&self.download).have().contains(piece) {
             self.here += u64::from(self.lengths[piece as usize]);
@@ -416,13 +436,13 @@ impl Run {
     /// Everybody who listens learns that everything is here, also of what it has itself and was
     /// not told of: so others know who still needs them.
     fn tell_all(&self) {
-        for told in self.subscribers.values() {
+        for Subscriber { told, .. } in self.subscribers.values() {
             told.send_replace(PieceSet::full(self.lengths.len() as u32));
         }
     }
 
     fn tell(&mut self, subscriber: SubscriberId, pieces: &[u32]) {
-        let Some(told) = self.subscribers.get(&subscriber) else { return };
+        let Some(Subscriber { told, .. }) = self.subscribers.get(&subscriber) else { return };
         if told.is_closed() {
             self.subscribers.remove(&subscriber);
             return self.handle(DownloadInput::Unsubscribed(subscriber));
