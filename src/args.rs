@@ -241,7 +241,7 @@ pub struct TrackerArgs {
 /// `askaround peer`.
 #[derive(Debug, Args)]
 pub struct PeerArgs {
-    /// Where to listen; port 0 lets the system pick
+    /// Where to listen, and connect from if that is one address; port 0 lets the system pick
     #[arg(long, default_value = "0.0.0.0:0", value_name = "IP:PORT", env = "ASKAROUND_LISTEN")]
     pub listen: SocketAddr,
     /// The tracker

@@ -24,12 +24,21 @@ const PROBES: u32 = 3;
 pub struct Network {
     /// What stands for 127.0.0.1, so that runs on one machine never meet.
     loopback: Option<IpAddr>,
+    /// The address that connections come from, if the system is not to pick it.
+    own: Option<IpAddr>,
 }
 
 impl Network {
     /// A network in which `loopback` stands for 127.0.0.1.
     pub fn with_loopback(loopback: IpAddr) -> Self {
-        Self { loopback: Some(loopback) }
+        Self { loopback: Some(loopback), own: None }
+    }
+
+    /// The network as a node sees it that listens on `listen`. If that is one address and not all,
+    /// its connections come from there: others reach it where they see it (PROTOCOL.md §2.1, §7.4).
+    #[must_use]
+    pub fn of_listener(self, listen: SocketAddr) -> Self {
+        Self { own: Some(listen.ip()).filter(|ip| !ip.is_unspecified()), ..self }
     }
 
     /// As [`LOOPBACK_VARIABLE`] says.
@@ -58,7 +67,7 @@ impl Network {
     /// What the operating system says.
     pub fn listen(&self, addr: SocketAddr) -> io::Result<TcpListener> {
         let addr = self.resolve(addr);
-        let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        let socket = socket_for(addr)?;
         socket.set_reuseaddr(true)?;
         // Accepted connections inherit it, which saves each of them a call.
         socket.set_nodelay(true)?;
@@ -71,10 +80,23 @@ impl Network {
     /// # Errors
     /// What the operating system says.
     pub async fn connect(&self, addr: SocketAddr) -> io::Result<TcpStream> {
-        let stream = TcpStream::connect(self.resolve(addr)).await?;
+        let addr = self.resolve(addr);
+        let stream = match self.own {
+            // Nothing outside this machine can be reached from a loopback address.
+            Some(own) if own.is_ipv4() == addr.is_ipv4() && own.is_loopback() <= addr.ip().is_loopback() => {
+                let socket = socket_for(addr)?;
+                socket.bind(SocketAddr::new(own, 0))?;
+                socket.connect(addr).await?
+            }
+            _ => TcpStream::connect(addr).await?,
+        };
         stream.set_nodelay(true)?;
         Ok(stream)
     }
+}
+
+fn socket_for(addr: SocketAddr) -> io::Result<TcpSocket> {
+    if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }
 }
 
 /// Has the system watch a connection on which both ends may be silent for long: if the other end
@@ -91,4 +113,21 @@ pub(crate) fn watch(stream: &TcpStream) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     socket.set_tcp_user_timeout(Some(PROBE_AFTER + PROBE_EVERY * PROBES))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_listens_on_one_address_connects_from_it() {
+        let (here, all) = (Network::default(), SocketAddr::from(([0, 0, 0, 0], 0)));
+        let one = SocketAddr::from(([127, 3, 2, 1], 0));
+        let listener = here.listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let addr = listener.local_addr().unwrap();
+        for (network, seen) in [(here.of_listener(one), one), (here.of_listener(all), addr)] {
+            let _stream = network.connect(addr).await.unwrap();
+            assert_eq!(listener.accept().await.unwrap().1.ip(), seen.ip());
+        }
+    }
 }

@@ -82,7 +82,7 @@ pub struct HereArgs {
     /// Then --dir is where the peer of this command keeps its state; without --dir it keeps none.
     #[arg(long, value_name = "IP:PORT", env = "ASKAROUND_TRACKER")]
     pub tracker: Option<SocketAddr>,
-    /// Where it listens for others; port 0 lets the system pick
+    /// Where it listens for others, and connects from if that is one address; port 0 lets the system pick
     #[arg(long, default_value = "0.0.0.0:0", value_name = "IP:PORT", env = "ASKAROUND_LISTEN")]
     pub listen: SocketAddr,
     /// The address to register, if it is not the one that the tracker sees

@@ -110,7 +110,7 @@ impl Node {
         mut say: impl FnMut(bool, &str) + Send + 'static,
     ) -> Result<Self, Failure> {
         let state = State::open(settings.folder)?;
-        let network = Network::default();
+        let network = Network::default().of_listener(settings.listen);
         let listener = network
             .listen(settings.listen)
             .map_err(|e| Failure::run(format!("cannot listen on {}: {e}", settings.listen)))?;
