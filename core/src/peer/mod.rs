@@ -1,7 +1,10 @@
 //! [`Peer`]: the machine that holds a content list and an originator list, answers other peers,
 //! and carries out actions, alone or from a script in lock-step.
 
+mod asks;
 mod operation;
+mod perform;
+mod serve;
 mod types;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -10,15 +13,12 @@ use std::time::Duration;
 use crate::content::ContentList;
 use crate::id::Contact;
 use crate::key::Key;
-use crate::log::{LogEntry, register_text};
-use crate::message::{
-    Answer, ErrorAnswer, ErrorCode, HaveAnswer, Message, Page, Register, Request, Timestep,
-};
+use crate::message::{ErrorAnswer, ErrorCode, Message, Timestep};
 use crate::originators::OriginatorList;
 use crate::script::{Action, Script};
-use crate::search::{Question, Search, SearchConfig, SearchResult};
 use crate::time::Instant;
-use operation::{Operation, Owner, Progress, Waiting};
+use asks::{Asks, Awaited};
+use operation::{Operation, Owner};
 pub use types::{
     AskError, AskId, Asked, Change, CommandId, FailReason, FindReport, Outcome, PeerConfig, PeerInput,
     PeerOutput, Target, TraceStep,
@@ -33,23 +33,11 @@ pub struct Peer {
     originators: OriginatorList,
     operations: BTreeMap<u64, Operation>,
     next_operation: u64,
-    asks: BTreeMap<AskId, PendingAsk>,
-    deadlines: BTreeSet<(Instant, AskId)>,
-    next_ask: AskId,
+    asks: Asks,
     script: Option<ScriptRun>,
     fetching: BTreeSet<Key>,
     membership: Membership,
     outputs: VecDeque<PeerOutput>,
-}
-
-#[derive(Debug, Clone)]
-struct PendingAsk {
-    operation: u64,
-    /// The question of the search, where it is one.
-    question: u64,
-    /// Whether it is a fetch of what the search has found.
-    fetch: bool,
-    deadline: Instant,
 }
 
 /// The script of a lab run and where it has got to.
@@ -81,10 +69,6 @@ enum Timer {
     Renew,
 }
 
-/// A page of keys holds at most so many bytes of text, so that it fits a line even if every
-/// character has to be escaped (PROTOCOL.md §1.1).
-const MAX_PAGE_BYTES: usize = 30_000;
-
 impl Peer {
     /// A live peer. It registers by itself if it has a tracker.
     pub fn live(config: PeerConfig, me: Contact) -> Self {
@@ -110,9 +94,7 @@ impl Peer {
             originators: OriginatorList::default(),
             operations: BTreeMap::new(),
             next_operation: 0,
-            asks: BTreeMap::new(),
-            deadlines: BTreeSet::new(),
-            next_ask: 0,
+            asks: Asks::default(),
             script: None,
             fetching: BTreeSet::new(),
             membership: Membership::default(),
@@ -202,7 +184,7 @@ impl Peer {
 
     fn deadline(&self, timer: Timer) -> Option<Instant> {
         match timer {
-            Timer::Ask => self.deadlines.first().map(|(deadline, _)| *deadline),
+            Timer::Ask => self.asks.next_deadline(),
             Timer::Operation => self.operations.values().map(|o| o.deadline).min(),
             Timer::Renew => self.membership.renew_at,
         }
@@ -211,13 +193,11 @@ impl Peer {
     fn fire(&mut self, now: Instant, timer: Timer) {
         match timer {
             Timer::Ask => {
-                while let Some((deadline, ask)) = self.deadlines.first().copied()
-                    && deadline <= now
-                {
+                while let Some((ask, what)) = self.asks.late(now) {
                     self.outputs.push_back(PeerOutput::Cancel(ask));
-                    match self.asks.get(&ask) {
-                        Some(PendingAsk { fetch: true, .. }) => self.fetched(now, ask, false),
-                        _ => self.answered(now, ask, Err(AskError::TimedOut)),
+                    match what {
+                        Awaited::Fetch => self.fetched(now, ask, false),
+                        Awaited::Answer(_) => self.answered(now, ask, Err(AskError::TimedOut)),
                     }
                 }
             }
@@ -235,57 +215,6 @@ impl Peer {
                 }
             }
         }
-    }
-
-    /// Answers another peer (PROTOCOL.md §3).
-    fn serve(&self, request: &Request) -> Result<Answer, ErrorAnswer> {
-        match request {
-            Request::Have(key) => Ok(Answer::Have(self.have(key))),
-            Request::Known(page) => {
-                let before = page.after.map(crate::id::PeerId::new).transpose();
-                // Nothing stands behind a number that is no id.
-                let Ok(before) = before else {
-                    return Ok(Answer::Peers { peers: Vec::new(), next: None });
-                };
-                let mut rest = self.originators.peers(before);
-                let peers: Vec<_> = rest.by_ref().take(page.limit).collect();
-                let next = rest.next().and(peers.last()).map(|peer| peer.id.as_u64());
-                Ok(Answer::Peers { peers, next })
-            }
-            Request::Contents(page) => Ok(self.contents_page(*page)),
-            Request::Register(_) | Request::Unregister { .. } | Request::List(_) | Request::WhereIs(_) => {
-                Err(ErrorAnswer::new(ErrorCode::NotServed, "a peer keeps no register: ask the tracker"))
-            }
-            // Where there is content, the driver serves it without asking the machine.
-            Request::Describe(_) | Request::Hashes { .. } | Request::Interest(_) | Request::Get { .. } => {
-                Err(ErrorAnswer::new(ErrorCode::NotServed, "this peer delivers no content"))
-            }
-        }
-    }
-
-    fn have(&self, key: &Key) -> HaveAnswer {
-        if self.contents.contains(key) {
-            return HaveAnswer::Have;
-        }
-        let hint = self.originators.sender_of(key);
-        if self.fetching.contains(key) {
-            return HaveAnswer::Fetching(hint);
-        }
-        hint.map_or(HaveAnswer::No, HaveAnswer::Hint)
-    }
-
-    fn contents_page(&self, page: Page) -> Answer {
-        let (mut keys, mut bytes, mut last) = (Vec::new(), 0, 0);
-        for (serial, key) in self.contents.page(page.after.unwrap_or(0), page.limit) {
-            bytes += key.as_str().len();
-            if bytes > MAX_PAGE_BYTES {
-                break;
-            }
-            keys.push(key.clone());
-            last = serial;
-        }
-        let next = (!keys.is_empty() && self.contents.has_after(last)).then_some(last);
-        Answer::Keys { keys, next }
     }
 
     fn tracker_says(&mut self, now: Instant, message: &Message) {
@@ -323,273 +252,6 @@ impl Peer {
                 self.outputs.push_back(PeerOutput::TellTracker(Message::Complete(time)));
             }
         }
-    }
-
-    /// Begins an operation. True if it is over already.
-    fn begin_operation(&mut self, now: Instant, owner: Owner, action: &Action, trace: bool) -> bool {
-        let number = self.next_operation;
-        self.next_operation += 1;
-        let deadline = now + self.config.operation_timeout;
-        let waiting = match action {
-            Action::Register => {
-                self.membership.wanted = true;
-                self.ask(now, number, Target::Tracker, self.register_request(owner));
-                Waiting::Registered
-            }
-            Action::Unregister => {
-                self.membership = Membership::default();
-                let request = Request::Unregister { id: self.me.id, token: self.config.token.clone() };
-                self.ask(now, number, Target::Tracker, request);
-                Waiting::Unregistered
-            }
-            Action::List => {
-                self.ask(now, number, Target::Tracker, Request::List(Page::default()));
-                Waiting::List(Vec::new())
-            }
-            Action::Known(id) if *id == self.me.id => {
-                let peers = self.originators.peers(None).collect();
-                return self.done(now, owner, Outcome::Known { id: *id, peers });
-            }
-            Action::Contents(id) if *id == self.me.id => {
-                let keys = self.contents.iter().cloned().collect();
-                return self.done(now, owner, Outcome::Contents { id: *id, keys });
-            }
-            Action::Known(id) => {
-                self.ask(now, number, Target::Tracker, Request::WhereIs(*id));
-                Waiting::KnownAddress(*id)
-            }
-            Action::Contents(id) => {
-                self.ask(now, number, Target::Tracker, Request::WhereIs(*id));
-                Waiting::ContentsAddress(*id)
-            }
-            Action::Purge(key) => {
-                let outcome = if self.contents.contains(key) {
-                    self.change(Change::Purged(key.clone()));
-                    Outcome::Purged(key.clone())
-                } else {
-                    Outcome::NotHeld(key.clone())
-                };
-                return self.done(now, owner, outcome);
-            }
-            Action::Hold(key) => {
-                let new = !self.contents.contains(key);
-                if new {
-                    self.change(Change::Held(key.clone()));
-                }
-                return self.done(now, owner, Outcome::Held { key: key.clone(), new });
-            }
-            Action::Obtain(key) | Action::Find(key) | Action::Gather(key) => {
-                let obtain = matches!(action, Action::Obtain(_));
-                let collect = matches!(action, Action::Gather(_));
-                if self.contents.contains(key) && !collect {
-                    return self.done(now, owner, Outcome::own(key.clone(), self.me, obtain));
-                }
-                let search = Search::new(
-                    self.me,
-                    self.originators.sender_of(key),
-                    SearchConfig { collect, ..self.config.search.clone() },
-                );
-                Waiting::Search {
-                    key: key.clone(),
-                    obtain,
-                    search: Box::new(search),
-                    trace: trace.then(Vec::new),
-                }
-            }
-        };
-        let searching = matches!(waiting, Waiting::Search { .. });
-        self.operations.insert(number, Operation { owner, deadline, started: now, waiting, pages: 0 });
-        if searching {
-            self.pump_search(now, number);
-        }
-        false
-    }
-
-    fn register_request(&self, owner: Owner) -> Request {
-        let script_end = self.script.as_ref().filter(|_| owner == Owner::Joining).map(|s| s.end);
-        Request::Register(Register {
-            id: self.me.id,
-            ip: self.config.advertised_ip,
-            port: self.me.port,
-            token: self.config.token.clone(),
-            list: None,
-            script_end,
-        })
-    }
-
-    fn ask(&mut self, now: Instant, operation: u64, to: Target, request: Request) -> AskId {
-        self.ask_question(now, operation, to, request, None)
-    }
-
-    fn ask_question(
-        &mut self,
-        now: Instant,
-        operation: u64,
-        to: Target,
-        request: Request,
-        question: Option<&Question>,
-    ) -> AskId {
-        let deadline = now + self.config.ask_timeout;
-        let number = question.map_or(0, |question| question.number);
-        let ask = self.open(PendingAsk { operation, question: number, fetch: false, deadline });
-        let why = question.map(|question| question.reason);
-        self.outputs.push_back(PeerOutput::Ask { ask, to, request, why });
-        ask
-    }
-
-    fn open(&mut self, pending: PendingAsk) -> AskId {
-        self.next_ask += 1;
-        self.deadlines.insert((pending.deadline, self.next_ask));
-        self.asks.insert(self.next_ask, pending);
-        self.next_ask
-    }
-
-    /// `None` if it was given up before: what came of it comes too late and changes nothing.
-    fn close(&mut self, ask: AskId) -> Option<PendingAsk> {
-        let pending = self.asks.remove(&ask)?;
-        self.deadlines.remove(&(pending.deadline, ask));
-        Some(pending)
-    }
-
-    fn answered(&mut self, now: Instant, ask: AskId, result: Result<Answer, AskError>) {
-        let Some(pending) = self.close(ask) else { return };
-        let number = pending.operation;
-        let Some(operation) = self.operations.get_mut(&number) else { return };
-        match operation.on_answer(now, pending.question, result, &self.config) {
-            Progress::Ask(to, request) => {
-                self.ask(now, number, to, request);
-            }
-            Progress::Search => self.pump_search(now, number),
-            Progress::Done(outcome) => self.end_operation(now, number, |_| outcome),
-        }
-    }
-
-    /// Asks what the search wants asked; ends the operation when the search has ended.
-    fn pump_search(&mut self, now: Instant, number: u64) {
-        loop {
-            let Some(Operation { owner, waiting: Waiting::Search { key, obtain, search, trace }, .. }) =
-                self.operations.get_mut(&number)
-            else {
-                return;
-            };
-            while let (Owner::Command(command), Some(holder)) = (*owner, search.next_holder()) {
-                self.outputs.push_back(PeerOutput::Holder { command, holder });
-            }
-            let Some(question) = search.next() else {
-                match search.result() {
-                    Some(SearchResult::Found(from, _))
-                        if *obtain && let Some(timeout) = self.config.delivery_timeout =>
-                    {
-                        let (key, from) = (key.clone(), *from);
-                        self.fetch(now + timeout, number, key, from);
-                    }
-                    Some(_) => self.end_operation(now, number, |operation| operation.search_ended(now)),
-                    None => {}
-                }
-                return;
-            };
-            let key = key.clone();
-            if let Some(trace) = trace {
-                trace.push(TraceStep { question: question.clone(), asked_at: now, answered: None });
-            }
-            match Asked::new(&question.ask, &key) {
-                Asked::Remote(to, request) => {
-                    self.ask_question(now, number, to, request, Some(&question));
-                }
-                Asked::Own => {
-                    let peers: Vec<_> = self.originators.peers(None).collect();
-                    let answer = Answer::Peers { peers, next: None };
-                    if let Some(operation) = self.operations.get_mut(&number) {
-                        operation.on_answer(now, question.number, Ok(answer), &self.config);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Has what a search has found fetched. Meanwhile answers to its other questions may come.
-    fn fetch(&mut self, deadline: Instant, operation: u64, key: Key, from: Contact) {
-        if !self.asks.values().any(|pending| pending.fetch && pending.operation == operation) {
-            let ask = self.open(PendingAsk { operation, question: 0, fetch: true, deadline });
-            self.outputs.push_back(PeerOutput::Fetch { ask, key, from });
-        }
-    }
-
-    /// What was found is here, or whoever had it counts as not having it.
-    fn fetched(&mut self, now: Instant, ask: AskId, is_here: bool) {
-        let Some(PendingAsk { operation: number, .. }) = self.close(ask) else { return };
-        if is_here {
-            return self.end_operation(now, number, |operation| operation.search_ended(now));
-        }
-        if let Some(Operation { waiting: Waiting::Search { search, .. }, .. }) =
-            self.operations.get_mut(&number)
-        {
-            search.reject_found();
-        }
-        self.pump_search(now, number);
-    }
-
-    /// Ends an operation with what `outcome` makes of it, and gives up what it still asked.
-    fn end_operation(&mut self, now: Instant, number: u64, outcome: impl FnOnce(Operation) -> Outcome) {
-        let Some(operation) = self.operations.remove(&number) else { return };
-        let open: Vec<AskId> =
-            self.asks.iter().filter(|(_, p)| p.operation == number).map(|(ask, _)| *ask).collect();
-        for ask in open {
-            self.close(ask);
-            self.outputs.push_back(PeerOutput::Cancel(ask));
-        }
-        let owner = operation.owner;
-        let outcome = outcome(operation);
-        if let Outcome::Found { report, obtain: true } = &outcome
-            && let Some(from) = report.found
-        {
-            self.change(Change::Obtained(report.key.clone(), from));
-        }
-        let over = self.done(now, owner, outcome);
-        if over && matches!(owner, Owner::Script(_)) {
-            self.run_script(now);
-        }
-    }
-
-    fn abandon(&mut self, command: CommandId) {
-        let number = self.operations.iter().find(|(_, o)| o.owner == Owner::Command(command));
-        if let Some(number) = number.map(|(number, _)| *number) {
-            self.operations.remove(&number);
-            self.asks.retain(|ask, pending| {
-                if pending.operation == number {
-                    self.deadlines.remove(&(pending.deadline, *ask));
-                    self.outputs.push_back(PeerOutput::Cancel(*ask));
-                }
-                pending.operation != number
-            });
-        }
-    }
-
-    /// Tells the owner of an operation how it ended. True, for the owner's convenience.
-    fn done(&mut self, now: Instant, owner: Owner, outcome: Outcome) -> bool {
-        self.note_membership(now, owner, &outcome);
-        match owner {
-            Owner::Command(command) => {
-                self.outputs.push_back(PeerOutput::Done { command, outcome });
-            }
-            Owner::Script(time) => {
-                let text = outcome.log_text();
-                self.outputs.push_back(PeerOutput::Log(LogEntry { time, text }));
-            }
-            Owner::Joining => match outcome {
-                Outcome::Registered { .. } => {
-                    let text = register_text(self.me.id);
-                    self.outputs.push_back(PeerOutput::Log(LogEntry { time: 0, text }));
-                }
-                Outcome::TrackerFailed(error) => {
-                    self.script = None;
-                    self.outputs.push_back(PeerOutput::Failed(FailReason::NotRegistered(error)));
-                }
-                _ => {}
-            },
-            Owner::Membership => self.outputs.push_back(PeerOutput::Membership(outcome)),
-        }
-        true
     }
 
     fn note_membership(&mut self, now: Instant, owner: Owner, outcome: &Outcome) {

@@ -1,0 +1,74 @@
+//! [`Asks`]: what a peer has asked, or is having fetched, and until when it waits for each.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::types::AskId;
+use crate::time::Instant;
+
+/// Everything that is awaited. Each has its deadline, and each deadline its ask.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Asks {
+    open: BTreeMap<AskId, Ask>,
+    deadlines: BTreeSet<(Instant, AskId)>,
+    /// The number that was given last.
+    last: AskId,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Ask {
+    /// For which operation.
+    pub(super) operation: u64,
+    pub(super) what: Awaited,
+    pub(super) deadline: Instant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Awaited {
+    /// The answer to a request. The number is that of the search's question, where it is one.
+    Answer(u64),
+    /// What the operation's search has found.
+    Fetch,
+}
+
+impl Asks {
+    pub(super) fn open(&mut self, ask: Ask) -> AskId {
+        self.last += 1;
+        self.deadlines.insert((ask.deadline, self.last));
+        self.open.insert(self.last, ask);
+        self.last
+    }
+
+    /// `None` if it was given up before: what came of it comes too late and changes nothing.
+    pub(super) fn close(&mut self, ask: AskId) -> Option<Ask> {
+        let closed = self.open.remove(&ask)?;
+        self.deadlines.remove(&(closed.deadline, ask));
+        Some(closed)
+    }
+
+    /// Closes everything that an operation waits for, and gives it in the order in which it was
+    /// asked.
+    pub(super) fn close_all_of(&mut self, operation: u64) -> Vec<AskId> {
+        let of = self.open.iter().filter(|(_, ask)| ask.operation == operation);
+        let all: Vec<AskId> = of.map(|(ask, _)| *ask).collect();
+        for ask in &all {
+            self.close(*ask);
+        }
+        all
+    }
+
+    /// Whether an operation waits for what its search has found.
+    pub(super) fn is_fetching(&self, operation: u64) -> bool {
+        self.open.values().any(|ask| ask.operation == operation && ask.what == Awaited::Fetch)
+    }
+
+    /// When the first of them is too late.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// The first one that is too late at `now`, still open.
+    pub(super) fn late(&self, now: Instant) -> Option<(AskId, Awaited)> {
+        let (_, ask) = self.deadlines.first().filter(|(deadline, _)| *deadline <= now)?;
+        self.open.get(ask).map(|open| (*ask, open.what))
+    }
+}
