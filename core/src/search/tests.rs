@@ -1,6 +1,7 @@
 //! Searches over small networks, question by question.
 
 use super::*;
+use crate::id::PeerId;
 
 fn peer(id: u64) -> Contact {
     Contact {
