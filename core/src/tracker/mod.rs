@@ -1,15 +1,18 @@
-//! [`Tracker`]: the machine that answers a tracker's requests and runs the clock of a lab.
+//! [`Tracker`]: the machine that answers a tracker's requests; in a lab run, `lab` runs the clock for it.
 
-use std::collections::{BTreeMap, VecDeque};
+mod lab;
+
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::clock::{Clock, ClockEvent, LeftOutReason, Turns};
+use crate::clock::{LeftOutReason, Turns};
 use crate::id::{Contact, PeerId};
-use crate::log::{LogEntry, registered_text};
+use crate::log::LogEntry;
 use crate::message::{Answer, ErrorAnswer, ErrorCode, Message, Page, Register, Request, Timestep};
 use crate::registry::{Refusal, Registry, RegistryConfig};
 use crate::time::Instant;
+use lab::Lab;
 
 /// A connection, numbered by the driver. A number is never used again.
 pub type ConnectionId = u64;
@@ -102,15 +105,6 @@ pub struct Tracker {
     outputs: VecDeque<TrackerOutput>,
 }
 
-#[derive(Debug, Clone)]
-struct Lab {
-    clock: Clock,
-    expect: Option<usize>,
-    gather_until: Instant,
-    connections: BTreeMap<ConnectionId, PeerId>,
-    by_peer: BTreeMap<PeerId, ConnectionId>,
-}
-
 /// What a tracker waits for. Each deadline is in [`Tracker::poll_timeout`].
 #[derive(Debug, Clone, Copy)]
 enum Timer {
@@ -129,13 +123,7 @@ const SWEEP_PART: usize = 20_000;
 impl Tracker {
     /// A tracker that begins at `now`.
     pub fn new(config: TrackerConfig, now: Instant) -> Self {
-        let lab = config.lab.map(|lab| Lab {
-            clock: Clock::new(lab.turns, lab.step_timeout),
-            expect: lab.expect,
-            gather_until: now + lab.gather,
-            connections: BTreeMap::new(),
-            by_peer: BTreeMap::new(),
-        });
+        let lab = config.lab.map(|lab| Lab::new(&lab, now));
         let mut registry = config.registry;
         if lab.is_some() {
             // A lab run is as long as its scripts, and forgets nobody.
@@ -158,7 +146,7 @@ impl Tracker {
 
     /// How many peers take part in the clock.
     pub fn clocked(&self) -> usize {
-        self.lab.as_ref().map_or(0, |lab| lab.clock.members())
+        self.lab.as_ref().map_or(0, Lab::members)
     }
 
     /// Takes one input. Poll the outputs afterwards.
@@ -169,16 +157,26 @@ impl Tracker {
                     let answer = self.answer(now, connection, from, request);
                     let message = answer.map_or_else(Message::Error, Message::Answer);
                     self.outputs.push_back(TrackerOutput::Send(connection, message));
-                    self.start_if_complete(now);
+                    if let Some(lab) = &mut self.lab {
+                        lab.start_if_complete(now);
+                    }
                 }
-                Message::Complete(time) => self.complete(now, connection, time),
+                Message::Complete(time) => {
+                    if let Some(lab) = &mut self.lab {
+                        lab.complete(now, connection, time);
+                    }
+                }
                 _ => {
                     let text = "a tracker is sent requests and C";
                     let error = ErrorAnswer::new(ErrorCode::NotServed, text);
                     self.outputs.push_back(TrackerOutput::Send(connection, Message::Error(error)));
                 }
             },
-            TrackerInput::Disconnected(connection) => self.disconnected(now, connection),
+            TrackerInput::Disconnected(connection) => {
+                if let Some(lab) = &mut self.lab {
+                    lab.disconnected(now, connection, &mut self.registry);
+                }
+            }
             TrackerInput::Timeout => {
                 for timer in [Timer::Gather, Timer::Turn, Timer::Sweep] {
                     if self.deadline(timer).is_some_and(|deadline| deadline <= now) {
@@ -187,7 +185,9 @@ impl Tracker {
                 }
             }
         }
-        self.drain_clock(now);
+        if let Some(lab) = &mut self.lab {
+            lab.drain(now, &self.registry, &mut self.outputs);
+        }
     }
 
     /// The next thing to do, in order.
@@ -203,18 +203,16 @@ impl Tracker {
 
     fn deadline(&self, timer: Timer) -> Option<Instant> {
         match timer {
-            Timer::Gather => {
-                self.lab.as_ref().filter(|lab| !lab.clock.has_started()).map(|lab| lab.gather_until)
-            }
-            Timer::Turn => self.lab.as_ref().and_then(|lab| lab.clock.poll_timeout()),
+            Timer::Gather => self.lab.as_ref().and_then(Lab::gather_until),
+            Timer::Turn => self.lab.as_ref().and_then(Lab::turn_until),
             Timer::Sweep => self.registry.lease().map(|_| self.next_sweep),
         }
     }
 
     fn fire(&mut self, now: Instant, timer: Timer) {
         match (timer, &mut self.lab) {
-            (Timer::Gather, Some(lab)) => lab.clock.start(now),
-            (Timer::Turn, Some(lab)) => lab.clock.handle_timeout(now),
+            (Timer::Gather, Some(lab)) => lab.start(now),
+            (Timer::Turn, Some(lab)) => lab.turn_ran_out(now),
             (Timer::Sweep, _) => {
                 self.registry.sweep(now, SWEEP_PART);
                 self.next_sweep = now + SWEEP_EVERY;
@@ -272,124 +270,26 @@ impl Tracker {
             return Err(ErrorAnswer::new(ErrorCode::WrongAddress, text));
         }
         if register.script_end.is_some() {
-            self.may_join(connection, id)?;
+            let Some(lab) = &self.lab else {
+                let text = "this is a live tracker, it runs no clock";
+                return Err(ErrorAnswer::new(ErrorCode::NotServed, text));
+            };
+            lab.may_join(connection, id)?;
         }
         let contact = Contact { id, ip, port: register.port };
         self.registry
             .register(now, contact, register.token.as_deref())
             .map_err(|refusal| refused(refusal, id))?;
-        if let Some(end) = register.script_end {
-            self.join(connection, id, end);
+        if let (Some(end), Some(lab)) = (register.script_end, &mut self.lab)
+            && lab.join(connection, id, end)
+        {
+            self.outputs.push_back(TrackerOutput::Clocked(connection));
         }
         Ok(Answer::Registered {
             contact,
             lease_s: self.registry.lease().map(|lease| lease.as_secs().try_into().unwrap_or(u32::MAX)),
             peers: register.list.map(|count| self.registry.followers(now, id, count)),
         })
-    }
-
-    /// Whether a clocked registration may come now and on this connection (PROTOCOL.md §4).
-    fn may_join(&self, connection: ConnectionId, id: PeerId) -> Result<(), ErrorAnswer> {
-        let Some(lab) = &self.lab else {
-            let text = "this is a live tracker, it runs no clock";
-            return Err(ErrorAnswer::new(ErrorCode::NotServed, text));
-        };
-        if lab.connections.get(&connection) == Some(&id) {
-            return Ok(());
-        }
-        if lab.clock.has_started() {
-            let text = format!("the run has started without client {id}");
-            return Err(ErrorAnswer::new(ErrorCode::Started, text));
-        }
-        if lab.connections.contains_key(&connection) {
-            let text = "one clocked registration a connection";
-            return Err(ErrorAnswer::new(ErrorCode::IdTaken, text));
-        }
-        if lab.by_peer.contains_key(&id) {
-            return Err(refused(Refusal::IdTaken, id));
-        }
-        Ok(())
-    }
-
-    fn join(&mut self, connection: ConnectionId, id: PeerId, script_end: Timestep) {
-        let Some(lab) = self.lab.as_mut().filter(|lab| !lab.clock.has_started()) else { return };
-        lab.connections.insert(connection, id);
-        lab.by_peer.insert(id, connection);
-        lab.clock.join(id, script_end);
-        self.outputs.push_back(TrackerOutput::Clocked(connection));
-    }
-
-    fn start_if_complete(&mut self, now: Instant) {
-        if let Some(lab) = &mut self.lab
-            && lab.expect.is_some_and(|expected| lab.clock.members() >= expected)
-        {
-            lab.clock.start(now);
-        }
-    }
-
-    fn complete(&mut self, now: Instant, connection: ConnectionId, time: Timestep) {
-        if let Some(lab) = &mut self.lab
-            && let Some(id) = lab.connections.get(&connection)
-        {
-            lab.clock.complete(now, *id, time);
-        }
-    }
-
-    fn disconnected(&mut self, now: Instant, connection: ConnectionId) {
-        let Some(lab) = &mut self.lab else { return };
-        let Some(id) = lab.connections.remove(&connection) else { return };
-        lab.by_peer.remove(&id);
-        if !lab.clock.has_started() {
-            // It never took part, so it was never here.
-            self.registry.remove(id);
-        }
-        lab.clock.connection_broke(now, id);
-    }
-
-    fn drain_clock(&mut self, now: Instant) {
-        while let Some(lab) = &mut self.lab {
-            let Some(event) = lab.clock.poll_event() else { return };
-            let connection = |id: &PeerId| lab.by_peer.get(id).copied();
-            match event {
-                ClockEvent::Start(id) => send(&mut self.outputs, connection(&id), Message::Start),
-                ClockEvent::Go(id, time) => {
-                    send(&mut self.outputs, connection(&id), Message::Go(time));
-                }
-                ClockEvent::Finish(id) => send(&mut self.outputs, connection(&id), Message::Finish),
-                ClockEvent::TimestepOver(time) => {
-                    let text = registered_text(&self.all_registered(now));
-                    self.outputs.push_back(TrackerOutput::Log(LogEntry { time, text }));
-                }
-                ClockEvent::LeftOut { id, time, why } => {
-                    if let Some(connection) = connection(&id) {
-                        let text = format!("client {id} overran timestep {time}");
-                        let error = ErrorAnswer::new(ErrorCode::LeftOut, text);
-                        send(&mut self.outputs, Some(connection), Message::Error(error));
-                        self.outputs.push_back(TrackerOutput::Close(connection));
-                    }
-                    self.outputs.push_back(TrackerOutput::LeftOut { id, time, why });
-                }
-                ClockEvent::Over => self.outputs.push_back(TrackerOutput::Finished),
-            }
-        }
-    }
-
-    fn all_registered(&self, now: Instant) -> Vec<Contact> {
-        let (mut all, mut after) = (Vec::new(), None);
-        loop {
-            let (page, next) = self.registry.list(now, after, usize::MAX);
-            all.extend(page);
-            match next {
-                Some(_) => after = next,
-                None => return all,
-            }
-        }
-    }
-}
-
-fn send(outputs: &mut VecDeque<TrackerOutput>, connection: Option<ConnectionId>, message: Message) {
-    if let Some(connection) = connection {
-        outputs.push_back(TrackerOutput::Send(connection, message));
     }
 }
 
