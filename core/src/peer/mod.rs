@@ -31,7 +31,9 @@ pub struct Peer {
     me: Contact,
     contents: ContentList,
     originators: OriginatorList,
-    operations: BTreeMap<u64, Operation>,
+    /// Boxed, since a map makes room for eleven when it holds one, which is what most peers of a
+    /// population do.
+    operations: BTreeMap<u64, Box<Operation>>,
     next_operation: u64,
     asks: Asks,
     script: Option<ScriptRun>,
@@ -173,7 +175,12 @@ impl Peer {
 
     /// The next thing to do, in order.
     pub fn poll_output(&mut self) -> Option<PeerOutput> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if output.is_none() {
+            // Most peers of a population have nothing to say at any moment: none keeps room for it.
+            self.outputs = VecDeque::new();
+        }
+        output
     }
 
     /// When to call with [`PeerInput::Timeout`].

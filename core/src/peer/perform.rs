@@ -96,7 +96,8 @@ impl Peer {
             }
         };
         let searching = matches!(waiting, Waiting::Search { .. });
-        self.operations.insert(number, Operation { owner, deadline, started: now, waiting, pages: 0 });
+        let operation = Operation { owner, deadline, started: now, waiting, pages: 0 };
+        self.operations.insert(number, Box::new(operation));
         if searching {
             self.pump_search(now, number);
         }
@@ -154,7 +155,7 @@ impl Peer {
     fn pump_search(&mut self, now: Instant, number: u64) {
         loop {
             let Some(Operation { owner, waiting: Waiting::Search { key, obtain, search, trace }, .. }) =
-                self.operations.get_mut(&number)
+                self.operations.get_mut(&number).map(Box::as_mut)
             else {
                 return;
             };
@@ -208,7 +209,7 @@ impl Peer {
             return self.end_operation(now, number, |operation| operation.search_ended(now));
         }
         if let Some(Operation { waiting: Waiting::Search { search, .. }, .. }) =
-            self.operations.get_mut(&number)
+            self.operations.get_mut(&number).map(Box::as_mut)
         {
             search.reject_found();
         }
@@ -225,7 +226,7 @@ impl Peer {
         let Some(operation) = self.operations.remove(&number) else { return };
         self.cancel_asks(number);
         let owner = operation.owner;
-        let outcome = outcome(operation);
+        let outcome = outcome(*operation);
         if let Outcome::Found { report, obtain: true } = &outcome
             && let Some(from) = report.found
         {
