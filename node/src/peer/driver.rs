@@ -1,87 +1,33 @@
-//! The peer node: the [`Peer`] machine behind a server, with its questions to others, its log
-//! and its store.
+//! [`Driver`]: the loop that owns everything of a peer but what is served from memory.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use askaround_core::id::Contact;
 use askaround_core::key::Key;
-use askaround_core::log::LogEntry;
-use askaround_core::message::Message;
-use askaround_core::peer::{
-    AskError, AskId, Change, CommandId, FailReason, Outcome, Peer, PeerConfig, PeerInput, PeerOutput, Target,
-};
-use askaround_core::script::{Action, Script};
+use askaround_core::message::Request;
+use askaround_core::peer::{AskError, AskId, Change, CommandId, Outcome, PeerInput, PeerOutput, Target};
+use askaround_core::script::Action;
 use askaround_core::search::Holder;
-use askaround_core::tracker::ConnectionId;
-use askaround_core::wire::encode;
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::delivery::stock::{Stock, StockError};
+use super::orders::{COMMANDS, Command, PeerCommand};
+use super::{PeerEnd, PeerError, PeerNews, PeerOptions, Shared};
+use crate::delivery::stock::Stock;
 use crate::dialer::Dialer;
 use crate::link::{self, Outgoing};
+use crate::lock;
 use crate::log_file::LogFile;
-use crate::network::Network;
-use crate::observe::{Observer, Seen};
-use crate::server::{Flow, ServerConfig, Service, serve};
+use crate::observe::Seen;
 use crate::store::Store;
-use crate::transfer::serve::{ContentServer, is_about_content};
-use crate::{Epoch, lock};
 
-/// A peer that listens.
-#[derive(Debug)]
-pub struct PeerNode {
-    listener: TcpListener,
-    shared: Arc<Shared>,
-    options: PeerOptions,
-}
-
-/// What a peer node needs besides its machine.
-#[derive(Debug, Default)]
-pub struct PeerOptions {
-    /// How addresses become sockets.
-    pub network: Network,
-    /// Where the tracker is.
-    pub tracker: Option<SocketAddr>,
-    /// Limits of the server.
-    pub server: ServerConfig,
-    /// How many idle connections to keep.
-    pub keep_connections: usize,
-    /// Where a scripted peer writes its log.
-    pub log: Option<PathBuf>,
-    /// How long a scripted peer tries to reach its tracker.
-    pub patience: Duration,
-    /// Where a live peer keeps its state.
-    pub store: Option<Store>,
-    /// Who watches.
-    pub observer: Observer,
-    /// The content that it serves, if it serves any.
-    pub content: Option<Arc<ContentServer>>,
-    /// Where a scripted peer keeps the content of its keys, if what it obtains is to be delivered
-    /// (`PeerConfig::delivery_timeout`).
-    pub stock: Option<Arc<Stock>>,
-}
-
-/// Something that a running peer is to do.
-#[derive(Debug)]
-enum Command {
-    Do {
-        action: Action,
-        trace: bool,
-        /// Who is told of holders.
-        holders: Option<mpsc::Sender<Holder>>,
-        done: oneshot::Sender<Outcome>,
-    },
-    /// Something that came of a delivery; `done` is told when it is stored.
-    Note { input: PeerInput, done: oneshot::Sender<()> },
-}
+const LINK_QUEUE: usize = 64;
+/// How long the end of a live peer may wait for its tracker.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Who waits for a command.
 #[derive(Debug)]
@@ -90,190 +36,8 @@ struct Waiting {
     done: oneshot::Sender<Outcome>,
 }
 
-/// What happens in a peer that its user may want to hear of.
-#[derive(Debug, Clone, PartialEq)]
-pub enum PeerNews {
-    /// A line of the log.
-    Log(LogEntry),
-    /// The registration was renewed, or could not be.
-    Membership(Outcome),
-}
-
-/// How a peer ended.
-#[derive(Debug)]
-pub enum PeerEnd {
-    /// The run is over.
-    Finished,
-    /// The run is over for this peer, and not as it should be.
-    Failed(FailReason),
-    /// It was told to stop.
-    Stopped,
-}
-
-/// Why a peer node cannot go on.
-#[derive(Debug, thiserror::Error)]
-pub enum PeerError {
-    /// Nobody answers at the tracker's address.
-    #[error("no tracker at {addr}: {source}")]
-    NoTracker {
-        /// Where it should be.
-        addr: SocketAddr,
-        /// What the operating system says.
-        source: io::Error,
-    },
-    /// The log cannot be written.
-    #[error("cannot write the log {path}: {source}")]
-    Log {
-        /// Which.
-        path: PathBuf,
-        /// What the operating system says.
-        source: io::Error,
-    },
-    /// The state cannot be stored.
-    #[error(transparent)]
-    Store(#[from] crate::store::StoreError),
-    /// Content cannot be removed.
-    #[error(transparent)]
-    Stock(#[from] StockError),
-    /// A task of ours panicked.
-    #[error("a bug of ours: {0}")]
-    Bug(#[from] tokio::task::JoinError),
-}
-
-#[derive(Debug)]
-struct Shared {
-    machine: Mutex<Peer>,
-    epoch: Epoch,
-    observer: Observer,
-    content: Option<Arc<ContentServer>>,
-}
-
-const COMMANDS: usize = 64;
-const LINK_QUEUE: usize = 64;
-/// How long the end of a live peer may wait for its tracker.
-const GOODBYE: Duration = Duration::from_secs(1);
-
-impl PeerNode {
-    /// A peer with a script, on a socket that already listens, known to others as `me`.
-    pub fn scripted(
-        listener: TcpListener,
-        me: Contact,
-        config: PeerConfig,
-        script: Script,
-        options: PeerOptions,
-    ) -> Self {
-        Self::new(listener, Peer::scripted(config, me, script), options)
-    }
-
-    /// A live peer, on a socket that already listens. It begins with what is stored.
-    pub fn live(
-        listener: TcpListener,
-        me: Contact,
-        config: PeerConfig,
-        options: PeerOptions,
-    ) -> Result<Self, PeerError> {
-        let mut machine = Peer::live(config, me);
-        if let Some(store) = &options.store {
-            for change in store.load()? {
-                machine.restore(change);
-            }
-        }
-        Ok(Self::new(listener, machine, options))
-    }
-
-    fn new(listener: TcpListener, machine: Peer, options: PeerOptions) -> Self {
-        let observer = options.observer.clone();
-        let content = options.content.clone();
-        let shared =
-            Arc::new(Shared { machine: Mutex::new(machine), epoch: Epoch::default(), observer, content });
-        Self { listener, shared, options }
-    }
-
-    /// Runs until the script is over or `stop` is cancelled. The log is on disk then.
-    ///
-    /// # Errors
-    /// If the tracker cannot be reached at all, or the log or state cannot be written.
-    pub async fn run(
-        self,
-        stop: CancellationToken,
-        commands: mpsc::Receiver<PeerCommand>,
-        mut news: impl FnMut(PeerNews),
-    ) -> Result<PeerEnd, PeerError> {
-        let Self { listener, shared, options } = self;
-        let serving = CancellationToken::new();
-        let server = serve(listener, shared.clone(), options.server.clone(), serving.clone());
-        let connections = tokio::spawn(server);
-        let result = Driver::run(&shared, options, &stop, commands, &mut news).await;
-        serving.cancel();
-        connections.await?;
-        result
-    }
-}
-
-/// A command on its way to a peer; made by [`command`].
-#[derive(Debug)]
-pub struct PeerCommand(Command);
-
-/// The way to a peer, and its other end, which [`PeerNode::run`] takes.
-pub fn command_channel() -> (mpsc::Sender<PeerCommand>, mpsc::Receiver<PeerCommand>) {
-    mpsc::channel(COMMANDS)
-}
-
-/// Has a running peer do something and waits for the outcome; `None` if the peer has ended.
-/// Dropping the future gives the command up.
-pub async fn command(peer: &mpsc::Sender<PeerCommand>, action: Action, trace: bool) -> Option<Outcome> {
-    let (done, outcome) = oneshot::channel();
-    peer.send(PeerCommand(Command::Do { action, trace, holders: None, done })).await.ok()?;
-    outcome.await.ok()
-}
-
-/// Has a running peer do something that nobody waits for. A peer that is too busy to take it is
-/// told the next time.
-pub(crate) fn command_soon(peer: &mpsc::Sender<PeerCommand>, action: Action) {
-    let command = Command::Do { action, trace: false, holders: None, done: oneshot::channel().0 };
-    let _ = peer.try_send(PeerCommand(command));
-}
-
-/// The same for what a fetch has to say at its end.
-pub(crate) fn fetching_no_longer(peer: &mpsc::Sender<PeerCommand>, key: Key) {
-    let input = PeerInput::Fetching(key, false);
-    let _ = peer.try_send(PeerCommand(Command::Note { input, done: oneshot::channel().0 }));
-}
-
-/// Has a running peer look for everybody who holds a content or is fetching it. Each comes through
-/// `holders`; one that finds no room there is passed over. The outcome tells how the search went.
-pub async fn gather(
-    peer: &mpsc::Sender<PeerCommand>,
-    key: Key,
-    holders: mpsc::Sender<Holder>,
-) -> Option<Outcome> {
-    let (done, outcome) = oneshot::channel();
-    let (action, holders) = (Action::Gather(key), Some(holders));
-    peer.send(PeerCommand(Command::Do { action, trace: true, holders, done })).await.ok()?;
-    outcome.await.ok()
-}
-
-/// Tells a running peer that a content is being fetched, or no longer.
-pub async fn fetching(peer: &mpsc::Sender<PeerCommand>, key: Key, fetching: bool) {
-    note(peer, PeerInput::Fetching(key, fetching)).await;
-}
-
-/// Tells a running peer that a content was fetched and verified, and by whom it was sent. It is
-/// stored when this returns.
-pub async fn delivered(peer: &mpsc::Sender<PeerCommand>, keys: Vec<Key>, from: Option<Contact>) {
-    note(peer, PeerInput::Delivered { keys, from }).await;
-}
-
-/// A peer that has ended needs to know nothing.
-async fn note(peer: &mpsc::Sender<PeerCommand>, input: PeerInput) {
-    let (done, noted) = oneshot::channel();
-    if peer.send(PeerCommand(Command::Note { input, done })).await.is_ok() {
-        let _ = noted.await;
-    }
-}
-
 /// The loop that owns everything of a peer but what is served from memory.
-struct Driver<'a> {
+pub(super) struct Driver<'a> {
     shared: &'a Shared,
     dialer: Arc<Dialer>,
     tracker: Option<SocketAddr>,
@@ -291,7 +55,7 @@ struct Driver<'a> {
 }
 
 impl<'a> Driver<'a> {
-    async fn run(
+    pub(super) async fn run(
         shared: &'a Shared,
         options: PeerOptions,
         stop: &CancellationToken,
@@ -445,7 +209,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    async fn ask(&mut self, ask: AskId, to: Target, request: askaround_core::message::Request) {
+    async fn ask(&mut self, ask: AskId, to: Target, request: Request) {
         let addr = match to {
             Target::Peer(addr) => Some(addr),
             Target::Tracker if self.link.is_some() => {
@@ -526,33 +290,4 @@ impl<'a> Driver<'a> {
         let Some(log) = &mut self.log else { return Ok(()) };
         log.write().await.map_err(|source| PeerError::Log { path: log.path().to_owned(), source })
     }
-}
-
-impl Service for Shared {
-    fn message(&self, connection: ConnectionId, _from: IpAddr, message: Message, out: &mut Vec<u8>) -> Flow {
-        if let Some(content) = &self.content
-            && is_about_content(&message)
-        {
-            return Flow::Content(content.clone(), message);
-        }
-        let mut machine = lock(&self.machine);
-        let input = PeerInput::Request { connection, message };
-        self.observer.saw(Seen::PeerInput(&input));
-        machine.handle(self.epoch.now(), input);
-        while let Some(output) = machine.poll_output() {
-            self.observer.saw(Seen::PeerOutput(&output));
-            match output {
-                PeerOutput::Reply { message, .. } => encode(&message, out),
-                // The driver takes all outputs of its own inputs before it lets go of the lock.
-                other => tracing::error!(?other, "a request led to more than a reply"),
-            }
-        }
-        Flow::Continue
-    }
-
-    fn connected(&self, connection: ConnectionId, from: SocketAddr) {
-        self.observer.saw(Seen::Accepted { connection, from });
-    }
-
-    fn disconnected(&self, _connection: ConnectionId) {}
 }

@@ -1,0 +1,88 @@
+//! What the rest of the program has a running peer do, from other tasks: commands, and what its
+//! fetches have come to.
+
+use askaround_core::id::Contact;
+use askaround_core::key::Key;
+use askaround_core::peer::{Outcome, PeerInput};
+use askaround_core::script::Action;
+use askaround_core::search::Holder;
+use tokio::sync::{mpsc, oneshot};
+
+/// The most commands that wait for a peer.
+pub(super) const COMMANDS: usize = 64;
+
+/// Something that a running peer is to do.
+#[derive(Debug)]
+pub(super) enum Command {
+    Do {
+        action: Action,
+        trace: bool,
+        /// Who is told of holders.
+        holders: Option<mpsc::Sender<Holder>>,
+        done: oneshot::Sender<Outcome>,
+    },
+    /// Something that came of a delivery; `done` is told when it is stored.
+    Note { input: PeerInput, done: oneshot::Sender<()> },
+}
+
+/// A command on its way to a peer; made by [`command`].
+#[derive(Debug)]
+pub struct PeerCommand(pub(super) Command);
+
+/// The way to a peer, and its other end, which [`PeerNode::run`](super::PeerNode::run) takes.
+pub fn command_channel() -> (mpsc::Sender<PeerCommand>, mpsc::Receiver<PeerCommand>) {
+    mpsc::channel(COMMANDS)
+}
+
+/// Has a running peer do something and waits for the outcome; `None` if the peer has ended.
+/// Dropping the future gives the command up.
+pub async fn command(peer: &mpsc::Sender<PeerCommand>, action: Action, trace: bool) -> Option<Outcome> {
+    let (done, outcome) = oneshot::channel();
+    peer.send(PeerCommand(Command::Do { action, trace, holders: None, done })).await.ok()?;
+    outcome.await.ok()
+}
+
+/// Has a running peer do something that nobody waits for. A peer that is too busy to take it is
+/// told the next time.
+pub(crate) fn command_soon(peer: &mpsc::Sender<PeerCommand>, action: Action) {
+    let command = Command::Do { action, trace: false, holders: None, done: oneshot::channel().0 };
+    let _ = peer.try_send(PeerCommand(command));
+}
+
+/// The same for what a fetch has to say at its end.
+pub(crate) fn fetching_no_longer(peer: &mpsc::Sender<PeerCommand>, key: Key) {
+    let input = PeerInput::Fetching(key, false);
+    let _ = peer.try_send(PeerCommand(Command::Note { input, done: oneshot::channel().0 }));
+}
+
+/// Has a running peer look for everybody who holds a content or is fetching it. Each comes through
+/// `holders`; one that finds no room there is passed over. The outcome tells how the search went.
+pub async fn gather(
+    peer: &mpsc::Sender<PeerCommand>,
+    key: Key,
+    holders: mpsc::Sender<Holder>,
+) -> Option<Outcome> {
+    let (done, outcome) = oneshot::channel();
+    let (action, holders) = (Action::Gather(key), Some(holders));
+    peer.send(PeerCommand(Command::Do { action, trace: true, holders, done })).await.ok()?;
+    outcome.await.ok()
+}
+
+/// Tells a running peer that a content is being fetched, or no longer.
+pub async fn fetching(peer: &mpsc::Sender<PeerCommand>, key: Key, fetching: bool) {
+    note(peer, PeerInput::Fetching(key, fetching)).await;
+}
+
+/// Tells a running peer that a content was fetched and verified, and by whom it was sent. It is
+/// stored when this returns.
+pub async fn delivered(peer: &mpsc::Sender<PeerCommand>, keys: Vec<Key>, from: Option<Contact>) {
+    note(peer, PeerInput::Delivered { keys, from }).await;
+}
+
+/// A peer that has ended needs to know nothing.
+async fn note(peer: &mpsc::Sender<PeerCommand>, input: PeerInput) {
+    let (done, noted) = oneshot::channel();
+    if peer.send(PeerCommand(Command::Note { input, done })).await.is_ok() {
+        let _ = noted.await;
+    }
+}
