@@ -3,15 +3,22 @@
 //!
 //! What a peer answers is chosen when it is first asked, so every network is tried, and no more of
 //! each than the search looks at.
+//!
+//! `network` is what is searched; here are the steps that can be taken in it, and what is wrong
+//! with how the search takes them.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+mod network;
+
+use std::collections::BTreeSet;
 
 use askaround_core::PeerId;
 use askaround_core::id::Contact;
 use askaround_core::message::{HaveAnswer, Page};
 use askaround_core::search::{Ask, Question, Reason, Reply, Search, SearchConfig, SearchResult};
 use stateright::{Model, Property};
+
+pub use network::Says;
+use network::{Asked, ME, Network, Whose, asked, contact, number, whose};
 
 /// A deliberate mistake, which a property must catch. Only tests make one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,9 +68,6 @@ pub struct SearchModel {
     pub broken: Option<Broken>,
 }
 
-/// The searcher; the others are the numbers from 0 on. Its id lies among theirs.
-const ME: usize = 99;
-
 /// Everything there is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SearchState {
@@ -79,40 +83,6 @@ pub struct SearchState {
     holders: BTreeSet<PeerId>,
     crashes: u8,
     wrong: BTreeSet<Wrong>,
-}
-
-/// As far as it has been looked at.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-struct Network {
-    says: BTreeMap<usize, Says>,
-    lists: BTreeMap<Whose, Vec<usize>>,
-    crashed: BTreeSet<Whose>,
-    /// Whom the searcher once got the key from.
-    originator: Option<usize>,
-}
-
-/// What a peer answers about the key; a hint may lead to the searcher.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Says {
-    /// It has it.
-    Have,
-    /// It has not.
-    No,
-    /// Somebody else had it.
-    Hint(usize),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Whose {
-    Tracker,
-    Own,
-    Peer(usize),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Asked {
-    Have(usize),
-    List(Whose),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -139,42 +109,6 @@ pub enum Step {
     NextPage(usize),
     /// Whoever is asked does not answer, now or ever again.
     Crashed(usize),
-}
-
-fn contact(peer: usize) -> Contact {
-    // The searcher is the second by id.
-    let (id, host) = match peer {
-        ME => (2, 99),
-        0 => (1, 1),
-        n => (n as u64 + 2, n as u8 + 1),
-    };
-    let id = PeerId::new(id).expect("a small number");
-    Contact { id, ip: IpAddr::V4(Ipv4Addr::new(10, 0, 0, host)), port: 1 }
-}
-
-fn number(peer: &Contact) -> usize {
-    match peer.ip {
-        IpAddr::V4(ip) if ip.octets()[3] == 99 => ME,
-        IpAddr::V4(ip) => usize::from(ip.octets()[3]) - 1,
-        IpAddr::V6(_) => unreachable!("the model has none"),
-    }
-}
-
-/// Who is asked what, and from where on.
-fn asked(ask: &Ask) -> (Asked, Option<u64>) {
-    match ask {
-        Ask::Have(peer) => (Asked::Have(number(peer)), None),
-        Ask::Tracker(page) => (Asked::List(Whose::Tracker), page.after),
-        Ask::Known(peer, page) => (Asked::List(Whose::Peer(number(peer))), page.after),
-        Ask::OwnKnown => (Asked::List(Whose::Own), None),
-    }
-}
-
-fn whose(ask: &Ask) -> Whose {
-    match asked(ask).0 {
-        Asked::Have(peer) => Whose::Peer(peer),
-        Asked::List(whose) => whose,
-    }
 }
 
 impl SearchModel {
