@@ -22,8 +22,8 @@ use askaround_core::pieces::{MIN_PIECE, Root};
 use askaround_core::script::Script;
 use askaround_node::delivery::stock::{Delivered, Names, Stock};
 use askaround_node::peer::PeerOptions;
-use tempfile::TempDir;
 
+use super::scratch::Folder;
 use super::{RunError, blocking};
 use crate::scenario::Scenario;
 
@@ -61,18 +61,18 @@ pub fn contents(scripts: &[Script]) -> BTreeMap<Key, Vec<u8>> {
 
 /// The scratch folder of a run, which goes with the value.
 #[derive(Debug)]
-pub struct Scratch(TempDir);
+pub struct Scratch(Folder);
 
 impl Scratch {
     /// Lays out what everybody holds at the start, in a new folder among the system's temporary
-    /// ones.
+    /// ones. What runs that were killed have left there is removed.
     ///
     /// # Errors
     /// If the disk says no.
     pub async fn make(scenario: &Scenario) -> Result<Self, RunError> {
         let scripts: Vec<Script> = scenario.scripts.iter().map(|(_, script)| script.clone()).collect();
         let laid = blocking(move || {
-            let folder = tempfile::Builder::new().prefix("askaround-deliver-").tempdir()?;
+            let folder = Folder::make(&std::env::temp_dir())?;
             lay_out(&scripts, folder.path())?;
             Ok(Self(folder))
         });

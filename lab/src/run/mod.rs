@@ -4,6 +4,7 @@ pub mod deliver;
 mod group;
 mod in_process;
 mod processes;
+mod scratch;
 mod simulated;
 
 use std::io;
