@@ -1,5 +1,14 @@
 //! [`Peer`]: the machine that holds a content list and an originator list, answers other peers,
 //! and carries out actions, alone or from a script in lock-step.
+//!
+//! | module | what lives there |
+//! | --- | --- |
+//! | this one | [`Peer`]: its inputs, timers, script, registration and lists |
+//! | `types` | what goes in and what comes out |
+//! | `serve` | what it answers others |
+//! | `operation` | one action under way, and what an answer makes of it |
+//! | `perform` | how operations begin, ask, fetch and end |
+//! | `asks` | what was asked and is awaited, and until when |
 
 mod asks;
 mod operation;
