@@ -6,6 +6,7 @@ mod driver;
 mod play;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use askaround_core::clock::Turns;
 use askaround_core::message::{Answer, HaveAnswer, Message, Request};
@@ -77,6 +78,30 @@ fn a_report_works_in_a_real_browser() {
             })
             .await;
     });
+}
+
+/// A stand-in for chromedriver that runs `script`.
+fn stand_in(script: &str, folder: &Path) -> Command {
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(script).current_dir(folder);
+    command
+}
+
+#[test]
+fn a_driver_that_finds_its_port_taken_is_started_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = "[ -e tried ] && echo 'ChromeDriver was started successfully on port 7.' && exec sleep 1000
+                  touch tried; echo 'IPv6 port not available. Exiting...'; exit 1";
+    Driver::start_with(|| stand_in(script, folder.path()));
+    assert!(folder.path().join("tried").exists());
+}
+
+#[test]
+#[should_panic(expected = "IPv6 port not available. Exiting...\nbind() failed\n(exit status: 1)")]
+fn a_driver_that_never_starts_is_reported_with_all_that_it_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = "echo 'IPv6 port not available. Exiting...'; echo 'bind() failed' >&2; exit 1";
+    Driver::start_with(|| stand_in(script, folder.path()));
 }
 
 /// How many messages the diagram shows.

@@ -3,26 +3,55 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use std::io::{BufRead, BufReader};
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Read, Seek};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use fantoccini::{Client, ClientBuilder, Locator};
 use serde_json::{Value, json};
+
+/// How often a chromedriver that ends at once is started anew.
+const STARTS: usize = 5;
 
 /// A running chromedriver, which is ended with the test.
 pub(crate) struct Driver {
     process: Child,
     port: u16,
+    /// Open as long as it runs: it may write to it.
+    _said: BufReader<ChildStdout>,
 }
 
 impl Driver {
     pub(crate) fn start() -> Self {
-        let mut process = Command::new("chromedriver")
-            .arg("--port=0")
+        Self::start_with(|| {
+            let mut command = Command::new("chromedriver");
+            command.arg("--port=0");
+            command
+        })
+    }
+
+    /// Chromedriver takes a free IPv4 port and then the same port of IPv6; it ends if another
+    /// process has that one. So it is started a few times.
+    pub(crate) fn start_with(mut command: impl FnMut() -> Command) -> Self {
+        let mut failures = String::new();
+        for start in 1..=STARTS {
+            match Self::try_start(command()) {
+                Ok(driver) => return driver,
+                Err(printed) => writeln!(failures, "start {start}:\n{printed}").unwrap(),
+            }
+        }
+        panic!("chromedriver ended {STARTS} times without saying on which port it listens\n{failures}");
+    }
+
+    /// # Errors
+    /// What it printed, if it ended without saying on which port it listens.
+    fn try_start(mut command: Command) -> Result<Self, String> {
+        let mut errors = tempfile::tempfile().unwrap();
+        let mut process = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(errors.try_clone().unwrap())
             .spawn()
             .unwrap_or_else(|error| {
                 panic!(
@@ -30,13 +59,23 @@ impl Driver {
                      apt-get install chromium chromium-driver"
                 )
             });
-        let said = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let port = said.filter_map(|line| {
-            let (_, port) = line.trim_end_matches('.').split_once("started successfully on port ")?;
-            port.parse().ok()
-        });
-        let port = { port }.next().expect("chromedriver says on which port it listens");
-        Self { process, port }
+        let mut said = BufReader::new(process.stdout.take().unwrap());
+        let mut printed = String::new();
+        loop {
+            let before = printed.len();
+            if said.read_line(&mut printed).unwrap() == 0 {
+                break;
+            }
+            if let Some(port) = port(&printed[before..]) {
+                return Ok(Self { process, port, _said: said });
+            }
+        }
+        // It said its last; if it still runs, it is of no use.
+        let _ = process.kill();
+        let status = process.wait().unwrap();
+        errors.rewind().unwrap();
+        errors.read_to_string(&mut printed).unwrap();
+        Err(format!("{printed}({status})"))
     }
 
     /// Runs `test` in a browser of its own, which is closed also if the test fails.
@@ -78,6 +117,12 @@ impl Driver {
         builder.capabilities(wanted);
         builder.connect(&format!("http://127.0.0.1:{}", self.port)).await.expect("a browser starts")
     }
+}
+
+/// The port in the line that says that it listens.
+fn port(line: &str) -> Option<u16> {
+    let (_, port) = line.trim_end().trim_end_matches('.').split_once("started successfully on port ")?;
+    port.parse().ok()
 }
 
 impl Drop for Driver {
