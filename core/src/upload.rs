@@ -99,8 +99,7 @@ pub struct Upload {
     waiting: VecDeque<(ConnectionId, Want, usize)>,
     sending: BTreeMap<ConnectionId, Sending>,
     rounds: BTreeMap<Root, Round>,
-    /// What the other end of a connection has, of the content that it asked for last.
-    known: BTreeMap<ConnectionId, (Root, PieceSet)>,
+    known: Known,
     outputs: VecDeque<Grant>,
 }
 
@@ -118,6 +117,28 @@ struct Round {
     served: BTreeSet<ConnectionId>,
 }
 
+/// What the other end of a connection has, of the content that it asked for last.
+#[derive(Debug, Default)]
+struct Known(BTreeMap<ConnectionId, (Root, PieceSet)>);
+
+impl Known {
+    /// How many pieces of a content it has, as far as is known.
+    fn count(&self, connection: ConnectionId, content: Root) -> u32 {
+        let known = self.0.get(&connection).filter(|(known, _)| *known == content);
+        known.map_or(0, |(_, pieces)| pieces.len())
+    }
+
+    /// Which pieces of a content of `count` pieces it has. What was known of another is forgotten.
+    fn pieces(&mut self, connection: ConnectionId, content: Root, count: u32) -> &mut PieceSet {
+        let fresh = || (content, PieceSet::empty(count));
+        let known = self.0.entry(connection).or_insert_with(fresh);
+        if known.0 != content || known.1.count() != count {
+            *known = fresh();
+        }
+        &mut known.1
+    }
+}
+
 impl Upload {
     /// Nobody is served yet.
     pub fn new(config: UploadConfig) -> Self {
@@ -133,7 +154,7 @@ impl Upload {
             }
             UploadInput::Unwanted(connection) => self.waiting.retain(|(c, ..)| *c != connection),
             UploadInput::Knows { connection, content, count, pieces } => {
-                let known = self.known_to(connection, content, count);
+                let known = self.known.pieces(connection, content, count);
                 for piece in pieces {
                     known.insert(piece);
                 }
@@ -193,9 +214,7 @@ impl Upload {
 
     /// How far whoever is at the other end has got, as far as is known.
     fn progress(&self, connection: ConnectionId, want: &Want) -> u32 {
-        let known = self.known.get(&connection).filter(|(content, _)| *content == want.content);
-        let known = known.map_or(0, |(_, pieces)| pieces.len());
-        progress(want.has.max(known), want.count)
+        progress(want.has.max(self.known.count(connection, want.content)), want.count)
     }
 
     fn choose(&mut self, connection: ConnectionId, want: &Want) -> Option<u32> {
@@ -205,11 +224,10 @@ impl Upload {
             .entry(want.content)
             .or_insert_with(|| Round { unsent: PieceSet::full(want.count), served: BTreeSet::new() });
         round.served.insert(connection);
+        let known = self.known.pieces(connection, want.content, want.count);
         let mut piece = wanted;
         if want.any && !round.unsent.contains(wanted) && !round.unsent.is_empty() {
             let nothing = PieceSet::empty(want.count);
-            let known = self.known.get(&connection).filter(|(content, _)| *content == want.content);
-            let known = known.map_or(&nothing, |(_, known)| known);
             let start = (self.config.seed % u64::from(want.count.max(1))) as u32;
             let mut unsent = round.unsent.without(known, &nothing);
             let first = unsent.next();
@@ -220,22 +238,13 @@ impl Upload {
                 .unwrap_or(wanted);
         }
         round.unsent.remove(piece);
-        self.known_to(connection, want.content, want.count).insert(piece);
+        known.insert(piece);
         Some(piece)
-    }
-
-    fn known_to(&mut self, connection: ConnectionId, content: Root, count: u32) -> &mut PieceSet {
-        let fresh = || (content, PieceSet::empty(count));
-        let known = self.known.entry(connection).or_insert_with(fresh);
-        if known.0 != content || known.1.count() != count {
-            *known = fresh();
-        }
-        &mut known.1
     }
 
     fn gone(&mut self, connection: ConnectionId) {
         self.waiting.retain(|(c, ..)| *c != connection);
-        self.known.remove(&connection);
+        self.known.0.remove(&connection);
         if let Some(Sending { content, piece: Some(piece), .. }) = self.sending.remove(&connection)
             && let Some(round) = self.rounds.get_mut(&content)
         {
@@ -368,7 +377,7 @@ mod tests {
         sent(&mut upload, &[(1, 0, true), (2, 1, true)]);
         upload.handle(UploadInput::Gone(1));
         upload.handle(UploadInput::Gone(2));
-        assert!(upload.rounds.is_empty() && upload.known.is_empty() && upload.sending.is_empty());
+        assert!(upload.rounds.is_empty() && upload.known.0.is_empty() && upload.sending.is_empty());
     }
 
     #[test]
