@@ -17,8 +17,9 @@ use crate::lab::pictures::PictureArgs;
 use crate::lab::plot::PlotArgs;
 use crate::lab::replay::ReplayArgs;
 use crate::lab::shipped::ScenariosArgs;
-use crate::limits::{AskLimits, ContentLimits, RegistryLimits, ServerLimits};
-use crate::live::args::{AddArgs, GetArgs, LimitArgs, LsArgs, RateArgs, VerifyArgs, WhyArgs};
+use crate::limits::{RegistryLimits, ServerLimits};
+use crate::live::args::{AddArgs, GetArgs, LimitArgs, LsArgs, VerifyArgs, WhyArgs};
+use crate::live::node_args::NodeArgs;
 
 const EXIT_CODES: &str = "Exit status: 0 done; 1 it failed, or what was asked for is not so (a log differs, a key \
 is not found); 2 wrong use or an unusable file; 130 or 143 ended by Ctrl-C or SIGTERM.";
@@ -51,7 +52,7 @@ pub enum Command {
     /// Run a tracker, which knows who is online
     Tracker(TrackerArgs),
     /// Run a peer, until Ctrl-C
-    Peer(PeerArgs),
+    Peer(Box<PeerArgs>),
     /// Add files and folders to what a peer has for others
     ///
     /// Prints the keys by which others get them. A key is a hash of the bytes: the BLAKE3 hash, as
@@ -59,7 +60,7 @@ pub enum Command {
     ///
     /// The peer is the one that runs on this machine. With --serve and --tracker none need be
     /// running: askaround add --serve build.tar --tracker 10.0.0.5:8888
-    Add(AddArgs),
+    Add(Box<AddArgs>),
     /// Fetch content by its key, from everybody who has it
     ///
     /// Every piece is verified before it is written, and the file has its name only once it is
@@ -68,7 +69,7 @@ pub enum Command {
     ///
     /// It is fetched by the peer that runs on this machine. With --tracker none need be running:
     /// askaround get KEY -o build.tar --tracker 10.0.0.5:8888
-    Get(GetArgs),
+    Get(Box<GetArgs>),
     /// List the content that is here
     Ls(LsArgs),
     /// Read content again and say what is not as it should be
@@ -241,33 +242,15 @@ pub struct TrackerArgs {
 /// `askaround peer`.
 #[derive(Debug, Args)]
 pub struct PeerArgs {
-    /// Where to listen, and connect from if that is one address; port 0 lets the system pick
-    #[arg(long, default_value = "0.0.0.0:0", value_name = "IP:PORT", env = "ASKAROUND_LISTEN")]
-    pub listen: SocketAddr,
     /// The tracker
     #[arg(long, default_value = "127.0.0.1:8888", value_name = "IP:PORT", env = "ASKAROUND_TRACKER")]
     pub tracker: SocketAddr,
-    /// The address to register, if it is not the one that the tracker sees
-    #[arg(long, value_name = "IP", env = "ASKAROUND_ADVERTISE")]
-    pub advertise: Option<std::net::IpAddr>,
-    /// This peer's id [default: kept in its folder, made up the first time]
-    #[arg(long, env = "ASKAROUND_ID")]
-    pub id: Option<PeerId>,
     /// Where its state is
     #[command(flatten)]
     pub state: StateArgs,
-    /// How fast it may be
+    /// What it is like
     #[command(flatten)]
-    pub rates: RateArgs,
-    /// What content may cost
-    #[command(flatten)]
-    pub content: ContentLimits,
-    /// What asking may cost
-    #[command(flatten)]
-    pub asking: AskLimits,
-    /// What its connections may cost
-    #[command(flatten)]
-    pub server: ServerLimits,
+    pub node: NodeArgs,
 }
 
 /// Which running peer is meant.

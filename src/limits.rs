@@ -29,23 +29,58 @@ pub struct ServerLimits {
 }
 
 impl ServerLimits {
-    /// The same for the server. Warns if the system allows fewer connections.
-    pub fn config(&self) -> ServerConfig {
-        let files = rlimit::Resource::NOFILE.get_soft().unwrap_or(u64::MAX);
-        let room = usize::try_from(files.saturating_sub(OTHER_FILES).max(files / 2)).unwrap_or(usize::MAX);
-        if self.max_connections > room {
-            eprintln!(
-                "askaround: at most {room} connections at once, not {}: the limit on open files is {files} \
-                 (see ulimit -n)",
-                self.max_connections
-            );
-        }
+    /// The same for a tracker's server, and no more connections than the system allows.
+    pub fn of_tracker(&self) -> ServerConfig {
+        self.within(connections_of_tracker())
+    }
+
+    /// The same for a peer's server, and no more connections than the system allows.
+    pub fn of_peer(&self, content: &ContentLimits) -> ServerConfig {
+        self.within(content.connections())
+    }
+
+    /// What to tell whoever starts a tracker, if the system allows fewer connections.
+    pub fn shortage_of_tracker(&self) -> Option<String> {
+        self.short_of(connections_of_tracker())
+    }
+
+    /// What to tell whoever starts a peer, if the system allows fewer connections.
+    pub fn shortage(&self, content: &ContentLimits) -> Option<String> {
+        self.short_of(content.connections())
+    }
+
+    fn within(&self, room: usize) -> ServerConfig {
         ServerConfig {
             max_connections: self.max_connections.min(room),
             message_timeout: self.message_timeout,
             idle_timeout: self.idle_timeout,
         }
     }
+
+    fn short_of(&self, room: usize) -> Option<String> {
+        (self.max_connections > room).then(|| {
+            format!(
+                "at most {room} connections at once, not {}: the limit on open files is {} (see ulimit -n)",
+                self.max_connections,
+                files()
+            )
+        })
+    }
+}
+
+/// How many files the system lets this program open.
+fn files() -> u64 {
+    rlimit::Resource::NOFILE.get_soft().unwrap_or(u64::MAX)
+}
+
+/// How many connections there may be, each of which takes `each` files, beside `others`.
+fn room(each: u64, others: u64) -> usize {
+    let files = files();
+    usize::try_from(files.saturating_sub(others).max(files / 2) / each).unwrap_or(usize::MAX).max(1)
+}
+
+fn connections_of_tracker() -> usize {
+    room(1, OTHER_FILES)
 }
 
 /// Limits of a tracker's list.
@@ -88,6 +123,9 @@ pub struct ContentLimits {
     /// How many connections are sent content at the same time; others wait their turn
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = slots, env = "ASKAROUND_UPLOAD_SLOTS")]
     pub upload_slots: usize,
+    /// The most pieces that are asked of one source and have not come
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = in_flight, env = "ASKAROUND_MAX_IN_FLIGHT")]
+    pub max_in_flight: usize,
     /// The most sources of one fetch
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = slots, env = "ASKAROUND_MAX_SOURCES")]
     pub max_sources: usize,
@@ -105,9 +143,15 @@ impl ContentLimits {
             memory: self.piece_memory << 20,
             upload_slots: self.upload_slots,
             max_sources: self.max_sources,
+            max_in_flight: self.max_in_flight,
             source_limits,
             ..defaults
         }
+    }
+
+    /// How many connections the system allows a peer: one that is sent content has a file open.
+    fn connections(&self) -> usize {
+        room(2, OTHER_FILES)
     }
 }
 
@@ -181,6 +225,11 @@ fn slots(text: &str) -> Result<usize, String> {
     whole(text, 1, 1024)
 }
 
+/// With less than two a source waits for us after each piece.
+fn in_flight(text: &str) -> Result<usize, String> {
+    whole(text, 2, 256)
+}
+
 fn connections(text: &str) -> Result<usize, String> {
     whole(text, 1, 1_000_000)
 }
@@ -209,19 +258,20 @@ mod tests {
         let words = "askaround peer --width 2 --ask-timeout 3 --verb-timeout 4 --max-list 5 --max-asked 6 \
                      --max-pages 7 --keep-connections 8 --max-connections 9 --message-timeout 10.5 \
                      --idle-timeout 11 --piece-memory 16 --upload-slots 17 --max-sources 18 \
-                     --source-timeout 19";
+                     --source-timeout 19 --max-in-flight 20";
         let Command::Peer(args) = parse(words) else { panic!() };
-        let config = args.asking.config();
+        let config = args.node.asking.config();
         let search = &config.search;
         assert_eq!((search.width, search.max_peers, search.max_pages), (2, 6, 7));
         let seconds = (config.ask_timeout.as_secs(), config.operation_timeout.as_secs());
-        assert_eq!((seconds, config.max_list, args.asking.keep_connections), ((3, 4), 5, 8));
-        let server = args.server.config();
+        assert_eq!((seconds, config.max_list, args.node.asking.keep_connections), ((3, 4), 5, 8));
+        let server = args.node.server.of_peer(&args.node.content);
         assert_eq!((server.max_connections, server.idle_timeout.as_secs()), (9, 11));
         assert_eq!(server.message_timeout.as_millis(), 10_500);
-        let content = args.content.options();
+        let content = args.node.content.options();
         assert_eq!((content.memory, content.upload_slots, content.max_sources), (16 << 20, 17, 18));
         assert_eq!(content.source_limits.answer_timeout.as_secs(), 19);
+        assert_eq!(content.max_in_flight, 20);
 
         let words = "askaround tracker --lease 12 --max-peers 13 --max-peers-per-ip 14 --forget-after 15";
         let Command::Tracker(args) = parse(words) else { panic!() };

@@ -4,32 +4,143 @@ mod support;
 
 use std::process::Command;
 
-use clap::CommandFactory;
-use support::{ASKAROUND, run, stderr};
+use askaround::args::{Askaround, Bootstrapper, Client};
+use clap::{Arg, Command as Options, CommandFactory};
+use support::content::write;
+use support::net::Net;
+use support::{ASKAROUND, run, stderr, stdout};
+
+/// The commands with which a node begins.
+const NODES: [&str; 4] = ["tracker", "peer", "get", "add"];
+
+/// What a row of docs/limits.md says.
+#[derive(Debug, PartialEq)]
+struct Row {
+    option: String,
+    variable: String,
+    /// None if it is in words.
+    default: Option<String>,
+}
+
+/// All rows, but for their words; each has five cells.
+fn rows() -> Vec<Row> {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/limits.md")).unwrap();
+    let rows = page.lines().filter(|line| line.contains("`--") && line.starts_with("| "));
+    rows.map(|line| {
+        let cells: Vec<_> = line.trim_matches(['|', ' ']).split(" | ").collect();
+        let [_, option, variable, default, _] = cells[..] else { panic!("{line}") };
+        let plain = |cell: &str| cell.trim_matches('`').to_owned();
+        let number = default.replace(',', "");
+        let default = number.parse::<f64>().is_ok().then_some(number);
+        Row { option: plain(option), variable: plain(variable), default }
+    })
+    .collect()
+}
+
+/// The row that is expected of an option.
+fn row_of(argument: &Arg) -> Option<Row> {
+    let default = match argument.get_default_values() {
+        [default] => Some(default.to_str()?.to_owned()),
+        _ => None,
+    };
+    let variable = argument.get_env()?.to_str()?.to_owned();
+    Some(Row { option: format!("--{}", argument.get_long()?), variable, default })
+}
+
+fn is_limit(argument: &Arg) -> bool {
+    argument.get_help_heading().is_some_and(|heading| heading.starts_with("Limits"))
+        || matches!(argument.get_long(), Some("up" | "down"))
+}
+
+fn nodes() -> Vec<Options> {
+    let mut askaround = Askaround::command();
+    askaround.build();
+    NODES.map(|name| askaround.find_subcommand(name).unwrap().clone()).into()
+}
 
 #[test]
-fn every_option_of_the_nodes_has_a_variable_and_every_limit_stands_in_its_page() {
-    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/limits.md")).unwrap();
-    let askaround = askaround::args::Askaround::command();
-    let nodes = ["tracker", "peer"].map(|name| askaround.find_subcommand(name).unwrap());
-    let mut limits = 0;
-    for argument in nodes.into_iter().flat_map(clap::Command::get_arguments) {
+fn every_option_of_a_node_has_a_variable() {
+    let nodes = nodes();
+    let options = nodes[..2].iter().flat_map(Options::get_arguments);
+    let options = options.filter(|argument| !matches!(argument.get_long(), Some("help" | "verbose")));
+    for argument in options {
         let long = argument.get_long().unwrap();
         let variable = argument.get_env().unwrap_or_else(|| panic!("--{long} has no variable"));
         let expected = format!("ASKAROUND_{}", long.to_uppercase().replace('-', "_"));
         assert_eq!(variable.to_str(), Some(expected.as_str()));
-        if argument.get_help_heading().is_none_or(|heading| !heading.starts_with("Limits")) {
-            continue;
-        }
-        limits += 1;
-        let row = page.lines().find(|line| line.contains(&format!("`--{long}` | `{expected}`")));
-        let row = row.unwrap_or_else(|| panic!("docs/limits.md does not list --{long}"));
-        if let [default] = argument.get_default_values() {
-            let shown = row.trim_end_matches(" |").rsplit("| ").next().unwrap().replace(',', "");
-            assert_eq!(default.to_str(), Some(shown.as_str()), "{row}");
+    }
+}
+
+#[test]
+fn every_limit_stands_in_its_page_and_the_page_has_no_other() {
+    let rows = rows();
+    assert!(rows.len() > 20, "{rows:?}");
+    for node in nodes() {
+        for argument in node.get_arguments().filter(|argument| is_limit(argument)) {
+            let row = row_of(argument).unwrap();
+            assert!(rows.contains(&row), "docs/limits.md does not have {row:?}");
         }
     }
-    assert!(limits > 10, "{limits}");
+    let mut known = nodes();
+    known.extend([Bootstrapper::command(), Client::command()]);
+    let lab = Askaround::command().find_subcommand("lab").unwrap().clone();
+    known.push(lab.find_subcommand("run").unwrap().clone());
+    let known: Vec<_> = known.iter().flat_map(Options::get_arguments).filter_map(row_of).collect();
+    for row in &rows {
+        assert!(known.contains(row), "docs/limits.md has {row:?}, which is no option");
+    }
+}
+
+#[test]
+fn every_limit_of_a_peer_is_one_of_a_peer_for_the_time_of_a_command() {
+    let [_, peer, get, add] = &nodes()[..] else { panic!() };
+    let limits: Vec<_> = peer.get_arguments().filter(|argument| is_limit(argument)).collect();
+    assert!(limits.len() > 12);
+    for limit in limits {
+        let long = limit.get_long().unwrap();
+        for command in [get, add] {
+            let name = command.get_name();
+            let same = command.get_arguments().find(|argument| argument.get_long() == Some(long));
+            let same = same.unwrap_or_else(|| panic!("{name} has no --{long}"));
+            assert_eq!(row_of(same), row_of(limit), "{name}");
+            let (short, whole) = (run(ASKAROUND, &[name, "-h"]), run(ASKAROUND, &[name, "--help"]));
+            let option = format!("--{long} <");
+            assert!(stdout(&whole).contains(&option), "{name} --help does not show {option}");
+            let is_rate = matches!(long, "up" | "down");
+            assert_eq!(stdout(&short).contains(&option), is_rate, "{name} -h: {option}");
+        }
+    }
+}
+
+/// One line says why, and a variable that may be meant for another command is no mistake.
+#[test]
+fn an_option_that_would_have_no_effect_is_wrong_use() {
+    let (net, user) = (Net::new(1), tempfile::tempdir().unwrap());
+    let (file, key) = (write(user.path(), "file", b"f"), "0b".repeat(32));
+    for (words, named) in [
+        (["get", &key, "--max-sources", "3"], "--max-sources is for a peer that this command starts"),
+        (["get", &key, "--listen", "127.0.0.1:0"], "--listen is"),
+        (["get", &key, "--up", "1M"], "askaround limit"),
+        (["add", &file, "--max-connections", "3"], "with --serve"),
+        (["add", &file, "--tracker", &net.tracker], "--tracker is"),
+        (["add", &file, "--idle-timeout", "3"], "--idle-timeout is"),
+    ] {
+        let output = net.verb(0, &words);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {}", stderr(&output));
+        assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
+        assert!(stderr(&output).contains(named), "{}", stderr(&output));
+    }
+    net.assert_says(0, &["get", &key, "--from", "127.0.0.1:9", "--width", "3"], 2, "--width is");
+    net.assert_says(
+        0,
+        &["get", &key, "--width", "3", "--id", "7", "--up", "1M"],
+        2,
+        "--id, --up and --width",
+    );
+    net.assert_says(0, &["ls"], 0, "nothing");
+    let mut command = Command::new(ASKAROUND);
+    command.args(["add", &file, "--dir"]).arg(net.dir(0)).env("ASKAROUND_MAX_SOURCES", "3");
+    assert_eq!(command.output().unwrap().status.code(), Some(0));
 }
 
 #[test]
@@ -41,6 +152,7 @@ fn a_limit_that_makes_no_sense_is_wrong_use() {
         (["peer", "--ask-timeout", "NaN"], "expected a number of seconds from 0.01"),
         (["peer", "--max-list", "many"], "expected a whole number from 1"),
         (["peer", "--width", "1000"], "expected a whole number from 1 to 256"),
+        (["peer", "--max-in-flight", "1"], "expected a whole number from 2 to 256"),
     ] {
         let option = format!("{}={}", words[1], words[2]);
         let output = run(ASKAROUND, &[words[0], &option]);

@@ -1,6 +1,6 @@
 //! The options of the verbs about content.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use askaround_core::Key;
@@ -11,6 +11,7 @@ use askaround_node::delivery::prefix::{MIN_DIGITS, is_prefix};
 use clap::Args;
 use clap::builder::FalseyValueParser;
 
+use super::node_args::{ByArgs, rate};
 use super::progress::Show;
 use super::units;
 use crate::args::{StateArgs, VerbArgs};
@@ -30,15 +31,9 @@ pub struct AddArgs {
     /// Be a peer for it: needs --tracker and no running peer, and lasts until Ctrl-C
     #[arg(long)]
     pub serve: bool,
-    /// Which peer
+    /// By which peer
     #[command(flatten)]
-    pub state: StateArgs,
-    /// What is shown
-    #[command(flatten)]
-    pub show: ShowArgs,
-    /// The peer of --serve
-    #[command(flatten)]
-    pub here: HereArgs,
+    pub by: ByArgs,
 }
 
 /// `askaround get`.
@@ -62,46 +57,9 @@ pub struct GetArgs {
     /// Write into the file itself, which is there before it is whole, and not beside it
     #[arg(long, env = "ASKAROUND_IN_PLACE", value_parser = FalseyValueParser::new())]
     pub in_place: bool,
-    /// Which peer
+    /// By which peer
     #[command(flatten)]
-    pub state: StateArgs,
-    /// What is shown
-    #[command(flatten)]
-    pub show: ShowArgs,
-    /// The peer of this command
-    #[command(flatten)]
-    pub here: HereArgs,
-}
-
-/// A peer that lasts as long as a command.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "A peer for the time of this command")]
-pub struct HereArgs {
-    /// The tracker; with it no peer need be running on this machine
-    ///
-    /// Then --dir is where the peer of this command keeps its state; without --dir it keeps none.
-    #[arg(long, value_name = "IP:PORT", env = "ASKAROUND_TRACKER")]
-    pub tracker: Option<SocketAddr>,
-    /// Where it listens for others, and connects from if that is one address; port 0 lets the system pick
-    #[arg(long, default_value = "0.0.0.0:0", value_name = "IP:PORT", env = "ASKAROUND_LISTEN")]
-    pub listen: SocketAddr,
-    /// The address to register, if it is not the one that the tracker sees
-    #[arg(long, value_name = "IP", env = "ASKAROUND_ADVERTISE")]
-    pub advertise: Option<IpAddr>,
-    /// How fast
-    #[command(flatten)]
-    pub rates: RateArgs,
-}
-
-/// How fast a peer may send and receive.
-#[derive(Debug, Clone, Copy, Args)]
-pub struct RateArgs {
-    /// The most bytes to send a second, as 5M or 500k (M: 1,000,000) [default: no limit]
-    #[arg(long, value_name = "RATE", value_parser = rate, env = "ASKAROUND_UP")]
-    pub up: Option<u64>,
-    /// The most bytes to receive a second, as 20M [default: no limit]
-    #[arg(long, value_name = "RATE", value_parser = rate, env = "ASKAROUND_DOWN")]
-    pub down: Option<u64>,
+    pub by: ByArgs,
 }
 
 /// `askaround limit`.
@@ -189,12 +147,6 @@ fn content_key(text: &str) -> Result<Key, String> {
         "expected a BLAKE3 hash of 64 hexadecimal digits, an md5 of 32, or at least the first {MIN_DIGITS} \
          of one that is here, not {what}"
     ))
-}
-
-/// Bytes a second.
-fn rate(text: &str) -> Result<u64, String> {
-    let bad = || "expected bytes a second, from 1k to 1T, as 500k, 5M or 1.5G (M: 1,000,000)".to_owned();
-    units::parse(text).filter(|rate| (1_000..=1_000_000_000_000).contains(rate)).ok_or_else(bad)
 }
 
 fn limit(text: &str) -> Result<LimitChange, String> {

@@ -1,24 +1,22 @@
 //! `get` and `add`: with a peer that runs on this machine, or with one that lasts as long as the
 //! command. Both are asked the same.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use askaround_core::Key;
-use askaround_core::peer::PeerConfig;
 use askaround_node::api::{self, ApiError, ApiReply, ApiRequest};
-use askaround_node::delivery::DeliveryOptions;
 use askaround_node::delivery::keep::{AddRequest, Added};
 use askaround_node::delivery::types::GetRequest;
-use askaround_node::server::ServerConfig;
 use tokio_util::sync::CancellationToken;
 
-use super::args::{AddArgs, GetArgs, HereArgs, RateArgs};
-use super::node::{KEEP_CONNECTIONS, Node, Settings};
+use super::args::{AddArgs, GetArgs};
+use super::node::{Node, Settings};
+use super::node_args::{ByArgs, HereArgs};
 use super::progress::{Meter, Show};
 use super::verbs::{Verb, Way};
 use super::{absolute, folder, print, show, units};
-use crate::args::StateArgs;
 use crate::exit::{Failure, Stop};
 
 /// How often `add --serve` says what is being sent.
@@ -36,32 +34,36 @@ pub(super) async fn get(args: GetArgs) -> Result<(), Failure> {
         from: args.from.clone(),
         in_place: args.in_place,
     };
-    let verb = Verb::new(args.show.show(), ApiRequest::Get(request));
+    let verb = Verb::new(args.by.show.show(), ApiRequest::Get(request));
     let (stop, meter) = (Stop::on_signals()?, Meter::new(verb.show));
-    if args.here.tracker.is_some() {
-        return get_here(&args, &verb, &meter, &stop).await;
+    let by = args.by;
+    if by.here.tracker.is_some() {
+        return get_here(by, &args.key, &verb, &meter, &stop).await;
     }
-    let folder = folder(&args.state)?;
+    if args.from.is_empty() {
+        by.here.refuse("--tracker IP:PORT")?;
+    }
+    let folder = folder(&by.state)?;
     if !api::is_running(&folder).await {
         // Whoever names a peer to get it from needs no tracker.
         if !args.from.is_empty() {
-            return get_here(&args, &verb, &meter, &stop).await;
+            return get_here(by, &args.key, &verb, &meter, &stop).await;
         }
         let error = ApiError::NotRunning(folder);
         return Err(Failure::run(format!("{error}; or do without: --tracker IP:PORT")));
     }
-    refuse_rates(&args.here)?;
+    by.here.refuse("--tracker IP:PORT")?;
     let way = Way::Running(folder);
     let reply = verb.ask(&way, &meter, &stop).await?.map_err(Failure::run)?;
     got(&verb, &args.key, &reply, &way, &meter, &stop).await
 }
 
 /// With a peer in this process.
-async fn get_here(args: &GetArgs, verb: &Verb, meter: &Meter, stop: &Stop) -> Result<(), Failure> {
-    let here = Here::start(&args.here, &args.state, meter, false)?;
+async fn get_here(by: ByArgs, key: &Key, verb: &Verb, meter: &Meter, stop: &Stop) -> Result<(), Failure> {
+    let here = Here::start(by, meter, false)?;
     let way = Way::Here(&here.node);
     let result = match verb.ask(&way, meter, stop).await? {
-        Ok(reply) => got(verb, &args.key, &reply, &way, meter, stop).await,
+        Ok(reply) => got(verb, key, &reply, &way, meter, stop).await,
         Err(error) => Err(Failure::run(error)),
     };
     here.end().await?;
@@ -107,21 +109,21 @@ async fn got(
 /// If something was not added; with --serve, at the end, the signal that ended it.
 pub(super) async fn add(args: AddArgs) -> Result<(), Failure> {
     let paths = args.paths.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?;
-    let verb = Verb::new(args.show.show(), ApiRequest::Add(AddRequest { paths, copy: args.copy }));
+    let verb = Verb::new(args.by.show.show(), ApiRequest::Add(AddRequest { paths, copy: args.copy }));
     if !args.serve {
-        refuse_rates(&args.here)?;
-        return verb.run(&args.state).await;
+        args.by.here.refuse("--serve")?;
+        return verb.run(&args.by.state).await;
     }
-    if args.here.tracker.is_none() {
+    let Some(tracker) = args.by.here.tracker else {
         return Err(Failure::usage("--serve needs --tracker IP:PORT, by which others find this peer"));
-    }
+    };
     let (stop, meter) = (Stop::on_signals()?, Meter::new(verb.show));
-    let here = Here::start(&args.here, &args.state, &meter, true)?;
+    let here = Here::start(args.by, &meter, true)?;
     let way = Way::Here(&here.node);
     let result = match verb.ask(&way, &meter, &stop).await?.map_err(Failure::run)? {
         ApiReply::Added(added) => {
             verb.end(&ApiReply::Added(added.clone()), &stop)?;
-            serve(&args.here, &added, &way, &meter, &stop).await
+            serve(tracker, &added, &way, &meter, &stop).await
         }
         reply => {
             meter.end();
@@ -134,13 +136,13 @@ pub(super) async fn add(args: AddArgs) -> Result<(), Failure> {
 
 /// Says how others get it, and what is being sent, until it is time to end.
 async fn serve(
-    args: &HereArgs,
+    tracker: SocketAddr,
     added: &[Added],
     way: &Way<'_>,
     meter: &Meter,
     stop: &Stop,
 ) -> Result<(), Failure> {
-    if let (true, Some(tracker)) = (meter.show.is_for_people(), args.tracker) {
+    if meter.show.is_for_people() {
         let commands: String = added
             .iter()
             .map(|added| {
@@ -180,19 +182,15 @@ struct Here {
 
 impl Here {
     /// Starts it. `tell` has its registration told as well, and not only that there is none.
-    fn start(args: &HereArgs, state: &StateArgs, meter: &Meter, tell: bool) -> Result<Self, Failure> {
-        let settings = Settings {
-            listen: args.listen,
-            tracker: args.tracker,
-            id: None,
-            folder: state.dir.clone(),
-            advertise: args.advertise,
-            asking: PeerConfig::default(),
-            keep_connections: KEEP_CONNECTIONS,
-            server: ServerConfig::default(),
-            rates: args.rates,
-            delivery: DeliveryOptions::default(),
-        };
+    fn start(by: ByArgs, meter: &Meter, tell: bool) -> Result<Self, Failure> {
+        let HereArgs { tracker, node, .. } = &by.here;
+        // Whoever wants a file now did not ask for thousands of connections.
+        if by.here.is_given("max-connections")
+            && let Some(warning) = node.server.shortage(&node.content)
+        {
+            meter.note(&warning);
+        }
+        let settings = Settings { tracker: *tracker, folder: by.state.dir, node: by.here.node };
         let (stop, meter) = (CancellationToken::new(), meter.clone());
         let node = Node::start(settings, stop.clone(), move |registered, text| {
             if tell || !registered {
@@ -207,19 +205,6 @@ impl Here {
         self.stop.cancel();
         self.node.end().await
     }
-}
-
-/// Rates are those of a peer that a command starts. A variable may be meant for another command.
-fn refuse_rates(args: &HereArgs) -> Result<(), Failure> {
-    let given = |rate: Option<u64>, variable| rate.is_some() && std::env::var_os(variable).is_none();
-    let RateArgs { up, down } = args.rates;
-    if args.tracker.is_none() && (given(up, "ASKAROUND_UP") || given(down, "ASKAROUND_DOWN")) {
-        return Err(Failure::usage(
-            "--up and --down are for a peer that this command starts, with --tracker; \
-             those of the running peer are changed by `askaround limit`",
-        ));
-    }
-    Ok(())
 }
 
 /// A word as a shell takes it.

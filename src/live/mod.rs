@@ -3,6 +3,7 @@
 //! | module | what lives there |
 //! | --- | --- |
 //! | [`args`] | the options of the verbs about content |
+//! | [`node_args`] | the options of a peer, also of one for the time of a command |
 //! | `content` | `get` and `add`, also with a peer for the time of the command |
 //! | `node` | starting a tracker or a peer, and what is said while it runs |
 //! | `verbs` | asking a peer, and how that ends |
@@ -13,6 +14,7 @@
 pub mod args;
 mod content;
 mod node;
+pub mod node_args;
 mod progress;
 mod show;
 pub mod units;
@@ -35,9 +37,9 @@ use verbs::Verb;
 pub async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Tracker(args) => node::tracker(args).await,
-        Command::Peer(args) => node::peer(args).await,
-        Command::Add(args) => content::add(args).await,
-        Command::Get(args) => content::get(args).await,
+        Command::Peer(args) => node::peer(*args).await,
+        Command::Add(args) => content::add(*args).await,
+        Command::Get(args) => content::get(*args).await,
         Command::Ls(args) => {
             let show = if args.verb.json { Show::Json } else { Show::Lines };
             let verb = Verb { long: args.long, all: args.all, ..Verb::new(show, ApiRequest::Ls) };

@@ -1,6 +1,6 @@
 //! Starting a tracker or a peer, and what is said while it runs.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use askaround_core::id::{Contact, PeerId};
@@ -11,19 +11,15 @@ use askaround_node::content::Catalogue;
 use askaround_node::delivery::{Delivery, DeliveryOptions};
 use askaround_node::network::Network;
 use askaround_node::peer::{PeerEnd, PeerError, PeerNews, PeerNode, PeerOptions, command_channel};
-use askaround_node::server::ServerConfig;
 use askaround_node::store::{Store, StoreError};
 use askaround_node::tracker::TrackerNode;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::args::RateArgs;
+use super::node_args::NodeArgs;
 use super::{folder, print};
 use crate::args::{PeerArgs, TrackerArgs};
 use crate::exit::{Failure, Stop};
-
-/// Idle connections to others that a peer keeps, unless told otherwise.
-pub(super) const KEEP_CONNECTIONS: usize = 64;
 
 /// `askaround tracker`.
 ///
@@ -31,9 +27,12 @@ pub(super) const KEEP_CONNECTIONS: usize = 64;
 /// If it cannot listen; at the end the signal that ended it.
 pub(super) async fn tracker(args: TrackerArgs) -> Result<(), Failure> {
     let stop = Stop::on_signals()?;
+    if let Some(warning) = args.server.shortage_of_tracker() {
+        eprintln!("askaround: {warning}");
+    }
     let registry = args.registry.config();
     let config = TrackerConfig { registry, trust_addresses: args.trust_addresses, lab: None };
-    let node = TrackerNode::bind(Network::default(), args.listen, config, args.server.config(), None)
+    let node = TrackerNode::bind(Network::default(), args.listen, config, args.server.of_tracker(), None)
         .map_err(|e| Failure::run(format!("cannot listen on {}: {e}", args.listen)))?;
     print(&format!("tracker listens on {}\n", node.addr().map_err(Failure::run)?))?;
     node.run(stop.token().clone(), |_| {}).await.map_err(Failure::run)?;
@@ -47,18 +46,10 @@ pub(super) async fn tracker(args: TrackerArgs) -> Result<(), Failure> {
 pub(super) async fn peer(args: PeerArgs) -> Result<(), Failure> {
     let stop = Stop::on_signals()?;
     let folder = folder(&args.state)?;
-    let settings = Settings {
-        listen: args.listen,
-        tracker: Some(args.tracker),
-        id: args.id,
-        folder: Some(folder.clone()),
-        advertise: args.advertise,
-        asking: args.asking.config(),
-        keep_connections: args.asking.keep_connections,
-        server: args.server.config(),
-        rates: args.rates,
-        delivery: args.content.options(),
-    };
+    if let Some(warning) = args.node.server.shortage(&args.node.content) {
+        eprintln!("askaround: {warning}");
+    }
+    let settings = Settings { tracker: Some(args.tracker), folder: Some(folder.clone()), node: args.node };
     let node = Node::start(settings, stop.token().clone(), |_, text| eprintln!("{text}"))?;
     let socket = api::listen(&folder)
         .map_err(|e| Failure::run(format!("cannot listen in {}: {e}", folder.display())))?;
@@ -75,20 +66,11 @@ pub(super) async fn peer(args: PeerArgs) -> Result<(), Failure> {
 
 /// How a peer is to be.
 pub(super) struct Settings {
-    pub(super) listen: SocketAddr,
     /// None for a peer that is told whom to ask.
     pub(super) tracker: Option<SocketAddr>,
-    pub(super) id: Option<PeerId>,
     /// Where its state is; none if it lasts as long as a command.
     pub(super) folder: Option<PathBuf>,
-    /// The address to register, if it is not the one that the tracker sees.
-    pub(super) advertise: Option<IpAddr>,
-    pub(super) asking: PeerConfig,
-    pub(super) keep_connections: usize,
-    pub(super) server: ServerConfig,
-    pub(super) rates: RateArgs,
-    /// How content is delivered, but for the rates.
-    pub(super) delivery: DeliveryOptions,
+    pub(super) node: NodeArgs,
 }
 
 /// A peer that runs in this process.
@@ -109,40 +91,41 @@ impl Node {
         stop: CancellationToken,
         mut say: impl FnMut(bool, &str) + Send + 'static,
     ) -> Result<Self, Failure> {
-        let state = State::open(settings.folder)?;
-        let network = Network::default().of_listener(settings.listen);
+        let Settings { tracker, folder, node: args } = settings;
+        let state = State::open(folder)?;
+        let network = Network::default().of_listener(args.listen);
         let listener = network
-            .listen(settings.listen)
-            .map_err(|e| Failure::run(format!("cannot listen on {}: {e}", settings.listen)))?;
+            .listen(args.listen)
+            .map_err(|e| Failure::run(format!("cannot listen on {}: {e}", args.listen)))?;
         let addr = listener.local_addr().map_err(Failure::run)?;
-        let me = Contact::new(settings.id.unwrap_or(state.id), addr);
+        let me = Contact::new(args.id.unwrap_or(state.id), addr);
         let (commands, incoming) = command_channel();
         let options = DeliveryOptions {
             network,
-            up: settings.rates.up,
-            down: settings.rates.down,
+            up: args.rates.up,
+            down: args.rates.down,
             seed: random()?,
-            ..settings.delivery
+            ..args.content.options()
         };
         let (delivery, content) = Delivery::new(me, state.catalogue, commands, options);
         let config = PeerConfig {
-            has_tracker: settings.tracker.is_some(),
-            advertised_ip: settings.advertise,
+            has_tracker: tracker.is_some(),
+            advertised_ip: args.advertise,
             token: Some(state.token),
-            ..settings.asking
+            ..args.asking.config()
         };
         let options = PeerOptions {
             network,
-            tracker: settings.tracker,
-            server: settings.server,
-            keep_connections: settings.keep_connections,
+            tracker,
+            server: args.server.of_peer(&args.content),
+            keep_connections: args.asking.keep_connections,
             store: state.store,
             content: Some(content),
             ..PeerOptions::default()
         };
         let node = PeerNode::live(listener, me, config, options).map_err(Failure::run)?;
         let mut registered = None;
-        let tracker = settings.tracker.map_or("the tracker".into(), |addr| addr.to_string());
+        let tracker = tracker.map_or("the tracker".into(), |addr| addr.to_string());
         let news = move |news| membership(&news, &tracker, &mut registered, &mut say);
         let running = tokio::spawn(node.run(stop, incoming, news));
         Ok(Self { me, delivery, running })

@@ -67,6 +67,8 @@ pub struct DeliveryOptions {
     pub upload_slots: usize,
     /// How many sources a fetch has at most.
     pub max_sources: usize,
+    /// How many pieces may be asked of one source that have not come.
+    pub max_in_flight: usize,
     /// How slow a source may be.
     pub source_limits: SourceLimits,
     /// The most bytes sent a second.
@@ -84,6 +86,7 @@ impl Default for DeliveryOptions {
             memory: 32 << 20,
             upload_slots: 2,
             max_sources: 64,
+            max_in_flight: 64,
             source_limits: SourceLimits::default(),
             up: None,
             down: None,

@@ -100,6 +100,7 @@ impl Fetch {
         let config = DownloadConfig {
             seed: options.seed ^ self.delivery.0.me.id.as_u64(),
             max_sources: options.max_sources,
+            max_pipeline: options.max_in_flight,
             ..DownloadConfig::default()
         };
         let (lengths, have) = (target.lengths(), target.have());

@@ -1,0 +1,153 @@
+//! The options of a peer: one that runs until Ctrl-C, or one that lasts as long as a command.
+
+#![allow(rustdoc::invalid_html_tags, reason = "these comments are help texts, where <n> is a placeholder")]
+
+use std::net::{IpAddr, SocketAddr};
+
+use askaround_core::PeerId;
+use clap::error::Error;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
+
+use super::args::ShowArgs;
+use super::units;
+use crate::args::StateArgs;
+use crate::exit::Failure;
+use crate::limits::{AskLimits, ContentLimits, ServerLimits};
+
+/// What a peer is like.
+#[derive(Debug, Args)]
+pub struct NodeArgs {
+    /// Where it listens, and connects from if that is one address; port 0 lets the system pick
+    #[arg(long, default_value = "0.0.0.0:0", value_name = "IP:PORT", env = "ASKAROUND_LISTEN")]
+    pub listen: SocketAddr,
+    /// The address to register, if it is not the one that the tracker sees
+    #[arg(long, value_name = "IP", env = "ASKAROUND_ADVERTISE")]
+    pub advertise: Option<IpAddr>,
+    /// The peer's id [default: kept in its folder, made up the first time]
+    #[arg(long, env = "ASKAROUND_ID")]
+    pub id: Option<PeerId>,
+    /// How fast it may be
+    #[command(flatten)]
+    pub rates: RateArgs,
+    /// What content may cost
+    #[command(flatten)]
+    pub content: ContentLimits,
+    /// What asking may cost
+    #[command(flatten)]
+    pub asking: AskLimits,
+    /// What its connections may cost
+    #[command(flatten)]
+    pub server: ServerLimits,
+}
+
+/// How fast a peer may send and receive.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct RateArgs {
+    /// The most bytes to send a second, as 5M or 500k (M: 1,000,000) [default: no limit]
+    #[arg(long, value_name = "RATE", value_parser = rate, env = "ASKAROUND_UP")]
+    pub up: Option<u64>,
+    /// The most bytes to receive a second, as 20M [default: no limit]
+    #[arg(long, value_name = "RATE", value_parser = rate, env = "ASKAROUND_DOWN")]
+    pub down: Option<u64>,
+}
+
+/// By which peer `add` and `get` are done: the one that runs on this machine, or one of their own.
+#[derive(Debug, Args)]
+#[command(mut_args = long_help_only)]
+pub struct ByArgs {
+    /// Which peer
+    #[command(flatten)]
+    pub state: StateArgs,
+    /// What is shown
+    #[command(flatten)]
+    pub show: ShowArgs,
+    /// A peer of its own
+    #[command(flatten)]
+    pub here: HereArgs,
+}
+
+/// A peer that lasts as long as a command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "A peer for the time of this command")]
+pub struct HereArgs {
+    // First: reading an option's value takes it away.
+    /// Which of them were given
+    #[command(flatten)]
+    given: Given,
+    /// The tracker; with it no peer need be running on this machine
+    ///
+    /// Then --dir is where the peer of this command keeps its state; without --dir it keeps none.
+    #[arg(long, value_name = "IP:PORT", env = "ASKAROUND_TRACKER")]
+    pub tracker: Option<SocketAddr>,
+    /// What the peer is like
+    #[command(flatten)]
+    pub node: NodeArgs,
+}
+
+impl HereArgs {
+    /// Whether this option of the peer stands on the command line.
+    pub(super) fn is_given(&self, option: &str) -> bool {
+        self.given.0.iter().any(|given| given == option)
+    }
+
+    /// Refuses options of a peer of the command's own, which is not started: without `how`.
+    ///
+    /// # Errors
+    /// If one was given.
+    pub(super) fn refuse(&self, how: &str) -> Result<(), Failure> {
+        let given: Vec<_> = self.given.0.iter().map(|option| format!("--{option}")).collect();
+        let (are, named) = match &given[..] {
+            [] => return Ok(()),
+            [one] => ("is", one.clone()),
+            [more @ .., last] => ("are", format!("{} and {last}", more.join(", "))),
+        };
+        Err(Failure::usage(format!(
+            "{named} {are} for a peer that this command starts, with {how}; the running peer has the options \
+             of its own `askaround peer`, and its rates are changed by `askaround limit`"
+        )))
+    }
+}
+
+/// Which options of a peer stand on the command line. A variable may be meant for another command.
+#[derive(Debug)]
+struct Given(Vec<String>);
+
+impl FromArgMatches for Given {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        let node = NodeArgs::augment_args(Command::new("peer"));
+        let here = |option: &&str| {
+            let id = option.replace('-', "_");
+            matches.value_source(&id) == Some(ValueSource::CommandLine)
+        };
+        let options = ["tracker"].into_iter().chain(node.get_arguments().filter_map(Arg::get_long));
+        Ok(Self(options.filter(here).map(str::to_owned).collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for Given {
+    fn augment_args(command: Command) -> Command {
+        command
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        command
+    }
+}
+
+/// Limits are in `--help` and not in `-h`: whoever wants a file now need not know them.
+fn long_help_only(arg: Arg) -> Arg {
+    let is_limit = arg.get_help_heading().is_some_and(|heading| heading.starts_with("Limits"));
+    if is_limit { arg.hide_short_help(true) } else { arg }
+}
+
+/// Bytes a second.
+pub(super) fn rate(text: &str) -> Result<u64, String> {
+    let bad = || "expected bytes a second, from 1k to 1T, as 500k, 5M or 1.5G (M: 1,000,000)".to_owned();
+    units::parse(text).filter(|rate| (1_000..=1_000_000_000_000).contains(rate)).ok_or_else(bad)
+}
