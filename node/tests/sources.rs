@@ -4,12 +4,15 @@
 mod content;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use askaround_core::peer::AskError;
 use askaround_core::pieces::Manifest;
+use askaround_node::server::ServerConfig;
+use askaround_node::transfer::pool::{Pool, Terms};
 use askaround_node::transfer::source::{Rejected, SourceCommand, SourceEvent, SourceLimits};
-use content::{Client, content};
+use content::{Client, OneContent, Server, content};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -308,6 +311,52 @@ async fn who_trickles_or_says_nothing_is_too_slow() {
         client.end().await;
         server.await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn sources_that_trickle_do_not_keep_a_fast_one_from_memory() {
+    const PIECE: usize = 65_536;
+    let (bytes, manifest) = content(20 * PIECE);
+    let key = manifest.root().key();
+    let (first, then) = good(&bytes, &manifest);
+    // Three pieces at a time, and one more for those who are quick.
+    let terms = Terms {
+        quick: Duration::from_secs(20),
+        grace: Duration::from_millis(100),
+        most: Duration::from_secs(1),
+    };
+    let pool = Pool::with_terms(4 * PIECE, PIECE, terms);
+    let patient = SourceLimits { answer_timeout: Duration::from_secs(60), least_bytes: 0 };
+    let mut slow = Vec::new();
+    for _ in 0..6 {
+        let (addr, server) =
+            script_then_trickle(first.clone(), then[..then.len() - PIECE + 1].to_vec()).await;
+        let mut client = Client::with_pool(addr, key.clone(), patient.clone(), pool.clone());
+        client.opened().await.unwrap();
+        client.get(0, false).await;
+        while !matches!(client.events.recv().await.unwrap().1, SourceEvent::Begun { .. }) {}
+        slow.push((client, server));
+    }
+    let shelf = Arc::new(OneContent::new(&bytes, &manifest));
+    let server = Server::start(shelf, ServerConfig::default(), 1);
+    let mut fast = Client::with_pool(server.addr, key, patient, pool);
+    fast.opened().await.unwrap();
+    for piece in 0..20 {
+        fast.get(piece, false).await;
+        assert!(matches!(fast.event().await, SourceEvent::Piece { result: Ok(()), .. }), "piece {piece}");
+    }
+    fast.end().await;
+    server.stop().await;
+    let mut ended = 0;
+    for (mut client, server) in slow {
+        if client.task.is_finished() {
+            assert_eq!(client.gone().await.1, AskError::TimedOut);
+            ended += 1;
+        }
+        client.end().await;
+        server.await.unwrap();
+    }
+    assert!(ended > 0, "somebody gave its memory back");
 }
 
 /// Sends `first`, then `then` once it is asked for a piece, and then a byte at a time.

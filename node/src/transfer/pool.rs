@@ -1,22 +1,47 @@
 //! [`Pool`]: the memory that pieces on their way are held in, bounded for the whole node.
+//!
+//! A source that sends slowly holds the memory for its piece for long. Two rules keep it from
+//! keeping others waiting:
+//!
+//! - A quarter of the pool, or room for the largest piece if that is more, is the *reserve*: it is
+//!   lent only to sources whose last piece came quickly. The rest is *shared*: whoever waits for it
+//!   is served in turn. So whoever has been quick once goes on, whatever else is held. A pool with
+//!   room for a single piece has no reserve.
+//! - While somebody waits, holders that are too slow give their memory back, as much of it as is
+//!   waited for, once every [`Terms::grace`] in each part; those first whose pieces have longest to
+//!   come. The connection ends as one that is too slow, and its pieces are asked of others.
+//!
+//! Only the time counts in which the source is read from: nobody is slow because our own limit,
+//! disk or driver is.
 
+mod lending;
+
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
+pub use self::lending::Terms;
+use self::lending::{Lending, Part};
 use crate::lock;
 
 /// What is counted, in bytes: the smallest piece.
 const UNIT: usize = 64 << 10;
 
-/// Lends buffers and waits when all are lent. Whoever waits is served in turn.
+/// Lends buffers and waits when all are lent.
 ///
 /// Buffers are used again: fresh memory costs a page fault every 4 KiB, used memory costs nothing.
 #[derive(Debug)]
 pub struct Pool {
     units: usize,
-    free_units: Arc<Semaphore>,
+    shared: Arc<Semaphore>,
+    reserve: Arc<Semaphore>,
+    reserve_units: usize,
+    terms: Terms,
     kept: Mutex<Kept>,
+    lending: Mutex<Lending>,
+    last_borrower: AtomicU64,
 }
 
 /// Buffers that are not lent, those used last at the end.
@@ -36,27 +61,120 @@ pub struct Buffer {
     _permit: OwnedSemaphorePermit,
 }
 
+/// Whoever fills buffers, one at a time: a connection to a source. Buffers that are full may be
+/// held meanwhile.
+#[derive(Debug)]
+pub struct Borrower {
+    pool: Arc<Pool>,
+    number: u64,
+    /// Whether its last piece came quickly.
+    quick: bool,
+    /// Notified when its buffer is recalled; perhaps also when an earlier one was.
+    called: Arc<Notify>,
+}
+
 impl Pool {
     /// A pool of so many bytes, and never less than `largest`, the largest buffer that will be
     /// asked for.
     pub fn new(bytes: usize, largest: usize) -> Arc<Self> {
-        let units = units(bytes.max(largest)).min(Semaphore::MAX_PERMITS);
-        Arc::new(Self { units, free_units: Arc::new(Semaphore::new(units)), kept: Mutex::default() })
+        Self::with_terms(bytes, largest, Terms::default())
     }
 
-    /// A buffer of `length` bytes, when there is memory for it.
+    /// The same, with other ideas of what is quick and what is too slow.
+    pub fn with_terms(bytes: usize, largest: usize, terms: Terms) -> Arc<Self> {
+        let largest = units(largest);
+        let all = units(bytes).max(largest).min(Semaphore::MAX_PERMITS);
+        // Either part has room for the largest.
+        let reserve_units = if all >= 2 * largest { largest.max(all / 4) } else { 0 };
+        Arc::new(Self {
+            units: all,
+            shared: Arc::new(Semaphore::new(all - reserve_units)),
+            reserve: Arc::new(Semaphore::new(reserve_units)),
+            reserve_units,
+            terms,
+            kept: Mutex::default(),
+            lending: Mutex::default(),
+            last_borrower: AtomicU64::new(0),
+        })
+    }
+
+    /// Somebody who will fill buffers.
+    pub fn borrower(self: &Arc<Self>) -> Borrower {
+        let number = self.last_borrower.fetch_add(1, Ordering::Relaxed);
+        Borrower { pool: self.clone(), number, quick: false, called: Arc::default() }
+    }
+
+    /// Memory of so many units, and of which part, when there is some.
+    async fn permit(&self, units: usize, quick: bool) -> (OwnedSemaphorePermit, Part) {
+        // Units fit: the pool has fewer than Semaphore::MAX_PERMITS, and buffers are pieces.
+        let permits = u32::try_from(units).unwrap_or(u32::MAX);
+        let (permit, part) = tokio::select! {
+            biased;
+            permit = self.reserve.clone().acquire_many_owned(permits), if quick && units <= self.reserve_units => {
+                (permit, Part::Reserve)
+            }
+            permit = self.shared.clone().acquire_many_owned(permits) => (permit, Part::Shared),
+        };
+        (permit.expect("the pool is never closed"), part)
+    }
+}
+
+impl Borrower {
+    /// A buffer of `length` bytes to fill, when there is memory for it.
     ///
     /// # Panics
-    /// If it is larger than the whole pool: a bug of the caller.
-    pub async fn take(self: &Arc<Self>, length: usize) -> Buffer {
-        let wanted = units(length);
-        assert!(wanted <= self.units, "a buffer of {length} bytes from a smaller pool");
-        // Units fit: the pool has fewer than Semaphore::MAX_PERMITS, and buffers are pieces.
-        let permits = u32::try_from(wanted).unwrap_or(u32::MAX);
-        let permit = self.free_units.clone().acquire_many_owned(permits).await;
-        let permit = permit.expect("the pool is never closed");
-        let bytes = lock(&self.kept).take(wanted, self.units);
-        Buffer { bytes, length, pool: self.clone(), _permit: permit }
+    /// If it is larger than the shared part of the pool: a bug of the caller.
+    pub fn take(&self, length: usize) -> impl Future<Output = Buffer> + Send + use<> {
+        let (pool, number, quick, called) = (self.pool.clone(), self.number, self.quick, self.called.clone());
+        async move {
+            let wanted = units(length);
+            assert!(wanted <= pool.units - pool.reserve_units, "{length} bytes of a smaller pool");
+            let (permit, part) = {
+                let mut permit = std::pin::pin!(pool.permit(wanted, quick));
+                loop {
+                    tokio::select! {
+                        biased;
+                        permit = &mut permit => break permit,
+                        () = tokio::time::sleep(pool.terms.grace / 8) => {
+                            let mut lending = lock(&pool.lending);
+                            lending.recall(Part::Shared, wanted, &pool.terms, Instant::now());
+                            if quick {
+                                lending.recall(Part::Reserve, wanted, &pool.terms, Instant::now());
+                            }
+                        }
+                    }
+                }
+            };
+            lock(&pool.lending).lent(number, part, length, called);
+            let bytes = lock(&pool.kept).take(wanted, pool.units);
+            Buffer { bytes, length, pool, _permit: permit }
+        }
+    }
+
+    /// So many bytes of the buffer are filled; whether its source is being read from at the moment.
+    pub fn filling(&self, filled: usize, reading: bool) {
+        lock(&self.pool.lending).filling(self.number, filled, reading, Instant::now());
+    }
+
+    /// The buffer is full: the next may be taken.
+    pub fn filled(&mut self) {
+        if let Some(took) = lock(&self.pool.lending).ended(self.number, Instant::now()) {
+            self.quick = took <= self.pool.terms.quick;
+        }
+    }
+
+    /// Waits until the buffer that is being filled has to be given back. What waits for this may
+    /// be dropped at any time.
+    pub async fn recalled(&self) {
+        while !lock(&self.pool.lending).is_recalled(self.number) {
+            self.called.notified().await;
+        }
+    }
+}
+
+impl Drop for Borrower {
+    fn drop(&mut self) {
+        lock(&self.pool.lending).ended(self.number, Instant::now());
     }
 }
 
@@ -101,43 +219,4 @@ fn units(bytes: usize) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn memory(pool: &Pool) -> usize {
-        lock(&pool.kept).units
-    }
-
-    #[tokio::test]
-    async fn all_that_is_lent_and_kept_stays_within_the_pool() {
-        let pool = Pool::new(8 * UNIT, UNIT);
-        let small: Vec<_> = [pool.take(1).await, pool.take(UNIT).await, pool.take(10).await].into();
-        assert_eq!((small[0].len(), small[1].len(), memory(&pool)), (1, UNIT, 3));
-        let mut large = pool.take(5 * UNIT).await;
-        large[5 * UNIT - 1] = 7;
-        assert_eq!(memory(&pool), 8);
-        let waiting = tokio::spawn({
-            let pool = pool.clone();
-            async move { pool.take(4 * UNIT).await.len() }
-        });
-        tokio::task::yield_now().await;
-        assert!(!waiting.is_finished(), "there is no memory for it");
-        drop(large);
-        assert_eq!(waiting.await.unwrap(), 4 * UNIT);
-        assert!(memory(&pool) <= 8, "the large buffer made room");
-        drop(small);
-        drop(pool.take(8 * UNIT).await);
-        assert_eq!(memory(&pool), 8);
-    }
-
-    #[tokio::test]
-    async fn memory_is_used_again() {
-        let pool = Pool::new(8 * UNIT, UNIT);
-        let mut first = pool.take(UNIT).await;
-        first[0] = 42;
-        drop(first);
-        assert_eq!(pool.take(UNIT).await[0], 42);
-        assert_eq!(memory(&pool), 1);
-        assert_eq!(Pool::new(0, 3 * UNIT).take(3 * UNIT).await.len(), 3 * UNIT, "one always fits");
-    }
-}
+mod tests;

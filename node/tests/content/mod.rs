@@ -177,12 +177,16 @@ impl Client {
     }
 
     pub(crate) fn with_limits(addr: SocketAddr, key: Key, limits: SourceLimits) -> Self {
+        Self::with_pool(addr, key, limits, Pool::new(0, 4 << 20))
+    }
+
+    pub(crate) fn with_pool(addr: SocketAddr, key: Key, limits: SourceLimits, pool: Arc<Pool>) -> Self {
         let sink = Arc::new(MemorySink::default());
         let options = SourceOptions {
             network: Network::default(),
             addr,
             interest: Interest { key, files: false, id: None, port: None },
-            pool: Pool::new(0, 4 << 20),
+            pool,
             down: Arc::new(Rate::new(None)),
             limits,
         };

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::super::pool::Buffer;
+use super::super::pool::{Borrower, Buffer};
 use super::checks::{Checked, Checks};
 use super::inbox::{Destination, Inbox};
 use super::patience::Patience;
@@ -49,6 +49,7 @@ pub(super) struct Connection {
     pub(super) asked: VecDeque<Asked>,
     /// The answer whose raw bytes are on their way, or wait for memory.
     pub(super) reading: Option<Reading>,
+    pub(super) borrower: Borrower,
     /// Memory for a piece that has been announced.
     memory: Option<Pin<Box<dyn Future<Output = Buffer> + Send>>>,
     /// More of the limit.
@@ -107,6 +108,7 @@ impl Connection {
         let wake_after = usize::try_from(options.limits.least_bytes / 2).unwrap_or(usize::MAX);
         let mut connection = Self {
             id,
+            borrower: options.pool.borrower(),
             options,
             stream,
             commands,
@@ -155,6 +157,8 @@ impl Connection {
     pub(super) async fn run(mut self) -> Option<AskError> {
         let mut why = self.carry().await.err();
         self.options.down.give_back(self.allowed);
+        // Others may wait for the memory of what did not come whole.
+        (self.memory, self.inbox) = (None, Inbox::new());
         while let Some(checked) = self.checks.next().await {
             // Worse than a connection that breaks is what came over it.
             if let Err(worse) = self.checked(checked) {
@@ -199,6 +203,10 @@ impl Connection {
                 buffer = done(&mut self.memory) => {
                     self.memory = None;
                     self.inbox.expect(Destination::Piece(buffer));
+                }
+                () = self.borrower.recalled(), if self.inbox.is_piece() => {
+                    tracing::debug!(source = %self.options.addr, "too slow to hold memory that others wait for");
+                    return Err(AskError::TimedOut);
                 }
                 allowed = done(&mut self.allowance) => {
                     self.allowance = None;
@@ -254,6 +262,9 @@ impl Connection {
     }
 
     fn watch_over(&mut self, reads: bool) {
+        if let Some(filled) = self.inbox.piece_filled() {
+            self.borrower.filling(filled, reads);
+        }
         if reads && (self.inbox.is_partial() || !self.opening.done) {
             self.patience.begin();
         } else {
@@ -328,8 +339,7 @@ impl Connection {
             }
             if let Some(Reading::Piece { length, .. }) = self.reading {
                 if self.memory.is_none() && self.checks.has_room() {
-                    let pool = self.options.pool.clone();
-                    self.memory = Some(Box::pin(async move { pool.take(length).await }));
+                    self.memory = Some(Box::pin(self.borrower.take(length)));
                 }
                 return Ok(());
             }

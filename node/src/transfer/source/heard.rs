@@ -109,6 +109,7 @@ impl Connection {
                 self.hashes(key, first, hashes);
             }
             (Some(Reading::Piece { asked, piece, .. }), Destination::Piece(bytes)) => {
+                self.borrower.filled();
                 self.checks.add(Piece { asked, piece, bytes });
             }
             _ => unreachable!("raw bytes go where their line said"),

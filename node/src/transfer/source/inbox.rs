@@ -106,6 +106,14 @@ impl Inbox {
         }
     }
 
+    /// How many bytes of a piece have come.
+    pub(super) fn piece_filled(&self) -> Option<usize> {
+        match &self.raw {
+            Some(Raw { into: Destination::Piece(_), filled }) => Some(*filled),
+            _ => None,
+        }
+    }
+
     /// Whether something has begun and is not whole.
     pub(super) fn is_partial(&self) -> bool {
         self.raw.is_some() || self.decoder.has_partial_line()
