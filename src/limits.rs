@@ -12,6 +12,8 @@ use clap::Args;
 
 /// Files that a node needs for other things than the connections that it accepts.
 const OTHER_FILES: u64 = 256;
+/// A file that is fetched takes three: its data, its journal, its folder. There have to be some.
+const MIN_OPEN_FILES: usize = 12;
 
 /// Limits of whoever accepts connections.
 #[derive(Debug, Args)]
@@ -126,6 +128,10 @@ pub struct ContentLimits {
     /// The most pieces that are asked of one source and have not come
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = in_flight, env = "ASKAROUND_MAX_IN_FLIGHT")]
     pub max_in_flight: usize,
+    /// The most files of folders that are open while the folders are fetched; others are opened when
+    /// something of them comes
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = open_files, env = "ASKAROUND_MAX_OPEN_FILES")]
+    pub max_open_files: usize,
     /// The most sources of one fetch
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = slots, env = "ASKAROUND_MAX_SOURCES")]
     pub max_sources: usize,
@@ -144,14 +150,21 @@ impl ContentLimits {
             upload_slots: self.upload_slots,
             max_sources: self.max_sources,
             max_in_flight: self.max_in_flight,
+            max_open_files: self.open_files(),
             source_limits,
             ..defaults
         }
     }
 
+    /// Files that may be open for fetches: no more than leave most to connections.
+    fn open_files(&self) -> usize {
+        let most = usize::try_from(files() / 4).unwrap_or(usize::MAX).max(MIN_OPEN_FILES);
+        self.max_open_files.min(most)
+    }
+
     /// How many connections the system allows a peer: one that is sent content has a file open.
     fn connections(&self) -> usize {
-        room(2, OTHER_FILES)
+        room(2, OTHER_FILES + self.open_files() as u64)
     }
 }
 
@@ -230,6 +243,10 @@ fn in_flight(text: &str) -> Result<usize, String> {
     whole(text, 2, 256)
 }
 
+fn open_files(text: &str) -> Result<usize, String> {
+    whole(text, MIN_OPEN_FILES, 100_000)
+}
+
 fn connections(text: &str) -> Result<usize, String> {
     whole(text, 1, 1_000_000)
 }
@@ -258,7 +275,7 @@ mod tests {
         let words = "askaround peer --width 2 --ask-timeout 3 --verb-timeout 4 --max-list 5 --max-asked 6 \
                      --max-pages 7 --keep-connections 8 --max-connections 9 --message-timeout 10.5 \
                      --idle-timeout 11 --piece-memory 16 --upload-slots 17 --max-sources 18 \
-                     --source-timeout 19 --max-in-flight 20";
+                     --source-timeout 19 --max-in-flight 20 --max-open-files 21";
         let Command::Peer(args) = parse(words) else { panic!() };
         let config = args.node.asking.config();
         let search = &config.search;
@@ -271,7 +288,7 @@ mod tests {
         let content = args.node.content.options();
         assert_eq!((content.memory, content.upload_slots, content.max_sources), (16 << 20, 17, 18));
         assert_eq!(content.source_limits.answer_timeout.as_secs(), 19);
-        assert_eq!(content.max_in_flight, 20);
+        assert_eq!((content.max_in_flight, content.max_open_files), (20, 21));
 
         let words = "askaround tracker --lease 12 --max-peers 13 --max-peers-per-ip 14 --forget-after 15";
         let Command::Tracker(args) = parse(words) else { panic!() };

@@ -143,6 +143,62 @@ fn a_folder_comes_whole_and_only_what_is_missing_comes_again() {
     assert!(to.join("bin/run me").exists());
 }
 
+/// The files below a folder that a process has open.
+fn open_below(process: u32, folder: &Path) -> usize {
+    let Ok(open) = std::fs::read_dir(format!("/proc/{process}/fd")) else { return 0 };
+    open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+        .filter(|to| to.starts_with(folder))
+        .count()
+}
+
+#[test]
+fn a_folder_of_many_files_needs_few_of_them_open() {
+    let (net, user) = (Net::new(2), tempfile::tempdir().unwrap());
+    let (folder, to) = (user.path().join("folder"), user.path().join("to"));
+    // Of three pieces each, some of one, some twice.
+    let size = |n: usize| if n.is_multiple_of(10) { 1000 } else { 140_000 + n / 2 };
+    for n in 0..300 {
+        write(&folder, &format!("{}/{n}", n % 7), &bytes(size(n)));
+    }
+    // From two at once the pieces do not come in order.
+    let [key, _] = [0, 1].map(|n| key_of(&net.verb(n, &["add", "-q", folder.to_str().unwrap()])));
+    let (tracker, to_folder) = (&net.tracker, to.display());
+    let words = format!(
+        "get {key} -o {to_folder} --tracker {tracker} --listen 127.0.0.1:0 --json --max-open-files 16"
+    );
+    // Without a bound it fails: the system gives it no more than 64.
+    let fetch = || {
+        let mut command = Command::new("sh");
+        Running::start(command.args(["-c", &format!("ulimit -n 64; exec {ASKAROUND} {words}")]))
+    };
+    let getting = fetch();
+    wait_for("a file to be here", || to.join("0/7").exists().then_some(()));
+    getting.signal("-KILL");
+    getting.end();
+    // What the first has left is gone on with.
+    let mut getting = fetch();
+    let mut lines = BufReader::new(getting.0.stdout.take().unwrap()).lines();
+    let said = std::thread::spawn(move || lines.by_ref().map(Result::unwrap).last().unwrap());
+    let (process, mut most) = (getting.0.id(), 0);
+    while getting.0.try_wait().unwrap().is_none() {
+        most = most.max(open_below(process, &to));
+    }
+    let (status, complained) = getting.end();
+    assert_eq!(status, Some(0), "{complained}");
+    let got = &json_lines(&said.join().unwrap())[0]["got"];
+    assert!(got["here_before"].as_u64() > Some(0) && got["files"] == 300, "{got}");
+    assert!((1..=17).contains(&most), "{most} files were open");
+    for n in 0..300 {
+        assert!(std::fs::read(to.join(format!("{}/{n}", n % 7))).unwrap() == bytes(size(n)), "{n}");
+    }
+    for n in 0..7 {
+        let left = std::fs::read_dir(to.join(n.to_string())).unwrap();
+        assert!(
+            left.map(|entry| entry.unwrap().file_name()).all(|name| !name.to_str().unwrap().starts_with('.'))
+        );
+    }
+}
+
 #[test]
 fn a_get_that_was_killed_goes_on_where_it_was() {
     let user = tempfile::tempdir().unwrap();

@@ -6,7 +6,7 @@ use askaround_core::peer::{AskError, Outcome};
 use serde::{Deserialize, Serialize};
 
 use super::search::ApiSearch;
-use crate::content::{CatalogueError, Fault, PartError};
+use crate::content::{CatalogueError, Fault, PartError, RestoreError};
 use crate::delivery::GetError;
 use crate::delivery::keep::{AddRequest, Added, KeepError, KeepEvent, Listed, Purged};
 use crate::delivery::types::{FetchReport, GetEvent, GetRequest, Got, Status};
@@ -215,8 +215,14 @@ impl From<GetError> for ApiReply {
     fn from(error: GetError) -> Self {
         match &error {
             GetError::Stopped => Self::Stopped,
-            GetError::IsFolder(_) | GetError::Exists { .. } => Self::Unusable(error.to_string()),
-            GetError::Disk(disk) | GetError::Part(PartError::Disk(disk)) if is_users(&disk.fault) => {
+            GetError::IsFolder(_)
+            | GetError::Exists { .. }
+            | GetError::Restore(RestoreError::InTheWay { .. }) => Self::Unusable(error.to_string()),
+            GetError::Disk(disk)
+            | GetError::Part(PartError::Disk(disk))
+            | GetError::Restore(RestoreError::Disk(disk))
+                if is_users(&disk.fault) =>
+            {
                 Self::Unusable(error.to_string())
             }
             _ => Self::Error(error.to_string()),

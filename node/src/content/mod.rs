@@ -47,7 +47,7 @@ pub use md5::{Md5, md5_of};
 pub use part::{Found, Part, PartError, PartOptions, Wanted};
 pub use path::{InvalidPath, RelativePath};
 pub use place::{Folder, Place, There};
-pub use restore::{RestoreError, Step};
+pub use restore::{RestoreError, Step, plan};
 pub use walk::{Skipped, WhySkipped};
 
 /// A folder in memory where the system has one: tests sync often, and need not wait for a disk.

@@ -35,7 +35,7 @@ pub enum Step {
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// Other files have the names of files of the collection.
-    #[error("{count} files of other content are in the way: {}", list(.first, *.count))]
+    #[error("{}: move them away, or get it into another folder: {}", in_the_way(*.count), list(.first, *.count))]
     InTheWay {
         /// The first of them.
         first: Vec<PathBuf>,
@@ -59,24 +59,19 @@ pub enum RestoreError {
 }
 
 /// What it takes to have `collection` in `folder`: a step a file, in its order. Files that are
-/// right but for their executable bit get it. `progress` is told how many bytes of files that are
-/// there were looked at.
+/// right but for their executable bit get it.
 ///
 /// # Errors
-/// If other files are in the way and not to be replaced, a folder or a link is, the disk says no,
-/// or `cancel` becomes true.
+/// If other files are in the way, a folder or a link is, the disk says no, or `cancel` becomes true.
 pub fn plan(
     collection: &Collection,
     folder: &Folder,
     catalogue: &Catalogue,
-    replace: bool,
-    progress: &dyn Fn(u64),
     cancel: &AtomicBool,
 ) -> Result<Vec<Step>, RestoreError> {
     let mut steps = Vec::with_capacity(collection.files().len());
     let mut earlier = HashMap::new();
     let (mut first, mut count) = (Vec::new(), 0);
-    let mut looked_at = 0;
     for (number, file) in collection.files().iter().enumerate() {
         if cancel.load(Ordering::Relaxed) {
             return Err(RestoreError::Hash { path: folder.path().to_owned(), error: HashError::Cancelled });
@@ -84,14 +79,11 @@ pub fn plan(
         let known = catalogue.get(&file.root.key())?;
         let there = match place(folder, file)? {
             Some(place) => {
-                let tell = |bytes| progress(looked_at + bytes);
-                let right =
-                    right(&place, file, known.as_ref().map(|known| (catalogue, known)), &tell, cancel)?;
-                if right.is_none() && !replace {
+                let right = right(&place, file, known.as_ref().map(|known| (catalogue, known)), cancel)?;
+                if right.is_none() {
                     count += 1;
                     first.extend((count <= NAMED).then(|| place.path()));
                 }
-                looked_at += file.size;
                 right
             }
             None => None,
@@ -135,7 +127,6 @@ fn right(
     place: &Place,
     file: &ListedFile,
     known: Option<(&Catalogue, &Entry)>,
-    progress: &dyn Fn(u64),
     cancel: &AtomicBool,
 ) -> Result<Option<Addition>, RestoreError> {
     if !matches!(place.there()?, There::File { length, .. } if length == file.size) {
@@ -151,7 +142,7 @@ fn right(
         Some((Ok(manifest), md5)) => (manifest, md5),
         _ => {
             let failed = |error| RestoreError::Hash { path: path.clone(), error };
-            (hash_root(&open, progress, cancel).map_err(failed)?, None)
+            (hash_root(&open, &|_| (), cancel).map_err(failed)?, None)
         }
     };
     if manifest.root() != file.root {
@@ -163,6 +154,13 @@ fn right(
         addition.executable = true;
     }
     Ok(Some(addition))
+}
+
+fn in_the_way(count: usize) -> String {
+    match count {
+        1 => "a file of other content is in the way".into(),
+        count => format!("{count} files of other content are in the way"),
+    }
 }
 
 fn list(first: &[PathBuf], count: usize) -> String {
@@ -215,24 +213,26 @@ mod tests {
         make(mine.path(), &[("elsewhere", "cc"), ("out/a", "aa")]);
         catalogue.add(&mine.path().join("elsewhere"), How::Reference, &|_| (), &GO).unwrap();
         let folder = Folder::open(&mine.path().join("out")).unwrap();
-        let plan = |replace| plan(&collection, &folder, &catalogue, replace, &|_| (), &GO);
-        assert_eq!(steps(&plan(false).unwrap()), "TCFFSF");
+        let plan = || plan(&collection, &folder, &catalogue, &GO);
+        assert_eq!(steps(&plan().unwrap()), "TCFFSF");
         let mode = std::fs::metadata(mine.path().join("out/a")).unwrap().permissions().mode();
         assert_eq!(mode & 0o100, 0o100, "right but for its executable bit");
 
         make(&mine.path().join("out"), &[("e", "other"), ("g", "h")]);
-        let error = plan(false).unwrap_err();
+        let error = plan().unwrap_err();
         assert!(matches!(&error, RestoreError::InTheWay { count: 2, .. }), "{error}");
-        assert_eq!(steps(&plan(true).unwrap()), "TCFFSF");
-        std::fs::remove_file(mine.path().join("out/g")).unwrap();
+        for name in ["out/e", "out/g"] {
+            assert!(error.to_string().contains(name), "{error}");
+            std::fs::remove_file(mine.path().join(name)).unwrap();
+        }
         symlink("/etc/passwd", mine.path().join("out/g")).unwrap();
-        let error = plan(true).unwrap_err();
+        let error = plan().unwrap_err();
         assert!(matches!(&error, RestoreError::Disk(DiskError { fault: Fault::Link, .. })), "{error}");
         std::fs::remove_file(mine.path().join("out/g")).unwrap();
 
         // As a fetch does it.
         let mut done = Vec::new();
-        for (file, step) in collection.files().iter().zip(plan(true).unwrap()) {
+        for (file, step) in collection.files().iter().zip(plan().unwrap()) {
             if let Step::There(addition) = step {
                 done.push(addition);
                 continue;
@@ -240,8 +240,7 @@ mod tests {
             let from = if matches!(step, Step::Copy(_)) { &catalogue } else { &seed };
             let content = from.open(&file.root).unwrap();
             let wanted = Wanted { manifest: Arc::clone(content.manifest()), md5: None };
-            let options =
-                PartOptions { replace: true, executable: file.executable, ..PartOptions::default() };
+            let options = PartOptions { executable: file.executable, ..PartOptions::default() };
             let part = Part::create(folder.below(&file.path, true).unwrap(), wanted, options).unwrap();
             assert_eq!(part.fill_from(&content, &GO).unwrap(), 1);
             part.finish().unwrap();
@@ -249,7 +248,7 @@ mod tests {
         }
         let entry = catalogue.add_collection(&collection, folder.path(), &done).unwrap();
         assert_eq!(entry.root, added.entry.root);
-        assert_eq!(steps(&plan(false).unwrap()), "TTTTTT");
+        assert_eq!(steps(&plan().unwrap()), "TTTTTT");
         let again = catalogue.add_folder(folder.path(), How::Reference, &|_, _| (), &GO).unwrap();
         assert_eq!(again.collection, collection);
         for file in collection.files() {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use askaround_core::key::Key;
 
-use crate::content::{CatalogueError, CollectionError, DiskError, HashError, PartError};
+use crate::content::{CatalogueError, CollectionError, DiskError, HashError, PartError, RestoreError};
 use crate::store::StoreError;
 
 /// Why content was not got. What had come stays, and is gone on with the next time, unless it
@@ -65,6 +65,9 @@ pub enum GetError {
     /// The list of a collection is not one.
     #[error(transparent)]
     Collection(#[from] CollectionError),
+    /// The files of a collection cannot be where they should.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
     /// The file cannot be made, written or finished.
     #[error(transparent)]
     Part(#[from] PartError),

@@ -12,7 +12,8 @@
 //! | `fetch` | one fetch: its sources, the machine that chooses, the end |
 //! | `sources` | the connections of a fetch |
 //! | `target` | where pieces go: a file, or memory |
-//! | `folder` | where pieces go: the files of a collection |
+//! | `folder`, `folder_file` | where pieces go: the files of a collection |
+//! | `open_files` | how many of those are open at once |
 //! | `shelf` | what others are served: the catalogue, and what is being fetched |
 //! | `active` | what is being fetched, for those who serve it and those who ask about it |
 //!
@@ -23,7 +24,9 @@ mod active;
 pub mod error;
 mod fetch;
 mod folder;
+mod folder_file;
 pub mod keep;
+mod open_files;
 pub mod prefix;
 mod shelf;
 mod sources;
@@ -54,6 +57,7 @@ use crate::transfer::source::SourceLimits;
 use crate::transfer::uploads::Uploads;
 use active::Active;
 pub use error::GetError;
+use open_files::OpenFiles;
 pub use types::{FetchReport, GetEvent, GetRequest, Got, SourceReport, Status};
 
 /// How a peer delivers content. Every bound has a default.
@@ -69,6 +73,8 @@ pub struct DeliveryOptions {
     pub max_sources: usize,
     /// How many pieces may be asked of one source that have not come.
     pub max_in_flight: usize,
+    /// How many files may be open for the fetches of folders, all together.
+    pub max_open_files: usize,
     /// How slow a source may be.
     pub source_limits: SourceLimits,
     /// The most bytes sent a second.
@@ -87,6 +93,7 @@ impl Default for DeliveryOptions {
             upload_slots: 2,
             max_sources: 64,
             max_in_flight: 64,
+            max_open_files: 512,
             source_limits: SourceLimits::default(),
             up: None,
             down: None,
@@ -109,6 +116,7 @@ struct Inner {
     up: Arc<Rate>,
     down: Arc<Rate>,
     active: Mutex<Active>,
+    open_files: Arc<OpenFiles>,
     /// Whether there is nothing to send.
     uplink_idle: watch::Receiver<bool>,
 }
@@ -132,6 +140,7 @@ impl Delivery {
             up: up.clone(),
             down: Arc::new(Rate::new(options.down)),
             active: Mutex::default(),
+            open_files: OpenFiles::new(options.max_open_files),
             uplink_idle: uploads.watch_idle(),
             options,
         }));

@@ -26,11 +26,12 @@ impl Fetch {
         to: &Path,
         collection: Collection,
     ) -> Result<Arc<FolderTarget>, GetError> {
-        let (to, catalogue) = (to.to_owned(), self.delivery.0.catalogue.clone());
+        let (to, delivery) = (to.to_owned(), self.delivery.0.clone());
         let cancel = Arc::new(AtomicBool::new(false));
         let guard = CancelOnDrop(cancel.clone());
         let looked = tokio::task::spawn_blocking(move || {
-            FolderTarget::new(&to, collection, &catalogue, &cancel).map(Arc::new)
+            let open = delivery.open_files.clone();
+            FolderTarget::new(&to, collection, &delivery.catalogue, open, &cancel).map(Arc::new)
         });
         let target = looked.await??;
         drop(guard);

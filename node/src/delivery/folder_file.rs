@@ -1,0 +1,375 @@
+//! [`FolderFile`]: one file of a folder while the folder is fetched. It is made when its first piece
+//! comes and gets its name when its last one does; between two pieces it may be closed.
+
+use std::fs::File;
+use std::io;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, Weak};
+
+use askaround_core::pieces::{Geometry, Manifest, PieceIndex, PieceSet};
+
+use super::error::GetError;
+use super::open_files::{Closes, Leave, OpenFiles};
+use super::target::write;
+use crate::content::{
+    Addition, Catalogue, Collection, ContentFile, DiskError, Fault, Folder, Found, ListedFile, Part,
+    PartError, PartOptions, Place, Step, Wanted,
+};
+use crate::lock;
+use crate::transfer::source::Rejected;
+
+/// What the files of a folder have in common.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) folder: Folder,
+    pub(super) collection: Collection,
+    pub(super) open: Arc<OpenFiles>,
+}
+
+/// A file of a folder that is fetched.
+#[derive(Debug)]
+pub(super) struct FolderFile {
+    shared: Arc<Shared>,
+    /// Which of the collection.
+    index: usize,
+    state: Mutex<State>,
+}
+
+/// How far it is.
+#[derive(Debug)]
+enum State {
+    /// Its pieces' hashes are not known yet.
+    Unknown,
+    /// Nothing of it has come.
+    Missing(Arc<Manifest>),
+    /// Some of it has, and it is closed.
+    Closed { have: PieceSet, unsynced: bool },
+    /// Some of it has, or is about to, and it is open.
+    Open { part: Arc<Part>, leave: Leave, unsynced: bool },
+    /// It is there.
+    Done(Box<Addition>),
+}
+
+impl FolderFile {
+    /// Takes the step that needs nobody else: a file that is here elsewhere is copied, an empty one
+    /// is made. `earlier` are the files before it. Blocks.
+    pub(super) fn begin(
+        shared: &Arc<Shared>,
+        earlier: &[Arc<Self>],
+        step: Step,
+        catalogue: &Catalogue,
+        cancel: &AtomicBool,
+    ) -> Result<Arc<Self>, GetError> {
+        let (shared, index) = (shared.clone(), earlier.len());
+        let new = Self { shared, index, state: Mutex::new(State::Unknown) };
+        let here = match step {
+            Step::There(addition) => return Ok(new.with(State::Done(Box::new(addition)))),
+            // What cannot be opened after all is fetched.
+            Step::Copy(entry) => catalogue.open_entry(&entry).ok(),
+            Step::Same(same) => earlier[same].whole().ok().flatten(),
+            Step::Fetch => None,
+        };
+        let state = match here {
+            Some(content) => new.copy(&content, cancel)?,
+            None => new.to_fetch()?,
+        };
+        Ok(new.with(state))
+    }
+
+    fn with(mut self, state: State) -> Arc<Self> {
+        self.state = Mutex::new(state);
+        Arc::new(self)
+    }
+
+    fn listed(&self) -> &ListedFile {
+        &self.shared.collection.files()[self.index]
+    }
+
+    fn options(&self) -> PartOptions {
+        PartOptions { executable: self.listed().executable, ..PartOptions::default() }
+    }
+
+    fn place(&self) -> Result<Place, DiskError> {
+        self.shared.folder.below(&self.listed().path, true)
+    }
+
+    /// Makes it, with nothing in it.
+    fn create(&self, manifest: &Arc<Manifest>) -> Result<Part, PartError> {
+        Part::create(self.place()?, Wanted { manifest: manifest.clone(), md5: None }, self.options())
+    }
+
+    /// A copy of what is here elsewhere, as far as that is still right.
+    fn copy(&self, content: &ContentFile, cancel: &AtomicBool) -> Result<State, GetError> {
+        let part = self.create(content.manifest())?;
+        part.fill_from(content, cancel)?;
+        after(&part)
+    }
+
+    /// What there is before anything was fetched.
+    fn to_fetch(&self) -> Result<State, GetError> {
+        let file = self.listed();
+        // A list that gives a file a hash that it cannot have.
+        let not_it = || {
+            let why = vec!["no content of that size has that hash".into()];
+            GetError::NoSource { key: file.root.key(), why }
+        };
+        // Of at most one piece: the key says it all.
+        let hashes = match Geometry::new(file.size).map_err(|_| not_it())?.count() {
+            0 => vec![],
+            1 => vec![*file.root.as_bytes()],
+            _ => return Ok(State::Unknown),
+        };
+        let is_empty = hashes.is_empty();
+        let manifest = Arc::new(Manifest::new(file.root, file.size, hashes).map_err(|_| not_it())?);
+        if is_empty { after(&self.create(&manifest)?) } else { Ok(State::Missing(manifest)) }
+    }
+
+    /// Whether its piece hashes have to be asked for.
+    pub(super) fn is_unknown(&self) -> bool {
+        matches!(*lock(&self.state), State::Unknown)
+    }
+
+    /// Its piece hashes are known. What an earlier try has left of it is gone on with. Blocks.
+    pub(super) fn learn(&self, manifest: &Arc<Manifest>) -> Result<(), GetError> {
+        let mut state = lock(&self.state);
+        if !matches!(*state, State::Unknown) {
+            return Ok(());
+        }
+        let place = self.place()?;
+        let found = Part::resume(place.clone(), &self.listed().root.key(), self.options())?;
+        *state = match found {
+            Found::Part(part) => {
+                let read = |error| GetError::Read { path: place.path(), error };
+                part.check_doubtful(&AtomicBool::new(false)).map_err(read)?;
+                after(&part)?
+            }
+            Found::Nothing | Found::Useless(_) => State::Missing(manifest.clone()),
+        };
+        Ok(())
+    }
+
+    /// The pieces that are here; `None` if none are.
+    pub(super) fn pieces(&self) -> Option<PieceSet> {
+        match &*lock(&self.state) {
+            State::Done(addition) => Some(PieceSet::full(addition.manifest.geometry().count())),
+            State::Open { part, .. } => Some(part.pieces()),
+            State::Closed { have, .. } => Some(have.clone()),
+            State::Missing(_) | State::Unknown => None,
+        }
+    }
+
+    /// What is to be noted of it, once it is there.
+    pub(super) fn addition(&self) -> Option<Addition> {
+        match &*lock(&self.state) {
+            State::Done(addition) => Some((**addition).clone()),
+            _ => None,
+        }
+    }
+
+    /// Opens what is here of it, to be served.
+    pub(super) fn content(self: &Arc<Self>) -> io::Result<Option<Arc<ContentFile>>> {
+        match self.part(false).map_err(io::Error::other)? {
+            Some(part) => Ok(Some(part.content())),
+            None => self.whole(),
+        }
+    }
+
+    /// The whole file, if it is there.
+    fn whole(&self) -> io::Result<Option<Arc<ContentFile>>> {
+        let Some(addition) = self.addition() else { return Ok(None) };
+        let file = File::open(&addition.path)?;
+        let file = ContentFile::whole(file, addition.manifest, addition.stamp);
+        Ok(file.unchanged().then(|| Arc::new(file)))
+    }
+
+    /// Checks a piece and writes it; after the last one the file gets its name. Blocks.
+    pub(super) fn accept(self: &Arc<Self>, piece: PieceIndex, bytes: &[u8]) -> Result<(), Rejected> {
+        let disk = |error: PartError| Rejected::Disk(io::Error::other(error));
+        let Some(part) = self.part(true).map_err(disk)? else { return Ok(()) };
+        write(&part, piece, bytes)?;
+        if part.pieces().is_full() {
+            self.finish(&part).map_err(disk)?;
+        }
+        Ok(())
+    }
+
+    fn finish(&self, part: &Part) -> Result<(), PartError> {
+        let mut state = lock(&self.state);
+        if matches!(*state, State::Open { .. }) {
+            part.finish()?;
+            *state = State::Done(Box::new(Addition::fetched(part, None)?));
+        }
+        Ok(())
+    }
+
+    /// Sees to it that what is here survives the machine. Blocks for as long as the disk does.
+    pub(super) fn sync(self: &Arc<Self>) -> Result<(), DiskError> {
+        let needed = match &mut *lock(&self.state) {
+            State::Open { unsynced, .. } | State::Closed { unsynced, .. } => std::mem::take(unsynced),
+            _ => false,
+        };
+        if !needed {
+            return Ok(());
+        }
+        let part = self.part(false).map_err(|error| match error {
+            PartError::Disk(error) => error,
+            error => self.fault(io::Error::other(error)),
+        })?;
+        part.map_or(Ok(()), |part| part.sync())
+    }
+
+    /// It, opened, if some of it is here or, when it is to be written, may come. It stays open as long
+    /// as somebody has it. Blocks while too many are open.
+    fn part(self: &Arc<Self>, writes: bool) -> Result<Option<Arc<Part>>, PartError> {
+        let mut state = lock(&self.state);
+        let (part, leave) = match &mut *state {
+            State::Open { part, leave, unsynced } => {
+                leave.used();
+                *unsynced |= writes;
+                return Ok(Some(part.clone()));
+            }
+            State::Missing(manifest) if writes => {
+                let leave = self.leave();
+                (self.create(manifest)?, leave)
+            }
+            State::Closed { have, .. } => {
+                let leave = self.leave();
+                (self.reopen(have)?, leave)
+            }
+            State::Missing(_) | State::Unknown | State::Done(_) => return Ok(None),
+        };
+        let part = Arc::new(part);
+        let unsynced = writes || matches!(*state, State::Closed { unsynced: true, .. });
+        *state = State::Open { part: part.clone(), leave, unsynced };
+        Ok(Some(part))
+    }
+
+    fn leave(self: &Arc<Self>) -> Leave {
+        let this: Weak<Self> = Arc::downgrade(self);
+        self.shared.open.leave(this)
+    }
+
+    /// Opens what was closed. The pieces that were there have to be.
+    fn reopen(&self, have: &PieceSet) -> Result<Part, PartError> {
+        let found = Part::resume(self.place()?, &self.listed().root.key(), self.options())?;
+        let changed = || self.fault(io::Error::other("another program has changed what had come of it"));
+        let Found::Part(part) = found else { return Err(changed().into()) };
+        let checked = part.check_doubtful(&AtomicBool::new(false));
+        checked.map_err(|error| self.fault(io::Error::other(error)))?;
+        let here = part.pieces();
+        if have.iter().any(|piece| !here.contains(piece)) {
+            return Err(changed().into());
+        }
+        Ok(*part)
+    }
+
+    fn fault(&self, error: io::Error) -> DiskError {
+        let path = self.shared.folder.path().join(self.listed().path.as_str());
+        DiskError::new(&path, Fault::Other(error))
+    }
+}
+
+impl Closes for FolderFile {
+    fn close(&self) -> bool {
+        let Ok(mut state) = self.state.try_lock() else { return false };
+        let State::Open { part, unsynced, .. } = &*state else { return false };
+        if Arc::strong_count(part) > 1 {
+            return false;
+        }
+        *state = closed(part, *unsynced);
+        true
+    }
+}
+
+/// What a file is once nobody has it open.
+fn closed(part: &Part, unsynced: bool) -> State {
+    let have = part.pieces();
+    if have.is_empty() {
+        // There may be no journal to go on with.
+        return State::Missing(part.wanted().manifest.clone());
+    }
+    State::Closed { have, unsynced }
+}
+
+/// What a file is after what came without asking anybody.
+fn after(part: &Part) -> Result<State, GetError> {
+    if !part.pieces().is_full() {
+        return Ok(closed(part, true));
+    }
+    part.finish()?;
+    Ok(State::Done(Box::new(Addition::fetched(part, None)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::content::How;
+
+    static GO: AtomicBool = AtomicBool::new(false);
+
+    /// Two files of two pieces, of which nothing is here, and their bytes; one may be open at once.
+    fn two(to: &std::path::Path) -> (Vec<Arc<FolderFile>>, Vec<Vec<u8>>) {
+        let theirs = tempfile::tempdir().unwrap();
+        let bytes: Vec<_> = [1, 2].map(|byte| vec![byte; 100_000]).into();
+        for (name, bytes) in ["a", "b"].iter().zip(&bytes) {
+            std::fs::write(theirs.path().join(name), bytes).unwrap();
+        }
+        let seed = Catalogue::temporary().unwrap();
+        let added = seed.add_folder(theirs.path(), How::Reference, &|_, _| (), &GO).unwrap();
+        let (folder, open) = (Folder::open(to).unwrap(), OpenFiles::new(0));
+        let shared = Arc::new(Shared { folder, collection: added.collection, open });
+        let (mine, mut files) = (Catalogue::temporary().unwrap(), Vec::new());
+        for file in shared.collection.files() {
+            let begun = FolderFile::begin(&shared, &files, Step::Fetch, &mine, &GO).unwrap();
+            let entry = seed.get(&file.root.key()).unwrap().unwrap();
+            begun.learn(&Arc::new(seed.manifest(&entry).unwrap())).unwrap();
+            files.push(begun);
+        }
+        (files, bytes)
+    }
+
+    fn take(file: &Arc<FolderFile>, bytes: &[u8], piece: u32) -> Result<(), Rejected> {
+        let geometry = Geometry::new(bytes.len() as u64).unwrap();
+        let piece = geometry.piece(piece).unwrap();
+        let range = geometry.range(piece);
+        file.accept(piece, &bytes[range.start as usize..range.end as usize])
+    }
+
+    fn is_open(file: &FolderFile) -> bool {
+        matches!(*lock(&file.state), State::Open { .. })
+    }
+
+    #[test]
+    fn what_was_closed_goes_on_where_it_was_and_is_served_and_synced() {
+        let to = tempfile::tempdir().unwrap();
+        let (files, bytes) = two(to.path());
+        for piece in 0..2 {
+            take(&files[0], &bytes[0], piece).unwrap();
+            assert!(piece == 1 || is_open(&files[0]));
+            take(&files[1], &bytes[1], piece).unwrap();
+            assert!(!is_open(&files[0]), "one may be open");
+            if piece == 0 {
+                assert_eq!(files[0].pieces().unwrap().len(), 1);
+                let served = files[0].content().unwrap().unwrap();
+                assert_eq!(served.pieces().iter().collect::<Vec<_>>(), [0]);
+                files.iter().for_each(|file| file.sync().unwrap());
+                assert!(is_open(&files[1]), "it was closed when the other was opened, and has to be synced");
+            }
+        }
+        for (name, bytes) in ["a", "b"].iter().zip(&bytes) {
+            assert!(std::fs::read(to.path().join(name)).unwrap() == *bytes);
+        }
+        assert!(files.iter().all(|file| file.addition().is_some()));
+    }
+
+    #[test]
+    fn what_another_program_does_to_a_closed_file_is_noticed() {
+        let to = tempfile::tempdir().unwrap();
+        let (files, bytes) = two(to.path());
+        take(&files[0], &bytes[0], 0).unwrap();
+        take(&files[1], &bytes[1], 0).unwrap();
+        std::fs::remove_file(to.path().join(".a.askaround-part")).unwrap();
+        let error = take(&files[0], &bytes[0], 1).unwrap_err();
+        assert!(matches!(&error, Rejected::Disk(error) if error.to_string().contains("a: another program")));
+    }
+}

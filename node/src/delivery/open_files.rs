@@ -1,0 +1,161 @@
+//! [`OpenFiles`]: how many files are open at once for the fetches of folders, of which each may
+//! begin thousands. Whoever needs one more has the one closed that was used longest ago.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use crate::lock;
+
+/// A file that is fetched has so many open: its data, its journal, its folder.
+const EACH: usize = 3;
+/// Whether one is in use is not told when it changes. It is for as long as a piece takes to write.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
+/// Counts the files that are fetched and open, of all fetches.
+#[derive(Debug)]
+pub(super) struct OpenFiles {
+    most: usize,
+    state: Mutex<State>,
+    freed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The number that was given last.
+    last: u64,
+    /// By when they were used last.
+    open: BTreeMap<u64, Weak<dyn Closes>>,
+}
+
+/// Something that keeps a file open.
+pub(super) trait Closes: std::fmt::Debug + Send + Sync {
+    /// Closes it, unless it is in use. Does not wait for anybody.
+    fn close(&self) -> bool;
+}
+
+/// The leave to keep one open, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Leave {
+    files: Arc<OpenFiles>,
+    number: u64,
+}
+
+impl OpenFiles {
+    /// At most so many files.
+    pub(super) fn new(most: usize) -> Arc<Self> {
+        Arc::new(Self { most: (most / EACH).max(1), state: Mutex::default(), freed: Condvar::new() })
+    }
+
+    /// Waits until `owner` may open a file, and has another closed for it. Blocks while all are in
+    /// use. Whoever calls this uses no other, or two could wait for each other.
+    pub(super) fn leave(self: &Arc<Self>, owner: Weak<dyn Closes>) -> Leave {
+        let mut state = lock(&self.state);
+        loop {
+            if state.open.len() < self.most {
+                state.last += 1;
+                let number = state.last;
+                state.open.insert(number, owner);
+                return Leave { files: self.clone(), number };
+            }
+            drop(state);
+            let closed = self.close_one();
+            state = lock(&self.state);
+            if !closed && state.open.len() >= self.most {
+                let waited = self.freed.wait_timeout(state, LOOK_AGAIN);
+                state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            }
+        }
+    }
+
+    /// Closes the one that was used longest ago, of those that are not in use.
+    /// False if there is none.
+    fn close_one(&self) -> bool {
+        let mut after = 0;
+        loop {
+            // Closing gives back a leave, which takes the lock.
+            let next = lock(&self.state).open.range(after..).next().map(|(at, owner)| (*at, owner.clone()));
+            let Some((number, owner)) = next else { return false };
+            if owner.upgrade().is_some_and(|owner| owner.close()) {
+                return true;
+            }
+            after = number + 1;
+        }
+    }
+}
+
+impl Leave {
+    /// It is used: others are closed before it.
+    pub(super) fn used(&mut self) {
+        let mut state = lock(&self.files.state);
+        state.last += 1;
+        let number = state.last;
+        if let Some(owner) = state.open.remove(&self.number) {
+            state.open.insert(number, owner);
+            self.number = number;
+        }
+    }
+}
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        lock(&self.files.state).open.remove(&self.number);
+        self.files.freed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Is open while it has a leave, and in use while its lock is held.
+    #[derive(Debug, Default)]
+    struct File(Mutex<Option<Leave>>);
+
+    impl Closes for File {
+        fn close(&self) -> bool {
+            self.0.try_lock().is_ok_and(|mut leave| leave.take().is_some())
+        }
+    }
+
+    fn open(files: &Arc<OpenFiles>) -> Arc<File> {
+        let file = Arc::new(File::default());
+        let owner: Weak<File> = Arc::downgrade(&file);
+        let leave = files.leave(owner);
+        *lock(&file.0) = Some(leave);
+        file
+    }
+
+    fn is_open(file: &File) -> bool {
+        lock(&file.0).is_some()
+    }
+
+    #[test]
+    fn the_one_that_was_used_longest_ago_is_closed() {
+        let files = OpenFiles::new(3 * EACH + 1);
+        let opened: Vec<_> = (0..3).map(|_| open(&files)).collect();
+        lock(&opened[0].0).as_mut().unwrap().used();
+        let fourth = open(&files);
+        assert_eq!([0, 1, 2].map(|n| is_open(&opened[n])), [true, false, true]);
+        let in_use = lock(&opened[2].0);
+        let fifth = open(&files);
+        drop(in_use);
+        assert_eq!([0, 2].map(|n| is_open(&opened[n])), [false, true], "what is in use stays open");
+        drop((fourth, fifth));
+        assert_eq!(lock(&files.state).open.len(), 1, "what is dropped counts no more");
+    }
+
+    #[test]
+    fn whoever_finds_all_in_use_waits_until_one_is_not() {
+        let files = OpenFiles::new(0);
+        let first = open(&files);
+        let in_use = lock(&first.0);
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| open(&files));
+            // However far the other thread is.
+            drop(in_use);
+            assert!(is_open(&second.join().unwrap()));
+        });
+        assert!(!is_open(&first));
+    }
+}
