@@ -250,6 +250,7 @@ impl World {
             }
         }
         self.rearm_peer(peer);
+        self.peers[peer as usize].machine.give_back_room();
         replies
     }
 
