@@ -254,6 +254,41 @@ async fn who_asks_for_everything_and_reads_nothing_is_closed_and_costs_others_no
 }
 
 #[tokio::test]
+async fn who_does_not_even_take_news_holds_no_turn_back() {
+    const MANY: u32 = 1 << 21;
+    let (bytes, manifest) = content(4 * PIECE);
+    let mut shelf = OneContent::new(&bytes, &manifest);
+    let live = watch::Sender::new(PieceSet::empty(MANY));
+    shelf.live = Some(live.clone());
+    let patient = ServerConfig { message_timeout: Duration::from_secs(600), ..ServerConfig::default() };
+    let server = Server::start(Arc::new(shelf), patient, 1);
+    let key = manifest.root();
+    let request = format!("G {{\"key\":\"{key}\",\"from\":0,\"length\":{PIECE}}}\n");
+    let answer = format!("A {}", &request[2..]);
+    // The first has the one slot for as long as the limit lasts.
+    server.up.set(Some(10));
+    let mut first = connect(&server).await;
+    send(&mut first, &request).await;
+    assert_eq!(line(&mut first).await, answer);
+    // The second waits for its turn, and is told more than its socket holds.
+    let mut second = connect(&server).await;
+    send(&mut second, &format!("I {{\"key\":\"{key}\"}}\n{request}")).await;
+    assert_eq!(line(&mut second).await, format!("A {{\"bitmap\":{}}}\n", MANY / 8));
+    raw(&mut second, MANY as usize / 8).await;
+    server.content.uploads.watch_idle().wait_for(|idle| !idle).await.unwrap();
+    live.send_modify(|pieces| *pieces = PieceSet::full(MANY));
+    assert_eq!(raw(&mut second, 1).await, b"N");
+    server.up.set(None);
+    assert_eq!(raw(&mut first, PIECE).await, bytes[..PIECE]);
+    // It was the second's turn.
+    let mut third = connect(&server).await;
+    send(&mut third, &request).await;
+    let came = tokio::time::timeout(Duration::from_secs(30), line(&mut third)).await;
+    assert_eq!(came.expect("a turn within half a minute"), answer);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_cancel_of_what_waits_for_its_turn_is_answered_at_once() {
     let (bytes, manifest) = content(2 * PIECE);
     let server = Server::start(Arc::new(OneContent::new(&bytes, &manifest)), ServerConfig::default(), 1);

@@ -33,6 +33,8 @@ const REMEMBER: Duration = Duration::from_secs(1);
 pub(super) struct Answering<'a> {
     connection: &'a Connection<'a>,
     out: Vec<u8>,
+    /// How much of that is written.
+    written: usize,
     unsent: Unsent,
     /// The file that was sent from last.
     opened: Option<(Key, Arc<ContentFile>, Instant)>,
@@ -44,7 +46,7 @@ pub(super) struct Answering<'a> {
 impl<'a> Answering<'a> {
     pub(super) fn new(connection: &'a Connection<'a>) -> Self {
         let unsent = Unsent::new(&connection.stream);
-        Self { connection, out: Vec::new(), unsent, opened: None, allowed: 0, sending: None }
+        Self { connection, out: Vec::new(), written: 0, unsent, opened: None, allowed: 0, sending: None }
     }
 
     /// Answers until the other end has asked everything, or the connection is to be closed.
@@ -108,13 +110,27 @@ impl<'a> Answering<'a> {
 
     async fn hashes(&mut self, key: Key, first: u32) -> io::Result<Result<(), ErrorAnswer>> {
         let found = self.ask(move |shelf| shelf.open(&key)).await?;
-        Ok(found.map(|file| {
-            let hashes = file.manifest().as_bytes();
-            let from = (first as usize).saturating_mul(HASH_LEN).min(hashes.len());
-            let to = hashes.len().min(from + MAX_HASHES as usize * HASH_LEN);
-            let count = u32::try_from((to - from) / HASH_LEN).unwrap_or(MAX_HASHES);
+        let file = match found {
+            Ok(file) => file,
+            Err(error) => return Ok(Err(error)),
+        };
+        let hashes = file.manifest().as_bytes();
+        let from = (first as usize).saturating_mul(HASH_LEN).min(hashes.len());
+        let to = hashes.len().min(from + MAX_HASHES as usize * HASH_LEN);
+        let count = u32::try_from((to - from) / HASH_LEN).unwrap_or(MAX_HASHES);
+        if to - from <= FLUSH_AT {
             self.raw(RawAnswer::Hashes(count), &hashes[from..to]);
-        }))
+            return Ok(Ok(()));
+        }
+        // Not copied: many may ask for a megabyte, and not read it.
+        self.raw(RawAnswer::Hashes(count), &[]);
+        self.flush().await?;
+        let mut rest = &hashes[from..to];
+        while !rest.is_empty() {
+            rest = &rest[self.write(rest).await?..];
+            self.connection.moved();
+        }
+        Ok(Ok(()))
     }
 
     async fn interest(&mut self, interest: Interest) -> io::Result<Result<(), ErrorAnswer>> {
@@ -237,7 +253,17 @@ impl<'a> Answering<'a> {
                 return Ok((connection.begin(), None));
             }
             connection.interests.tell(&mut self.out);
-            self.flush().await?;
+            let granted = tokio::select! {
+                biased;
+                flushed = self.flush() => flushed.map(|()| None)?,
+                grant = &mut grant => Some(grant.map_err(io::Error::other)?),
+            };
+            if granted.is_some() {
+                // It is its turn, and it does not even take the news.
+                connection.server.uploads.handle(UploadInput::Stalled(connection.id));
+                self.flush().await?;
+                return Ok((connection.begin(), granted));
+            }
         }
     }
 
@@ -322,27 +348,32 @@ impl<'a> Answering<'a> {
         }
     }
 
-    /// Writes the answers that are ready.
+    /// Writes the answers that are ready. May be dropped at any time, and begun again.
     async fn flush(&mut self) -> io::Result<()> {
-        let stream = &self.connection.stream;
-        let mut written = 0;
-        while written < self.out.len() {
-            match stream.try_write(&self.out[written..]) {
-                Ok(count) => written += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.taken_by(Instant::now() + self.connection.config.message_timeout).await?;
-                }
-                Err(error) => return Err(error),
-            }
+        while self.written < self.out.len() {
+            self.written += self.write(&self.out[self.written..]).await?;
         }
-        if written > 0 {
+        if self.written > 0 {
             self.connection.moved();
         }
+        self.written = 0;
         self.out.clear();
         if self.out.capacity() > FLUSH_AT {
             self.out = Vec::new();
         }
         Ok(())
+    }
+
+    /// Writes some of this, as soon as the other end takes it.
+    async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.connection.stream.try_write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.taken_by(Instant::now() + self.connection.config.message_timeout).await?;
+                }
+                result => return result,
+            }
+        }
     }
 }
 

@@ -98,6 +98,7 @@ pub(crate) struct Server {
     pub(crate) addr: SocketAddr,
     /// The limit on what it sends.
     pub(crate) up: Arc<Rate>,
+    pub(crate) content: Arc<ContentServer>,
     stop: CancellationToken,
     task: JoinHandle<PeerEnd>,
     _commands: mpsc::Sender<PeerCommand>,
@@ -107,18 +108,18 @@ impl Server {
     pub(crate) fn start(shelf: Arc<dyn Shelf>, server: ServerConfig, slots: usize) -> Self {
         let uploads = Uploads::new(UploadConfig { slots, seed: 0 });
         let up = Arc::new(Rate::new(None));
-        let content = Some(Arc::new(ContentServer { shelf, uploads, up: up.clone() }));
+        let content = Arc::new(ContentServer { shelf, uploads, up: up.clone() });
         let listener = Network::default().listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let addr = listener.local_addr().unwrap();
         let me = Contact::new(PeerId::new(1).unwrap(), addr);
         let config = PeerConfig { has_tracker: false, ..PeerConfig::default() };
-        let options = PeerOptions { content, server, ..PeerOptions::default() };
+        let options = PeerOptions { content: Some(content.clone()), server, ..PeerOptions::default() };
         let node = PeerNode::live(listener, me, config, options).unwrap();
         let (commands, incoming) = command_channel();
         let stop = CancellationToken::new();
         let run = node.run(stop.clone(), incoming, |_| {});
         let task = tokio::spawn(async move { run.await.unwrap() });
-        Self { addr, up, stop, task, _commands: commands }
+        Self { addr, up, content, stop, task, _commands: commands }
     }
 
     /// All its connections end with it.
