@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
+use support::lab::scenarios;
 use support::{ASKAROUND, run, scenario, stderr, stdout};
 
 fn check(dir: &Path, more: &[&str]) -> std::process::Output {
@@ -22,9 +23,8 @@ fn json(dir: &Path, more: &[&str]) -> Value {
 /// What the races' names say is so, and the logs of all others do not depend on the order.
 #[test]
 fn of_our_scenarios_those_race_that_are_meant_to() {
-    let folders = fs::read_dir(scenario("")).unwrap().map(|entry| entry.unwrap().path());
     let mut races = 0;
-    for folder in folders.filter(|path| path.is_dir()) {
+    for folder in scenarios() {
         let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
         // The town has more orders than can be tried.
         let orders = if name == "town-200" { "1" } else { "1000" };

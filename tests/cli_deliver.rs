@@ -5,32 +5,26 @@ mod support;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use serde_json::Value;
+use support::lab::{assert_as_expected, lab_run, scenarios};
 use support::{ASKAROUND, Running, run, scenario, stderr, stdout, wait_for};
 
-fn deliver(dir: &Path, more: &[&str]) -> std::process::Output {
-    let out = tempfile::tempdir().unwrap();
-    let words = ["lab", "run", dir.to_str().unwrap(), "--out", out.path().to_str().unwrap(), "--deliver"];
-    run(ASKAROUND, &[&words, more].concat())
+fn deliver(dir: &Path, more: &[&str]) -> Output {
+    lab_run(dir, &[&["--deliver"], more].concat())
 }
 
-fn assert_as_expected(dir: &Path, more: &[&str]) {
-    let output = deliver(dir, &[&["--quiet"], more].concat());
-    let name = dir.display();
-    assert_eq!(output.status.code(), Some(0), "{name} {more:?}: {}", stderr(&output));
-    assert!(!stderr(&output).contains("did not come"), "{name} {more:?}: {}", stderr(&output));
-    assert!(stdout(&output).contains("all logs are as expected"), "{name}");
+fn assert_delivered(dir: &Path, more: &[&str]) {
+    let output = assert_as_expected(dir, &[&["--deliver"], more].concat());
+    let complained = stderr(&output);
+    assert!(!complained.contains("did not come"), "{} {more:?}: {complained}", dir.display());
 }
 
 #[test]
 fn every_scenario_gives_its_expected_logs() {
-    let folders = fs::read_dir(scenario("")).unwrap().map(|entry| entry.unwrap().path());
-    let folders: Vec<_> = folders.filter(|path| path.is_dir()).collect();
-    assert!(folders.len() > 30);
-    for folder in folders {
-        assert_as_expected(&folder, &[]);
+    for folder in scenarios() {
+        assert_delivered(&folder, &[]);
     }
 }
 
@@ -42,7 +36,7 @@ fn processes_concurrent_turns_and_repetition_give_the_same() {
         ("campus-20", &["--turns", "concurrent", "--repeat", "3"]),
         ("campus-20", &["--processes", "--turns", "concurrent"]),
     ] {
-        assert_as_expected(&scenario(name), more);
+        assert_delivered(&scenario(name), more);
     }
 }
 

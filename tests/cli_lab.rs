@@ -5,36 +5,20 @@ mod support;
 use std::fs;
 use std::path::Path;
 
+use support::lab::{assert_as_expected, lab_run, scenarios};
 use support::{ASKAROUND, run, scenario, stderr, stdout};
-
-fn lab_run(dir: &Path, more: &[&str]) -> std::process::Output {
-    let out = tempfile::tempdir().unwrap();
-    let mut words = vec!["lab", "run", dir.to_str().unwrap(), "--out", out.path().to_str().unwrap()];
-    words.extend(more);
-    run(ASKAROUND, &words)
-}
-
-fn assert_as_expected(dir: &Path, more: &[&str]) {
-    let output = lab_run(dir, more);
-    let name = dir.display();
-    assert_eq!(output.status.code(), Some(0), "{name} {more:?}: {}", stderr(&output));
-    assert!(stdout(&output).contains("all logs are as expected"), "{name}");
-}
 
 #[test]
 fn every_scenario_gives_its_expected_logs() {
-    let folders = fs::read_dir(scenario("")).unwrap().map(|entry| entry.unwrap().path());
-    let folders: Vec<_> = folders.filter(|path| path.is_dir()).collect();
-    assert!(folders.len() > 30);
-    for folder in folders {
-        assert_as_expected(&folder, &["--quiet"]);
+    for folder in scenarios() {
+        assert_as_expected(&folder, &[]);
     }
 }
 
 #[test]
 fn a_process_a_node_gives_the_same_logs() {
     for name in ["campus-20", "corner-port-taken", "corner-longer-list-second-level"] {
-        assert_as_expected(&scenario(name), &["--processes", "--quiet"]);
+        assert_as_expected(&scenario(name), &["--processes"]);
     }
 }
 
@@ -46,10 +30,7 @@ fn peers_in_python_and_in_rust_play_together() {
     for (name, ids) in
         [("campus-20", "2,3,5,8,13"), ("corner-answers-reused", "1,2"), ("corner-three-hints-deep", "all")]
     {
-        assert_as_expected(
-            &scenario(name),
-            &["--quiet", "--processes", "--client", &format!("{ids}={command}")],
-        );
+        assert_as_expected(&scenario(name), &["--processes", "--client", &format!("{ids}={command}")]);
     }
 }
 
@@ -200,7 +181,7 @@ fn what_a_client_leaves_in_its_group_is_ended_with_it() {
         pid.display(),
         peer.display()
     );
-    assert_as_expected(&scenario("corner-own-key"), &["--quiet", "--processes", "--client", &command]);
+    assert_as_expected(&scenario("corner-own-key"), &["--processes", "--client", &command]);
     let pid = fs::read_to_string(pid).unwrap();
     let state = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
     // Nobody may have reaped it yet.

@@ -3,18 +3,14 @@
 mod support;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Output;
 
+use support::lab::scenarios;
 use support::{ASKAROUND, run, scenario, stderr, stdout};
 
 fn sim(words: &[&str]) -> Output {
     run(ASKAROUND, &[&["lab", "sim"], words].concat())
-}
-
-fn shipped() -> Vec<PathBuf> {
-    let folders = fs::read_dir(scenario("")).unwrap().map(|entry| entry.unwrap().path());
-    folders.filter(|path| path.is_dir()).collect()
 }
 
 /// Each file of a folder and its bytes, by name.
@@ -28,7 +24,7 @@ fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn every_scenario_gives_its_expected_logs_in_virtual_time() {
-    let folders = shipped();
+    let folders = scenarios();
     assert!(folders.len() > 30);
     for folder in folders {
         let out = tempfile::tempdir().unwrap();

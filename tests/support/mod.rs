@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub(crate) mod content;
+pub(crate) mod lab;
 pub(crate) mod net;
 
 use std::path::{Path, PathBuf};
