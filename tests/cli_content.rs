@@ -29,7 +29,7 @@ fn what_is_added_goes_by_two_keys_until_it_is_purged() {
     }
     net.assert_says(0, &["ls"], 0, &blake3[..12]);
     net.assert_says(0, &["ls", "-l"], 0, md5);
-    net.assert_says(0, &["purge", &md5[..8]], 0, "stays where it is");
+    net.assert_says(0, &["purge", &md5[..8]], 0, &format!("purged {md5}; {path} stays where it is"));
     assert!(Path::new(&path).exists(), "a purge removed the user's file");
     for key in [md5, blake3] {
         net.assert_says(1, &["find", key], 1, "nobody has");

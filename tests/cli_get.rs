@@ -379,6 +379,40 @@ fn in_small_folder(folder: &Path, size: &str, script: &str) -> Output {
 }
 
 #[test]
+fn a_destination_that_cannot_be_written_is_wrong_use_and_named() {
+    let (net, user) = (Net::new(2), tempfile::tempdir().unwrap());
+    let (file, folder) = (write(user.path(), "file", &bytes(100_000)), user.path().join("folder"));
+    write(&folder, "x", b"x");
+    let keys = [&file, folder.to_str().unwrap()].map(|path| key_of(&net.verb(0, &["add", "-q", path])));
+    let below_a_file = format!("{file}/to");
+    for key in &keys {
+        let here = ["get", key, "--tracker", &net.tracker, "--listen", "127.0.0.1:0"];
+        for (to, expected) in [
+            (below_a_file.as_str(), format!("{file}: is not a folder")),
+            ("/proc/self/no/to", "/proc/self/no: there is no such file or folder".into()),
+        ] {
+            let alone = run(ASKAROUND, &[&here[..], &["-o", to]].concat());
+            for output in [net.verb(1, &["get", key, "-o", to]), alone] {
+                assert_fails(&output, 2, &format!("askaround: {expected}"));
+                assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
+            }
+        }
+        let small = user.path().join("small");
+        std::fs::create_dir_all(&small).unwrap();
+        let (words, place) = (here.join(" "), small.display());
+        let script = format!(
+            "mount -o remount,ro \"$FOLDER\"; $ASKAROUND {words} -o {place}/to; echo $?; ls -A {place}"
+        );
+        let output = in_small_folder(&small, "1M", &script);
+        assert_eq!(stdout(&output), "2\n", "{}", stderr(&output));
+        let report = stderr(&output);
+        let report = report.lines().filter(|line| line.starts_with("askaround: ")).collect::<Vec<_>>();
+        let [report] = report[..] else { panic!("{}", stderr(&output)) };
+        assert!(report.contains("/small/") && report.contains("the file system is read-only"), "{report}");
+    }
+}
+
+#[test]
 fn a_full_disk_is_said_and_with_room_it_goes_on() {
     let user = tempfile::tempdir().unwrap();
     let source = write(user.path(), "source", &bytes(2_000_000));
@@ -404,6 +438,8 @@ fn a_full_disk_is_said_and_with_room_it_goes_on() {
         let [report] = report.collect::<Vec<_>>()[..] else { panic!("{complained}") };
         let expected = ["small/.got.askaround-part", "the disk is full", "make room and try again"];
         assert!(expected.iter().all(|part| report.contains(part)), "{report}");
+        let (said_at, sources_at) = (complained.find(report), complained.find("  SOURCE"));
+        assert!(said_at < sources_at, "the report comes first: {complained}");
         let got = &json_lines(lines[lines.len() - 3])[0]["got"];
         assert_eq!(got["here_before"].as_u64() > Some(0), left > 0, "{said}");
         assert_eq!(lines[lines.len() - 2..], ["0", "got"], "{said}{complained}");

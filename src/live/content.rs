@@ -90,12 +90,12 @@ async fn got(
             });
             eprintln!("stopped{far}; the same command goes on from there");
         }
-        ApiReply::Error(_) => {
+        ApiReply::Error(text) => {
             let why = way.ask(&ApiRequest::Why { key: Some(key.clone()) }, |_| (), stop.token()).await;
             if let Ok(ApiReply::Fetches(fetches)) = why
                 && let Some(last) = fetches.last()
             {
-                eprint!("{}", show::asked(last));
+                return Err(Failure::run(format!("{text}\n{}", show::asked(last)).trim_end()));
             }
         }
         _ => {}

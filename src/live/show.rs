@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use askaround_core::Key;
 use askaround_node::api::{ApiReply, ApiRequest, ApiSearch};
 use askaround_node::content::{Condition, Kept};
 use askaround_node::delivery::keep::{Added, Listed, Purged};
@@ -83,6 +84,8 @@ pub(super) fn checked(checked: &Checked) -> String {
 }
 
 fn purged_text(key: &str, purged: &Purged) -> String {
+    // First digits do for a purge: what was purged is said whole.
+    let key = purged.key.as_ref().map_or(key, Key::as_str);
     if !purged.held {
         return format!("{key} is not held\n");
     }

@@ -187,8 +187,8 @@ impl From<Outcome> for ApiReply {
             Outcome::Listed(peers) | Outcome::Known { peers, .. } => Self::Peers(peers),
             Outcome::Contents { keys, .. } => Self::Keys(keys),
             Outcome::Found { report, .. } => Self::Search((*report).into()),
-            Outcome::Purged(_) => Self::Purged(Purged { held: true, ..Purged::default() }),
-            Outcome::NotHeld(_) => Self::Purged(Purged::default()),
+            Outcome::Purged(key) => Self::Purged(Purged { key: Some(key), held: true, ..Purged::default() }),
+            Outcome::NotHeld(key) => Self::Purged(Purged { key: Some(key), ..Purged::default() }),
             Outcome::Held { new, .. } => Self::Held(new),
             Outcome::Unreachable { id, why } => Self::Error(match why {
                 AskError::Refused(error) => format!("client {id}: {}", error.text),

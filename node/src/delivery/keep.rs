@@ -114,6 +114,9 @@ pub struct Listed {
 /// What came of a purge.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Purged {
+    /// Which key, whole, where it names content or was given whole.
+    #[serde(default)]
+    pub key: Option<Key>,
     /// Whether the key was held, or named content that was here.
     pub held: bool,
     /// How many contents were forgotten: of a folder also its files.
@@ -203,12 +206,13 @@ impl Delivery {
         let (entry, removed) = tokio::task::spawn_blocking(work).await??;
         let Some(entry) = entry else {
             let purged = self.purge_keys([key.clone()]).await?;
-            return Ok(Purged { held: purged > 0, ..Purged::default() });
+            return Ok(Purged { key: Some(key.clone()), held: purged > 0, ..Purged::default() });
         };
         let in_folder = !removed.iter().any(|removed| removed.root == entry.root);
         self.purge_keys(removed.iter().flat_map(keys_of)).await?;
         let stays = (!in_folder && entry.kept != Kept::Copy).then(|| text_of(&entry.path));
-        Ok(Purged { held: true, contents: removed.len() as u64, in_folder, stays })
+        let (key, contents) = (Some(key.clone()), removed.len() as u64);
+        Ok(Purged { key, held: true, contents, in_folder, stays })
     }
 
     /// Has the machine hold keys, which is stored when this returns.
