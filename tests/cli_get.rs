@@ -141,6 +141,14 @@ fn a_folder_comes_whole_and_only_what_is_missing_comes_again() {
     let lines = json_lines(&stdout(&run(ASKAROUND, &words)));
     assert_eq!(lines.last().unwrap()["got"]["here_before"], 200_000, "{lines:?}");
     assert!(to.join("bin/run me").exists());
+    // What is in the way is named, all of it, and stays.
+    let taken = user.path().join("taken");
+    let mine = ["empty", "bin/run me"].map(|name| write(&taken, name, b"mine"));
+    let output = run(ASKAROUND, &serving.get(taken.to_str().unwrap(), &[]));
+    assert_fails(&output, 2, "2 files of other content are in the way");
+    assert!(mine.iter().all(|path| stderr(&output).contains(path)), "{}", stderr(&output));
+    assert!(mine.iter().all(|path| std::fs::read(path).unwrap() == b"mine"));
+    assert_eq!(std::fs::read_dir(&taken).unwrap().count(), 2, "something was left behind");
 }
 
 /// The files below a folder that a process has open.

@@ -35,7 +35,7 @@ pub enum Step {
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// Other files have the names of files of the collection.
-    #[error("{}: move them away, or get it into another folder: {}", in_the_way(*.count), list(.first, *.count))]
+    #[error("{}", in_the_way(.first, *.count))]
     InTheWay {
         /// The first of them.
         first: Vec<PathBuf>,
@@ -156,11 +156,14 @@ fn right(
     Ok(Some(addition))
 }
 
-fn in_the_way(count: usize) -> String {
-    match count {
-        1 => "a file of other content is in the way".into(),
-        count => format!("{count} files of other content are in the way"),
+fn in_the_way(first: &[PathBuf], count: usize) -> String {
+    let names = list(first, count);
+    if count == 1 {
+        return format!("{names} is in the way: move it away, or get the folder to another place");
     }
+    format!(
+        "{count} files of other content are in the way, {names}: move them away, or get the folder to another place"
+    )
 }
 
 fn list(first: &[PathBuf], count: usize) -> String {
