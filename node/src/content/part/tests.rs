@@ -1,9 +1,9 @@
 //! Parts: fetched, killed, gone on with, and never more than what is there.
 
+mod crashes;
+
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-
-use proptest::prelude::*;
 
 use super::*;
 use crate::content::disk::Fault;
@@ -336,100 +336,4 @@ fn a_disk_without_room_is_said_before_anything_is_asked_for() {
     let Err(PartError::Disk(error)) = made else { panic!("4 TiB on this disk?") };
     assert!(matches!(error.fault, Fault::Full { .. } | Fault::TooLarge), "{error}");
     assert_eq!(files(dir.path()).len(), 0);
-}
-
-/// What may happen to a part.
-#[derive(Debug, Clone)]
-enum Event {
-    /// A piece comes, and is recorded or not.
-    Piece(u32, bool),
-    Sync,
-    /// The process dies; the journal may have lost its end.
-    Killed(usize),
-    /// The machine dies: pieces that were not synced may be gone from the disk.
-    PowerLoss,
-    /// A bit of the journal turns over.
-    Flip(usize),
-}
-
-fn event() -> impl Strategy<Value = Event> {
-    prop_oneof![
-        8 => (0u32..5, any::<bool>()).prop_map(|(piece, record)| Event::Piece(piece, record)),
-        2 => Just(Event::Sync),
-        1 => (0usize..60).prop_map(Event::Killed),
-        1 => Just(Event::PowerLoss),
-        1 => (0usize..500).prop_map(Event::Flip),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
-    #[test]
-    fn never_claims_a_piece_that_it_does_not_have(events in proptest::collection::vec(event(), 0..30)) {
-        let bytes = content(SIZE);
-        let wanted = wanted(&bytes);
-        let dir = crate::content::folder_in_memory();
-        let data = dir.path().join(".out é.bin.askaround-part");
-        let journal = dir.path().join(".out é.bin.askaround-journal");
-        let start = || Part::create(place(dir.path()), wanted.clone(), PartOptions::default()).unwrap();
-        let again = |boot| match Part::resume_in(place(dir.path()), &key(&wanted), PartOptions::default(), boot).unwrap() {
-            Found::Part(part) => *part,
-            Found::Useless(_) => start(),
-            Found::Nothing => unreachable!("there is a part"),
-        };
-        let mut part = start();
-        let mut synced = PieceSet::empty(5);
-        let mut boot = BootId::current();
-        let mut runs = 0;
-        for event in events {
-            match event {
-                Event::Piece(piece, record) => {
-                    let piece = write(&part, &bytes, piece).unwrap();
-                    if record {
-                        part.record(&[piece]).unwrap();
-                    }
-                }
-                Event::Sync => {
-                    part.sync().unwrap();
-                    synced.union(&part.pieces());
-                }
-                Event::Killed(lost) => {
-                    drop(part);
-                    let file = std::fs::OpenOptions::new().write(true).open(&journal).unwrap();
-                    file.set_len(file.metadata().unwrap().len().saturating_sub(lost as u64)).unwrap();
-                    part = again(boot);
-                }
-                Event::PowerLoss => {
-                    drop(part);
-                    let file = std::fs::OpenOptions::new().write(true).open(&data).unwrap();
-                    for piece in wanted.manifest.geometry().pieces().filter(|p| !synced.contains(p.get())) {
-                        let range = wanted.manifest.geometry().range(piece);
-                        file.write_all_at(&vec![0; (range.end - range.start) as usize], range.start).unwrap();
-                    }
-                    runs += 1;
-                    boot = Some(BootId::from_number(runs));
-                    part = again(boot);
-                    part.check_doubtful(&AtomicBool::new(false)).unwrap();
-                }
-                Event::Flip(back) => {
-                    drop(part);
-                    let mut noted = std::fs::read(&journal).unwrap();
-                    let at = noted.len().saturating_sub(1 + back);
-                    noted[at] ^= 0x10;
-                    std::fs::write(&journal, noted).unwrap();
-                    part = again(boot);
-                }
-            }
-            if part.pieces().is_empty() {
-                // It may have been started anew, with an empty file.
-                synced = PieceSet::empty(5);
-            }
-            for piece in part.pieces().iter() {
-                let (piece, right) = bytes_of(&part, &bytes, piece);
-                let mut there = vec![0; right.len()];
-                part.read_at(wanted.manifest.geometry().range(piece).start, &mut there).unwrap();
-                prop_assert!(there == right, "piece {} is claimed and not there", piece.get());
-            }
-        }
-    }
 }
