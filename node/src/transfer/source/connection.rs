@@ -8,27 +8,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use askaround_core::Key;
-use askaround_core::message::{
-    ByteRange, Description, ErrorAnswer, ErrorCode, Interest, MAX_NEWS, Message, News, Request, VERSION,
-};
+use askaround_core::message::Description;
 use askaround_core::peer::AskError;
-use askaround_core::wire::encode;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::super::pool::{Borrower, Buffer};
+use super::asking::Asked;
 use super::checks::{Checked, Checks};
 use super::inbox::{Destination, Inbox};
 use super::patience::Patience;
 use super::wake::WakeAt;
-use super::{Has, Place, Rejected, Sink, SourceCommand, SourceEvent, SourceId, SourceOptions};
+use super::{Has, Rejected, Sink, SourceCommand, SourceEvent, SourceId, SourceOptions};
 use crate::network::watch;
 
-/// The most requests under way on a connection; further commands wait in their channel.
-const MAX_ASKED: usize = 256;
-/// With so many bytes of requests unsent, no more are made.
-const MAX_UNSENT: usize = 64 << 10;
 /// With so many events untold, nothing is read: the driver is behind.
 const MAX_UNTOLD: usize = 16;
 /// How often progress is told.
@@ -59,22 +53,13 @@ pub(super) struct Connection {
     pub(super) opening: Opening,
     /// How many pieces the content has, once it was described.
     pub(super) count: u32,
-    unsent: Vec<u8>,
+    pub(super) unsent: Vec<u8>,
     wake_at: WakeAt,
     unsent_since: Option<Instant>,
     pub(super) untold: VecDeque<SourceEvent>,
     progress: u64,
     progress_at: Instant,
     pub(super) told: u64,
-}
-
-/// What was asked.
-#[derive(Debug)]
-pub(super) enum Asked {
-    Describe,
-    Interest { files: bool },
-    Hashes { key: Key, first: u32 },
-    Get { piece: u32, place: Place, any: bool, cancelled: bool },
 }
 
 /// What the raw bytes are that come now.
@@ -134,22 +119,6 @@ impl Connection {
         };
         connection.open();
         Ok(connection)
-    }
-
-    /// Everything that the first piece needs to be asked for, in one packet.
-    fn open(&mut self) {
-        let interest = self.options.interest.clone();
-        let key = interest.key.clone();
-        encode(&Message::Version(VERSION), &mut self.unsent);
-        self.ask(Request::Describe(key.clone()), Asked::Describe);
-        let files = interest.files;
-        self.ask(Request::Interest(interest), Asked::Interest { files });
-        self.ask(Request::Hashes { key: key.clone(), first: 0 }, Asked::Hashes { key, first: 0 });
-    }
-
-    fn ask(&mut self, request: Request, asked: Asked) {
-        encode(&Message::Request(request), &mut self.unsent);
-        self.asked.push_back(asked);
     }
 
     /// Runs until the commands end (`None`) or the source is gone. What came whole by then is
@@ -256,11 +225,6 @@ impl Connection {
         true
     }
 
-    /// Whether there is room for another request.
-    fn has_room(&self) -> bool {
-        self.asked.len() < MAX_ASKED && self.unsent.len() < MAX_UNSENT
-    }
-
     fn watch_over(&mut self, reads: bool) {
         if let Some(filled) = self.inbox.piece_filled() {
             self.borrower.filling(filled, reads);
@@ -364,53 +328,6 @@ impl Connection {
             Some(piece) => Err(misbehaved(&format!("piece {piece} is not what the key says"))),
             None => Ok(()),
         }
-    }
-
-    fn command(&mut self, command: SourceCommand) {
-        let interest = self.options.interest.clone();
-        match command {
-            SourceCommand::Get { piece, any } => match self.sink.place(piece) {
-                Some(place) => {
-                    let range = place.range();
-                    self.ask(Request::Get { range, any }, Asked::Get { piece, place, any, cancelled: false });
-                }
-                None => {
-                    let error = ErrorAnswer::new(ErrorCode::NotHere, "there is no such piece");
-                    self.untold.push_back(SourceEvent::Refused { piece, error });
-                }
-            },
-            SourceCommand::Cancel { piece } => {
-                for asked in &mut self.asked {
-                    if let Asked::Get { piece: asked, place, cancelled, .. } = asked
-                        && *asked == piece
-                        && !*cancelled
-                    {
-                        *cancelled = true;
-                        encode(&Message::Cancel(place.range()), &mut self.unsent);
-                        return;
-                    }
-                }
-            }
-            SourceCommand::News { files, pieces } => {
-                for pieces in pieces.chunks(MAX_NEWS) {
-                    let news = News { key: interest.key.clone(), files, pieces: pieces.to_vec() };
-                    encode(&Message::News(news), &mut self.unsent);
-                }
-            }
-            SourceCommand::Hashes { key, first } => {
-                self.ask(Request::Hashes { key: key.clone(), first }, Asked::Hashes { key, first });
-            }
-            SourceCommand::Files => {
-                let interest = Interest { files: true, ..interest };
-                self.ask(Request::Interest(interest), Asked::Interest { files: true });
-            }
-        }
-    }
-}
-
-impl Place {
-    fn range(&self) -> ByteRange {
-        ByteRange { key: self.key.clone(), from: self.from, length: self.length }
     }
 }
 

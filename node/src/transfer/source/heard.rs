@@ -8,8 +8,9 @@ use askaround_core::message::{
 use askaround_core::peer::AskError;
 use askaround_core::pieces::{Geometry, HASH_LEN, Md5, PieceSet, Root};
 
+use super::asking::Asked;
 use super::checks::Piece;
-use super::connection::{Asked, Connection, Reading, misbehaved};
+use super::connection::{Connection, Reading, misbehaved};
 use super::inbox::Destination;
 use super::{Has, Opened, Place, SourceEvent};
 

@@ -1,6 +1,7 @@
 //! A connection to a source of content: asks for pieces, has them checked and written, and tells
 //! whoever drives a fetch what came of it.
 
+mod asking;
 mod checks;
 mod connection;
 mod heard;
