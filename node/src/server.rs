@@ -2,6 +2,8 @@
 //! Everything a stranger can grow is bounded here: connections, time, buffers.
 
 mod connection;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind::{ConnectionAborted, ConnectionReset};
@@ -18,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::connection::Connection;
-pub(crate) use self::connection::read_into;
+pub(crate) use self::connection::{Turn, read_into};
 use crate::complaints::Complaints;
 use crate::transfer::serve::{ContentServer, Handed};
 use crate::{Epoch, lock};

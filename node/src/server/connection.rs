@@ -24,6 +24,9 @@ use crate::transfer::serve::ContentServer;
 /// us keep more.
 const FLUSH_AT: usize = 64 * 1024;
 const READ_AT_ONCE: usize = 64 * 1024;
+/// Who has sent so much lets others go on before more of it is read. The runtime by itself would
+/// let a connection go on for 128 reads, and those who flood keep everybody waiting.
+pub(super) const READ_IN_TURN: usize = 64 * 1024;
 /// A connection that has not asked about content.
 pub(super) struct Connection<'a, S> {
     server: &'a Server<S>,
@@ -70,6 +73,7 @@ impl<S: Service> Connection<'_, S> {
     /// Until it ends, or goes on elsewhere.
     pub(super) async fn run(&mut self) -> io::Result<()> {
         let mut alarm = pin!(sleep_until(self.since + self.server.config.message_timeout));
+        let mut turn = Turn::default();
         loop {
             match self.wait(alarm.as_mut()).await? {
                 Event::Readable => {
@@ -77,12 +81,15 @@ impl<S: Service> Connection<'_, S> {
                     let line_goes_on = !self.greeted || self.decoder.has_partial_line();
                     match read_into(&self.stream, &mut self.decoder) {
                         Ok(0) => return Ok(()),
-                        Ok(_) => match self.answer_all().await? {
-                            Answered::Closing => return self.stream.shutdown().await,
-                            Answered::HandedOver => return Ok(()),
-                            Answered::Nothing if line_goes_on => {}
-                            Answered::Nothing | Answered::Some => self.since = Instant::now(),
-                        },
+                        Ok(count) => {
+                            match self.answer_all().await? {
+                                Answered::Closing => return self.stream.shutdown().await,
+                                Answered::HandedOver => return Ok(()),
+                                Answered::Nothing if line_goes_on => {}
+                                Answered::Nothing | Answered::Some => self.since = Instant::now(),
+                            }
+                            turn.took(count).await;
+                        }
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                         Err(error) => return Err(error),
                     }
@@ -248,4 +255,19 @@ pub(crate) fn read_into(stream: &TcpStream, decoder: &mut Decoder) -> io::Result
         decoder.feed(&scratch[..count]);
         Ok(count)
     })
+}
+
+/// How much of a connection was read since others had their turn.
+#[derive(Debug, Default)]
+pub(crate) struct Turn(usize);
+
+impl Turn {
+    /// So much was read.
+    pub(crate) async fn took(&mut self, bytes: usize) {
+        self.0 += bytes;
+        if self.0 >= READ_IN_TURN {
+            self.0 = 0;
+            tokio::task::yield_now().await;
+        }
+    }
 }

@@ -22,7 +22,7 @@ use super::uploads::Uploads;
 use crate::complaints::Complaints;
 use crate::lock;
 use crate::network::watch;
-use crate::server::{Flow, ServerConfig, read_into};
+use crate::server::{Flow, ServerConfig, Turn, read_into};
 
 /// The most requests of a connection that wait for their answers; then no more are read.
 const MAX_WAITING: usize = 256;
@@ -185,6 +185,7 @@ impl Connection<'_> {
     async fn read(&self, mut decoder: Decoder) -> io::Result<()> {
         // When the line began of which a part has come.
         let mut line_since = None;
+        let mut turn = Turn::default();
         loop {
             while self.has_room() {
                 match decoder.next() {
@@ -226,7 +227,10 @@ impl Connection<'_> {
             }
             match read_into(&self.stream, &mut decoder) {
                 Ok(0) => return Ok(()),
-                Ok(_) => self.moved(),
+                Ok(count) => {
+                    self.moved();
+                    turn.took(count).await;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }
