@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use support::{Crowd, Swarm};
 
 /// The lower bound, in seconds: nobody has all before the holder has sent all once, the slowest
@@ -42,6 +44,37 @@ fn small_crowds_finish_close_to_the_bound() {
 fn a_holder_that_has_sent_everything_once_may_leave() {
     let crowd = Crowd { seed_leaves: true, ..Crowd::default() };
     play(&crowd);
+}
+
+/// Also when all who are complete leave as soon as they may, and the content is with nobody else.
+#[test]
+fn whoever_is_complete_leaves_and_nobody_is_left_behind() {
+    let longest_stay = Some(Duration::from_secs(30));
+    for seed in 1..=40 {
+        for fetchers in [2, 3, 8, 24] {
+            let crowd = Crowd {
+                fetchers,
+                pieces: 64,
+                seed_leaves: true,
+                longest_stay,
+                up: if seed % 2 == 0 { 40e6 } else { 10e6 },
+                seed,
+                ..Crowd::default()
+            };
+            play(&crowd);
+        }
+    }
+    for seed_leaves in [false, true] {
+        let crowd = Crowd {
+            fetchers: 200,
+            pieces: 256,
+            neighbours: 16,
+            seed_leaves,
+            longest_stay,
+            ..Crowd::default()
+        };
+        play(&crowd);
+    }
 }
 
 #[test]

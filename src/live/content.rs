@@ -21,6 +21,8 @@ use crate::exit::{Failure, Stop};
 
 /// How often `add --serve` says what is being sent.
 const PACE: Duration = Duration::from_secs(1);
+/// How long a command that is complete stays for those who still need it.
+const LONGEST_STAY: Duration = Duration::from_secs(30);
 
 /// `askaround get`.
 ///
@@ -190,7 +192,8 @@ impl Here {
         {
             meter.note(&warning);
         }
-        let settings = Settings { tracker: *tracker, folder: by.state.dir, node: by.here.node };
+        let longest_stay = Some(LONGEST_STAY);
+        let settings = Settings { tracker: *tracker, folder: by.state.dir, longest_stay, node: by.here.node };
         let (stop, meter) = (CancellationToken::new(), meter.clone());
         let node = Node::start(settings, stop.clone(), move |registered, text| {
             if tell || !registered {

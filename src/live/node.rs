@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use askaround_core::id::{Contact, PeerId};
 use askaround_core::peer::{Outcome, PeerConfig};
@@ -49,7 +50,12 @@ pub(super) async fn peer(args: PeerArgs) -> Result<(), Failure> {
     if let Some(warning) = args.node.server.shortage(&args.node.content) {
         eprintln!("askaround: {warning}");
     }
-    let settings = Settings { tracker: Some(args.tracker), folder: Some(folder.clone()), node: args.node };
+    let settings = Settings {
+        tracker: Some(args.tracker),
+        folder: Some(folder.clone()),
+        longest_stay: None,
+        node: args.node,
+    };
     let node = Node::start(settings, stop.token().clone(), |_, text| eprintln!("{text}"))?;
     let socket = api::listen(&folder)
         .map_err(|e| Failure::run(format!("cannot listen in {}: {e}", folder.display())))?;
@@ -70,6 +76,8 @@ pub(super) struct Settings {
     pub(super) tracker: Option<SocketAddr>,
     /// Where its state is; none if it lasts as long as a command.
     pub(super) folder: Option<PathBuf>,
+    /// The longest that a fetch that is complete stays for others; none for a peer that goes on.
+    pub(super) longest_stay: Option<Duration>,
     pub(super) node: NodeArgs,
 }
 
@@ -91,7 +99,7 @@ impl Node {
         stop: CancellationToken,
         mut say: impl FnMut(bool, &str) + Send + 'static,
     ) -> Result<Self, Failure> {
-        let Settings { tracker, folder, node: args } = settings;
+        let Settings { tracker, folder, longest_stay, node: args } = settings;
         let state = State::open(folder)?;
         let network = Network::default().of_listener(args.listen);
         let listener = network
@@ -105,6 +113,7 @@ impl Node {
             up: args.rates.up,
             down: args.rates.down,
             seed: random()?,
+            longest_stay,
             ..args.content.options()
         };
         let (delivery, content) = Delivery::new(me, state.catalogue, commands, options);

@@ -2,6 +2,7 @@
 
 mod pick;
 mod source;
+mod stay;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -14,6 +15,7 @@ use crate::message::MAX_NEWS;
 use crate::pieces::PieceSet;
 use crate::time::Instant;
 use source::Source;
+use stay::Stay;
 pub use types::{
     DownloadConfig, DownloadInput, DownloadOutput, DropReason, Listener, SourceId, SourceState, SubscriberId,
 };
@@ -54,6 +56,7 @@ pub struct Download {
     /// When it was last looked who could be of more use in the end game.
     looked_at: Instant,
     done: bool,
+    stay: Stay,
     outputs: VecDeque<DownloadOutput>,
 }
 
@@ -66,12 +69,14 @@ enum Timer {
     Source,
     /// In the end game, it is time to see who could be of more use.
     EndGame,
+    /// It has stayed long enough.
+    Stay,
 }
 
 /// How often that is looked at.
 const END_GAME_LOOK: Duration = Duration::from_millis(50);
 
-const TIMERS: [Timer; 3] = [Timer::News, Timer::Source, Timer::EndGame];
+const TIMERS: [Timer; 4] = [Timer::News, Timer::Source, Timer::EndGame, Timer::Stay];
 
 impl Download {
     /// A download of pieces of these lengths, of which `have` are here already.
@@ -96,10 +101,15 @@ impl Download {
             uplink_idle: false,
             looked_at: Instant::ZERO,
             done: false,
+            stay: Stay::default(),
             have,
             outputs: VecDeque::new(),
         };
         download.finish_if_complete();
+        if download.done {
+            // Nobody can have listened yet.
+            download.end_stay(Instant::ZERO);
+        }
         download
     }
 
@@ -130,19 +140,6 @@ impl Download {
             && self.have.missing().any(|piece| self.copies[piece as usize] == 0)
     }
 
-    /// Whether somebody who listens lacks a piece that nobody else is known to have.
-    pub fn is_needed(&self) -> bool {
-        let others =
-            |piece: u32| self.sources.values().filter(|source| source.pieces.contains(piece)).count();
-        self.fetching().any(|source| source.pieces.missing().any(|p| self.have.contains(p) && others(p) == 0))
-    }
-
-    /// Those who listen and have not everything yet.
-    fn fetching(&self) -> impl Iterator<Item = &Source> {
-        let listening = self.subscribers.values().flatten().filter_map(|addr| self.by_addr.get(addr));
-        listening.filter_map(|id| self.sources.get(id)).filter(|source| !source.pieces.is_full())
-    }
-
     /// How many of the sources that have a part have this piece.
     pub fn copies(&self, piece: u32) -> u32 {
         self.copies.get(piece as usize).copied().unwrap_or(0)
@@ -169,8 +166,16 @@ impl Download {
 
     /// Takes one input. Poll the outputs afterwards.
     pub fn handle(&mut self, now: Instant, input: DownloadInput) {
+        self.begins(now);
+        self.take(now, input);
+        self.end_stay(now);
+    }
+
+    fn take(&mut self, now: Instant, input: DownloadInput) {
         match input {
-            DownloadInput::Opened { source, addr, pieces } => self.opened(now, source, addr, pieces),
+            DownloadInput::Opened { source, addr, pieces, holds } => {
+                self.opened(now, source, Source::new(now, addr, pieces, holds));
+            }
             DownloadInput::News(source, pieces) => self.heard(now, source, &pieces),
             DownloadInput::Progress(source, bytes) => {
                 if let Some(state) = self.sources.get_mut(&source) {
@@ -230,11 +235,14 @@ impl Download {
                 owing.map(|source| source.last_progress + wait(source.slow)).min()
             }
             Timer::EndGame => self.is_end_game().then_some(self.looked_at + END_GAME_LOOK),
+            Timer::Stay => self.stays_until(),
         }
     }
 
     fn fire(&mut self, now: Instant, timer: Timer) {
         match timer {
+            // That is seen after every input.
+            Timer::Stay => {}
             Timer::News => {
                 if self.news_at.is_some_and(|at| at <= now) {
                     self.tell_all();
@@ -262,7 +270,8 @@ impl Download {
         }
     }
 
-    fn opened(&mut self, now: Instant, id: SourceId, addr: SocketAddr, pieces: PieceSet) {
+    fn opened(&mut self, now: Instant, id: SourceId, source: Source) {
+        let pieces = &source.pieces;
         assert_eq!(pieces.count(), self.have.count(), "the driver checks what sources send");
         if !pieces.is_full() {
             for piece in pieces.iter() {
@@ -273,8 +282,8 @@ impl Download {
             self.news.insert(Listener::Source(id), self.have.iter().collect());
             self.tell(Listener::Source(id));
         }
-        self.sources.insert(id, Source::new(now, addr, pieces));
-        self.by_addr.insert(addr, id);
+        self.by_addr.insert(source.addr, id);
+        self.sources.insert(id, source);
         self.fill(now, id);
     }
 

@@ -15,6 +15,8 @@ const RATE_WINDOW: Duration = Duration::from_millis(50);
 pub(super) struct Source {
     pub(super) addr: SocketAddr,
     pub(super) pieces: PieceSet,
+    /// Whether it does not fetch the content itself.
+    pub(super) holds: bool,
     /// What it was asked for, in order; it answers in order.
     pub(super) owes: VecDeque<Owed>,
     pub(super) owed_bytes: u64,
@@ -36,10 +38,11 @@ pub(super) struct Owed {
 }
 
 impl Source {
-    pub(super) fn new(now: Instant, addr: SocketAddr, pieces: PieceSet) -> Self {
+    pub(super) fn new(now: Instant, addr: SocketAddr, pieces: PieceSet, holds: bool) -> Self {
         Self {
             addr,
             pieces,
+            holds,
             owes: VecDeque::new(),
             owed_bytes: 0,
             last_progress: now,

@@ -40,7 +40,7 @@ fn asked(download: &mut Download, of: SourceId) -> Vec<u32> {
 
 fn open(download: &mut Download, now: Instant, source: SourceId, pieces: PieceSet) {
     let addr = addr(source as u8);
-    download.handle(now, DownloadInput::Opened { source, addr, pieces });
+    download.handle(now, DownloadInput::Opened { source, addr, holds: pieces.is_full(), pieces });
 }
 
 #[test]
@@ -172,7 +172,48 @@ fn what_is_here_already_is_not_asked_for_and_its_senders_are_told() {
     assert_eq!(all[0], DownloadOutput::Tell(Listener::Source(1), vec![0, 2]));
     assert!(matches!(all[1..], [DownloadOutput::Ask { piece: 1, .. }]), "{all:?}");
     download.handle(at(1), DownloadInput::Got(1, 1));
-    assert_eq!(outputs(&mut download).last(), Some(&DownloadOutput::Done));
+    assert_eq!(outputs(&mut download)[1..], [DownloadOutput::Done, DownloadOutput::Unneeded]);
+}
+
+/// A fetch of two pieces from a holder, for which another that fetches waits, complete after 8 s.
+fn complete_and_needed(longest_stay: Duration) -> Download {
+    let config = DownloadConfig { longest_stay: Some(longest_stay), ..DownloadConfig::default() };
+    let mut download = Download::new(config, vec![PIECE; 2], PieceSet::empty(2));
+    open(&mut download, at(0), 1, PieceSet::full(2));
+    open(&mut download, at(0), 2, set(2, &[0]));
+    download.handle(at(0), DownloadInput::Subscribed { subscriber: 1, addr: Some(addr(2)) });
+    download.handle(at(4000), DownloadInput::Got(1, 0));
+    download.handle(at(8000), DownloadInput::Got(1, 1));
+    let all = outputs(&mut download);
+    assert!(all.contains(&DownloadOutput::Done) && !all.contains(&DownloadOutput::Unneeded), "{all:?}");
+    download
+}
+
+#[test]
+fn with_a_holder_there_it_stays_for_a_moment_and_without_one_for_longer() {
+    let unneeded = |download: &mut Download| outputs(download).contains(&DownloadOutput::Unneeded);
+    let mut held = complete_and_needed(Duration::from_secs(30));
+    assert_eq!(held.poll_timeout(), Some(at(10_000)), "a quarter of the time");
+    held.handle(at(10_000), DownloadInput::Timeout);
+    assert!(unneeded(&mut held));
+
+    let mut alone = complete_and_needed(Duration::from_secs(30));
+    alone.handle(at(9000), DownloadInput::Closed(1));
+    assert_eq!(alone.poll_timeout(), Some(at(38_000)));
+    alone.handle(at(37_999), DownloadInput::Timeout);
+    assert!(!unneeded(&mut alone));
+    alone.handle(at(37_999), DownloadInput::News(2, vec![1]));
+    assert!(unneeded(&mut alone), "the other has everything");
+    assert_eq!(alone.poll_timeout(), None);
+
+    let mut gone = complete_and_needed(Duration::from_secs(30));
+    gone.handle(at(9000), DownloadInput::Closed(1));
+    gone.handle(at(9000), DownloadInput::Closed(2));
+    assert!(unneeded(&mut gone), "the other has gone");
+
+    let mut hurried = complete_and_needed(Duration::from_secs(1));
+    hurried.handle(at(8500), DownloadInput::Closed(1));
+    assert_eq!(hurried.poll_timeout(), Some(at(16_000)), "as long as it took");
 }
 
 /// Many sources with parts, that refuse, vanish, substitute, send bad pieces or nothing: as long as
@@ -241,7 +282,7 @@ mod faults {
                             gone.insert(source);
                             owed.get_mut(&source).unwrap().clear();
                         }
-                        DownloadOutput::Tell(..) | DownloadOutput::Done => {}
+                        DownloadOutput::Tell(..) | DownloadOutput::Done | DownloadOutput::Unneeded => {}
                     }
                 }
                 if download.is_done() {

@@ -29,6 +29,9 @@ pub struct DownloadConfig {
     pub news_delay: Duration,
     /// The most sources at once.
     pub max_sources: usize,
+    /// The longest that it stays when it is complete, for those who need what no holder has. None
+    /// if the content stays here anyway, in a peer that goes on.
+    pub longest_stay: Option<Duration>,
 }
 
 impl Default for DownloadConfig {
@@ -43,6 +46,7 @@ impl Default for DownloadConfig {
             drop_after: Duration::from_secs(30),
             news_delay: Duration::from_millis(100),
             max_sources: 64,
+            longest_stay: None,
         }
     }
 }
@@ -63,6 +67,8 @@ pub enum DownloadInput {
         addr: SocketAddr,
         /// What it has.
         pieces: PieceSet,
+        /// Whether it holds the content for good, and does not fetch it.
+        holds: bool,
     },
     /// A source has these pieces now. Numbers that are no pieces are passed over.
     News(SourceId, Vec<u32>),
@@ -131,6 +137,8 @@ pub enum DownloadOutput {
     Drop(SourceId, DropReason),
     /// Every piece is here.
     Done,
+    /// Every piece is here, and nobody has to be waited for any more: the peer may end.
+    Unneeded,
 }
 
 /// Why a source is dropped.

@@ -30,6 +30,8 @@ pub(crate) struct Crowd {
     pub(crate) neighbours: usize,
     /// Whether the holder leaves when it has sent each piece once.
     pub(crate) seed_leaves: bool,
+    /// The longest that those who are complete stay for others. None if they never leave.
+    pub(crate) longest_stay: Option<Duration>,
     pub(crate) seed: u64,
 }
 
@@ -45,6 +47,7 @@ impl Default for Crowd {
             latency: Duration::from_millis(1),
             neighbours: 40,
             seed_leaves: false,
+            longest_stay: None,
             seed: 1,
         }
     }
@@ -61,6 +64,8 @@ impl Crowd {
 pub(crate) struct Report {
     pub(crate) finished: usize,
     pub(crate) last_seconds: f64,
+    /// When the last of those who leave has left.
+    pub(crate) last_left: f64,
     /// Pieces that came to somebody who had them.
     pub(crate) duplicates: u64,
     /// Pieces that the holder sent, of those it has.
@@ -91,6 +96,7 @@ struct Node {
     downlink_free: Instant,
     timer: Option<Instant>,
     finished: Option<Instant>,
+    left: bool,
     idle: bool,
     sent: BTreeSet<u32>,
     sent_count: u64,
@@ -109,6 +115,8 @@ enum Event {
     Cancelled(usize, u32),
     News(usize, Vec<u32>),
     Closed(usize),
+    /// At the asked side.
+    Unsubscribed(usize),
     Timer(usize),
 }
 
@@ -132,7 +140,11 @@ impl Swarm {
         let lengths = vec![crowd.piece_bytes; crowd.pieces as usize];
         let node = |i: usize| Node {
             download: (i > 0).then(|| {
-                let config = DownloadConfig { seed: crowd.seed + i as u64, ..DownloadConfig::default() };
+                let config = DownloadConfig {
+                    seed: crowd.seed + i as u64,
+                    longest_stay: crowd.longest_stay,
+                    ..DownloadConfig::default()
+                };
                 Download::new(config, lengths.clone(), PieceSet::empty(crowd.pieces))
             }),
             upload: Upload::new(UploadConfig { slots: 2, seed: i as u64 }),
@@ -142,6 +154,7 @@ impl Swarm {
             downlink_free: Instant::ZERO,
             timer: None,
             finished: None,
+            left: false,
             idle: false,
             sent: BTreeSet::new(),
             sent_count: 0,
@@ -156,6 +169,7 @@ impl Swarm {
             report: Report {
                 finished: 0,
                 last_seconds: 0.0,
+                last_left: 0.0,
                 duplicates: 0,
                 seed_sent: 0,
                 news: 0,
@@ -212,7 +226,10 @@ impl Swarm {
             let subscriber = link as SubscriberId;
             self.download(from, DownloadInput::Subscribed { subscriber, addr: Some(addr(to)) });
         }
-        self.download(to, DownloadInput::Opened { source: link as SourceId, addr: addr(from), pieces });
+        self.download(
+            to,
+            DownloadInput::Opened { source: link as SourceId, addr: addr(from), pieces, holds: from == 0 },
+        );
     }
 
     pub(crate) fn run(mut self) -> Report {
@@ -275,7 +292,11 @@ impl Swarm {
                 self.download(self.links[link].to, DownloadInput::Begun { source, piece, asked });
             }
             Event::Arrived(link, piece) => {
-                let to = self.links[link].to;
+                let Link { from, to, .. } = self.links[link];
+                if from > 0 && self.nodes[from].left {
+                    // It was cut off.
+                    return;
+                }
                 if self.nodes[to].download.as_ref().is_some_and(|d| d.have().contains(piece)) {
                     self.report.duplicates += 1;
                 }
@@ -291,6 +312,11 @@ impl Swarm {
             }
             Event::Closed(link) => {
                 self.download(self.links[link].to, DownloadInput::Closed(link as SourceId));
+            }
+            Event::Unsubscribed(link) => {
+                self.stop_sending(link);
+                let subscriber = link as SubscriberId;
+                self.download(self.links[link].from, DownloadInput::Unsubscribed(subscriber));
             }
             Event::Timer(node) => {
                 if self.nodes[node].timer == Some(self.now) {
@@ -361,18 +387,36 @@ impl Swarm {
     fn leave(&mut self) {
         for link in 0..self.links.len() {
             if self.links[link].from == 0 {
-                self.links[link].open = false;
-                if std::mem::take(&mut self.links[link].due) {
-                    self.nodes[0].upload.handle(UploadInput::Unwanted(link as u64));
-                }
-                self.links[link].waiting.clear();
+                self.stop_sending(link);
                 self.at(self.now + 2 * self.crowd.latency + SEND, Event::Closed(link));
             }
         }
     }
 
+    /// A fetcher ends, in the middle of whatever it is sending.
+    fn end(&mut self, node: usize) {
+        self.nodes[node].left = true;
+        for link in 0..self.links.len() {
+            if self.links[link].from == node {
+                self.stop_sending(link);
+                self.later(Event::Closed(link));
+            } else if self.links[link].to == node {
+                self.later(Event::Unsubscribed(link));
+            }
+        }
+    }
+
+    fn stop_sending(&mut self, link: usize) {
+        let Link { from, .. } = self.links[link];
+        self.links[link].open = false;
+        self.links[link].waiting.clear();
+        if std::mem::take(&mut self.links[link].due) {
+            self.upload(from, UploadInput::Unwanted(link as u64));
+        }
+    }
+
     fn download(&mut self, node: usize, input: DownloadInput) {
-        let Some(download) = &mut self.nodes[node].download else { return };
+        let Node { download: Some(download), left: false, .. } = &mut self.nodes[node] else { return };
         download.handle(self.now, input);
         while let Some(output) = self.nodes[node].download.as_mut().and_then(Download::poll_output) {
             match output {
@@ -392,6 +436,13 @@ impl Swarm {
                     self.report.finished += 1;
                     self.report.last_seconds = self.now.since(Instant::ZERO).as_secs_f64();
                     self.nodes[node].finished = Some(self.now);
+                }
+                DownloadOutput::Unneeded => {
+                    self.report.last_left = self.now.since(Instant::ZERO).as_secs_f64();
+                    if self.crowd.longest_stay.is_some() {
+                        self.end(node);
+                        return;
+                    }
                 }
             }
         }

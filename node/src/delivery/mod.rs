@@ -38,6 +38,7 @@ pub mod verify;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use askaround_core::id::Contact;
 use askaround_core::key::Key;
@@ -75,6 +76,9 @@ pub struct DeliveryOptions {
     pub max_in_flight: usize,
     /// How many files may be open for the fetches of folders, all together.
     pub max_open_files: usize,
+    /// The longest that a fetch that is complete stays for those who fetch from here what no
+    /// holder has; it may be as long as the fetch took, too. None for a peer that goes on.
+    pub longest_stay: Option<Duration>,
     /// How slow a source may be.
     pub source_limits: SourceLimits,
     /// The most bytes sent a second.
@@ -94,6 +98,7 @@ impl Default for DeliveryOptions {
             max_sources: 64,
             max_in_flight: 64,
             max_open_files: 512,
+            longest_stay: None,
             source_limits: SourceLimits::default(),
             up: None,
             down: None,

@@ -33,8 +33,8 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 const SYNC_EVERY: Duration = Duration::from_secs(30);
 /// How long a fetch goes on without a piece.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How long a fetch that is complete stays for those who need what only it has.
-const LONGEST_STAY: Duration = Duration::from_secs(30);
+/// How long a fetch that is complete stays before it says so.
+const SAYS_THAT_IT_STAYS: Duration = Duration::from_secs(1);
 /// After so many searches in a row that leave it without a source, a fetch ends.
 const DRY_SEARCHES: u32 = 4;
 const SUBSCRIPTIONS: usize = 64;
@@ -84,6 +84,12 @@ struct Run {
     dry: u32,
     subscribers: BTreeMap<SubscriberId, Subscriber>,
     last_subscriber: SubscriberId,
+    /// Since when every piece is here.
+    complete: Option<Instant>,
+    /// Whether nobody needs what is here.
+    unneeded: bool,
+    /// Whether it was said that it stays.
+    said: bool,
     hash: Option<Hashing>,
     hashing: JoinSet<std::io::Result<Hashing>>,
 }
@@ -97,10 +103,12 @@ impl Fetch {
         hash: Option<Hashing>,
     ) -> Result<Option<Md5>, GetError> {
         let options = &self.delivery.0.options;
+        let (files, served) = (serving.files, !serving.keys.is_empty());
         let config = DownloadConfig {
             seed: options.seed ^ self.delivery.0.me.id.as_u64(),
             max_sources: options.max_sources,
             max_pipeline: options.max_in_flight,
+            longest_stay: options.longest_stay.filter(|_| served),
             ..DownloadConfig::default()
         };
         let (lengths, have) = (target.lengths(), target.have());
@@ -108,7 +116,6 @@ impl Fetch {
         let download = Arc::new(Mutex::new(Download::new(config, lengths.clone(), have)));
         self.slot.set(target.clone());
         let (subscribe, mut subscriptions) = mpsc::channel(SUBSCRIPTIONS);
-        let (files, served) = (serving.files, !serving.keys.is_empty());
         let _guard = self.serve(serving, &download, subscribe).await;
         let mut run = Run {
             epoch: Epoch::default(),
@@ -120,6 +127,9 @@ impl Fetch {
             dry: 0,
             subscribers: BTreeMap::new(),
             last_subscriber: 0,
+            complete: None,
+            unneeded: false,
+            said: false,
             hash,
             hashing: JoinSet::new(),
         };
@@ -136,21 +146,13 @@ impl Fetch {
         let mut uplink_idle = self.delivery.0.uplink_idle.clone();
         uplink_idle.mark_changed();
         let stop = self.stop.clone();
-        let mut stays_until = None;
         loop {
-            if self.carry_out(&mut run).await? {
-                if run.hash.is_none() && run.hashing.is_empty() {
-                    let target = target.clone();
-                    tokio::task::spawn_blocking(move || target.complete()).await??;
-                }
-                self.complete.store(served, Ordering::Release);
-                run.tell_all();
-                stays_until = Some(self.stays(&run));
-            }
-            if stays_until.is_some_and(|until| until <= Instant::now() || !lock(&run.download).is_needed()) {
+            self.carry_out(&mut run, &target).await?;
+            if run.unneeded {
                 break;
             }
-            if stays_until.is_none() {
+            self.complete.store(served && run.complete.is_some(), Ordering::Release);
+            if run.complete.is_none() {
                 if self.one_source && self.sources.is_empty() {
                     return Err(GetError::NoSource { key: self.key.clone(), why: self.sources.complaints() });
                 }
@@ -163,7 +165,7 @@ impl Fetch {
                 Some(holder) = self.holders.recv() => self.add_holder(holder),
                 Some(over) = self.search.join_next() => {
                     self.search_over(over?)?;
-                    if stays_until.is_none() {
+                    if run.complete.is_none() {
                         self.starved(&mut run)?;
                     }
                 }
@@ -179,6 +181,8 @@ impl Fetch {
                     let download = lock(&run.download);
                     self.progress(&mut pace, &download, run.here, told.elapsed());
                     told = Instant::now();
+                    drop(download);
+                    self.say_that_it_stays(&mut run);
                 }
                 _ = syncs.tick() => {
                     let target = target.clone();
@@ -186,10 +190,8 @@ impl Fetch {
                 }
                 Some(synced) = syncing.join_next() => synced??,
                 () = tokio::time::sleep_until(self.next_search),
-                    if !self.one_source && self.search.is_empty() && stays_until.is_none() => {}
-                () = tokio::time::sleep_until(stays_until.unwrap_or(run.last_piece)),
-                    if stays_until.is_some() => {}
-                () = stop.cancelled(), if stays_until.is_some() => break,
+                    if !self.one_source && self.search.is_empty() && run.complete.is_none() => {}
+                () = stop.cancelled(), if run.complete.is_some() => break,
                 Ok(()) = uplink_idle.changed() => {
                     let idle = *uplink_idle.borrow_and_update();
                     run.handle(DownloadInput::UplinkIdle(idle));
@@ -239,6 +241,7 @@ impl Fetch {
         }
         let has = if run.files { source.files.as_ref() } else { Some(&opened.has) };
         let count = run.lengths.len() as u32;
+        let holds = matches!(has, Some(Has::All));
         let pieces = match has {
             Some(Has::All) => Ok(PieceSet::full(count)),
             Some(Has::Bitmap(bytes)) => PieceSet::from_bytes(count, bytes),
@@ -248,7 +251,7 @@ impl Fetch {
         match pieces {
             Ok(pieces) => {
                 run.listens_at(peer, addr);
-                run.handle(DownloadInput::Opened { source: id, addr, pieces });
+                run.handle(DownloadInput::Opened { source: id, addr, pieces, holds });
                 let early = self.sources.get_mut(id).map(|source| std::mem::take(&mut source.early));
                 run.handle(DownloadInput::News(id, early.unwrap_or_default()));
             }
@@ -304,7 +307,7 @@ impl Fetch {
             SourceEvent::Gone(error) => {
                 run.handle(DownloadInput::Closed(id));
                 self.gone(id, &error);
-                if !lock(&run.download).is_done() {
+                if run.complete.is_none() {
                     self.starved(run)?;
                 }
             }
@@ -312,11 +315,10 @@ impl Fetch {
         Ok(())
     }
 
-    /// Does what the machine wants done. True when every piece is here.
-    async fn carry_out(&mut self, run: &mut Run) -> Result<bool, GetError> {
-        let mut done = false;
+    /// Does what the machine wants done.
+    async fn carry_out(&mut self, run: &mut Run, target: &Arc<dyn Target>) -> Result<(), GetError> {
         loop {
-            let Some(output) = lock(&run.download).poll_output() else { return Ok(done) };
+            let Some(output) = lock(&run.download).poll_output() else { return Ok(()) };
             match output {
                 DownloadOutput::Ask { source, piece, any } => {
                     self.sources.tell(source, SourceCommand::Get { piece, any }).await;
@@ -331,7 +333,15 @@ impl Fetch {
                     run.tell(subscriber, &pieces);
                 }
                 DownloadOutput::Drop(source, why) => self.lost(source, &why.to_string(), true),
-                DownloadOutput::Done => done = true,
+                DownloadOutput::Done => {
+                    if run.hash.is_none() && run.hashing.is_empty() {
+                        let target = target.clone();
+                        tokio::task::spawn_blocking(move || target.complete()).await??;
+                    }
+                    run.complete = Some(Instant::now());
+                    run.tell_all();
+                }
+                DownloadOutput::Unneeded => run.unneeded = true,
             }
         }
     }
@@ -358,14 +368,12 @@ impl Fetch {
         }
     }
 
-    /// Until when a fetch that is complete stays: while others need what nobody else has.
-    fn stays(&self, run: &Run) -> Instant {
-        if !lock(&run.download).is_needed() {
-            return Instant::now();
+    /// A fetch that is complete and stays for a while says why.
+    fn say_that_it_stays(&self, run: &mut Run) {
+        if !run.said && run.complete.is_some_and(|since| since.elapsed() >= SAYS_THAT_IT_STAYS) {
+            run.said = true;
+            self.note("complete; it stays for a while, since others still fetch from here".into());
         }
-        let text = "complete; it stays for a while, since others need pieces that nobody else has";
-        self.note(text.into());
-        Instant::now() + LONGEST_STAY
     }
 
     /// Whether there is still hope.
