@@ -306,7 +306,8 @@ impl Download {
 
     fn begun(&mut self, now: Instant, id: SourceId, piece: u32, asked: u32) {
         let Some(source) = self.sources.get_mut(&id) else { return };
-        if piece != asked && source.settled(asked) {
+        let taken_back = source.answers_taken_back(asked);
+        if piece != asked && !taken_back && source.settled(asked) {
             self.not_owed(id, asked);
         }
         let length = self.length(piece);
@@ -345,8 +346,7 @@ impl Download {
 
     fn refused(&mut self, now: Instant, id: SourceId, piece: u32) {
         let Some(source) = self.sources.get_mut(&id) else { return };
-        if !source.settled(piece) {
-            // It was cancelled.
+        if source.answers_taken_back(piece) || !source.settled(piece) {
             return;
         }
         // It is not asked for it again, unless it says that it has it after all.
@@ -433,6 +433,7 @@ impl Download {
             return false;
         }
         source.settled(piece);
+        source.taken_back.push(piece);
         self.not_owed(id, piece);
         self.outputs.push_back(DownloadOutput::Cancel(id, piece));
         true

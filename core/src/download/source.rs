@@ -20,6 +20,8 @@ pub(super) struct Source {
     /// What it was asked for, in order; it answers in order.
     pub(super) owes: VecDeque<Owed>,
     pub(super) owed_bytes: u64,
+    /// What was taken back from it and it has not answered yet, oldest first.
+    pub(super) taken_back: Vec<u32>,
     pub(super) last_progress: Instant,
     /// Whether others may be asked for what it owes.
     pub(super) slow: bool,
@@ -45,6 +47,7 @@ impl Source {
             holds,
             owes: VecDeque::new(),
             owed_bytes: 0,
+            taken_back: Vec::new(),
             last_progress: now,
             slow: false,
             got: 0,
@@ -82,6 +85,13 @@ impl Source {
             self.owed_bytes -= owed.length;
         }
         true
+    }
+
+    /// Its answer to a request for this piece comes. True if that was taken back: what was asked
+    /// for first is answered first.
+    pub(super) fn answers_taken_back(&mut self, piece: u32) -> bool {
+        let at = self.taken_back.iter().position(|taken| *taken == piece);
+        at.is_some_and(|at| self.taken_back.remove(at) == piece)
     }
 
     pub(super) fn progress(&mut self, now: Instant, bytes: u64) {

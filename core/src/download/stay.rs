@@ -7,6 +7,7 @@
 //! agreement is needed on who goes first. What can be missing is news: a holder that leaves as the
 //! last piece comes is seen to go a little later. So also with a holder there is a moment to wait.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Download, DownloadOutput};
@@ -38,7 +39,8 @@ impl Download {
     /// Until when a complete download stays, if somebody needs it.
     pub(super) fn stays_until(&self) -> Option<Instant> {
         let (Some(began), Some(complete)) = (self.stay.began, self.stay.complete) else { return None };
-        let longest = self.config.longest_stay.filter(|_| !self.stay.over && self.is_needed())?;
+        let longest =
+            self.config.longest_stay.filter(|_| !self.stay.over && self.waited_for().next().is_some())?;
         let took = complete.since(began);
         let held = self.sources.values().any(|source| source.holds && source.pieces.is_full());
         let stay = match held {
@@ -60,9 +62,10 @@ impl Download {
         }
     }
 
-    /// Whether somebody who listens has not everything yet.
-    fn is_needed(&self) -> bool {
+    /// Who listens and has not everything yet: where it listens, and how many pieces it has.
+    pub fn waited_for(&self) -> impl Iterator<Item = (SocketAddr, u32)> {
         let listening = self.subscribers.values().flatten().filter_map(|addr| self.by_addr.get(addr));
-        listening.filter_map(|id| self.sources.get(id)).any(|source| !source.pieces.is_full())
+        let sources = listening.filter_map(|id| self.sources.get(id));
+        sources.filter(|source| !source.pieces.is_full()).map(|source| (source.addr, source.pieces.len()))
     }
 }

@@ -135,6 +135,25 @@ fn a_holder_that_refuses_a_piece_is_not_asked_for_it_again() {
 }
 
 #[test]
+fn what_was_taken_back_and_asked_for_again_is_answered_twice() {
+    let mut download = download(1);
+    let owes = |download: &Download| download.sources().map(|source| source.asked).sum::<usize>();
+    open(&mut download, at(0), 1, set(1, &[0]));
+    assert_eq!(asked(&mut download, 1), [0]);
+    // Another begins to send it, and the first is told that it need not.
+    open(&mut download, at(0), 2, set(1, &[0]));
+    download.handle(at(1), DownloadInput::Begun { source: 2, piece: 0, asked: 0 });
+    assert_eq!(outputs(&mut download), [DownloadOutput::Cancel(1, 0)]);
+    // The other goes, and the first is asked again before it has answered.
+    download.handle(at(2), DownloadInput::Closed(2));
+    assert_eq!(asked(&mut download, 1), [0]);
+    download.handle(at(3), DownloadInput::Refused(1, 0));
+    assert_eq!((outputs(&mut download), owes(&download)), (vec![], 1), "that was the first request");
+    download.handle(at(4), DownloadInput::Refused(1, 0));
+    assert_eq!(owes(&download), 0);
+}
+
+#[test]
 fn rare_pieces_are_told_at_once_and_common_ones_together() {
     let mut download = download(100);
     for source in 1..=8 {

@@ -1,6 +1,6 @@
 //! The loop that owns a [`Download`]: what sources say goes in, what is asked of them comes out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -37,6 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const SAYS_THAT_IT_STAYS: Duration = Duration::from_secs(1);
 /// After so many searches in a row that leave it without a source, a fetch ends.
 const DRY_SEARCHES: u32 = 4;
+/// So many of those for whom it stays are named.
+const NAMED: usize = 3;
 const SUBSCRIPTIONS: usize = 64;
 /// The most who are told of pieces.
 const MAX_SUBSCRIBERS: usize = 1024;
@@ -372,7 +374,14 @@ impl Fetch {
     fn say_that_it_stays(&self, run: &mut Run) {
         if !run.said && run.complete.is_some_and(|since| since.elapsed() >= SAYS_THAT_IT_STAYS) {
             run.said = true;
-            self.note("complete; it stays for a while, since others still fetch from here".into());
+            let count = run.lengths.len();
+            let waits: BTreeSet<_> = lock(&run.download).waited_for().collect();
+            let named = waits.iter().take(NAMED).map(|(addr, has)| format!("{addr} has {has}"));
+            let more = if waits.len() > NAMED { ", …" } else { "" };
+            self.note(format!(
+                "complete; it stays for a while, since others fetch from here: of {count} pieces {}{more}",
+                named.collect::<Vec<_>>().join(", ")
+            ));
         }
     }
 
