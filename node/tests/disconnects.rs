@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use askaround_core::id::{Contact, PeerId};
 use askaround_core::key::Key;
-use askaround_core::pieces::{Manifest, Root};
 use askaround_node::delivery::{GetError, GetRequest, Got};
-use nodes::{Network, Node, bytes};
+use nodes::source::Said;
+use nodes::{Network, Node};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -62,34 +62,25 @@ impl Cut {
     }
 }
 
-/// A content, and what a source of it says.
-struct Content {
-    bytes: Vec<u8>,
-    root: Root,
-    manifest: Manifest,
+/// What a source of three pieces says.
+struct Content(Said);
+
+impl std::ops::Deref for Content {
+    type Target = Said;
+
+    fn deref(&self) -> &Said {
+        &self.0
+    }
 }
 
 impl Content {
     async fn of(node: &Node) -> Self {
-        let bytes = bytes(SIZE);
-        let entry = node.add_file("x", &bytes).await;
-        let manifest = node.delivery.catalogue().manifest(&entry).unwrap();
-        Self { bytes, root: entry.root, manifest }
+        Self(Said::of(node, SIZE).await)
     }
 
     /// The description, two of three pieces, all hashes.
     fn first(&self) -> Vec<u8> {
-        let described = format!("A {{\"content\":{{\"blake3\":\"{}\",\"size\":{SIZE}}}}}\n", self.root);
-        let words = [described.as_bytes(), b"A {\"bitmap\":1}\n\x03A {\"hashes\":3}\n"].concat();
-        [&words, self.manifest.as_bytes()].concat()
-    }
-
-    /// The answer to `G {"key":…,"from":…,"length":…}`.
-    fn piece(&self, request: &str) -> Vec<u8> {
-        let request: serde_json::Value = serde_json::from_str(&request[2..]).unwrap();
-        let [from, length] = ["from", "length"].map(|name| request[name].as_u64().unwrap() as usize);
-        let words = format!("A {{\"key\":\"{}\",\"from\":{from},\"length\":{length}}}\n", self.root);
-        [words.as_bytes(), &self.bytes[from..from + length]].concat()
+        self.0.first(b"A {\"bitmap\":1}\n\x03")
     }
 
     fn news(&self) -> Vec<u8> {
@@ -109,7 +100,7 @@ impl Content {
                     assert_ne!(stream.read_line(&mut line).await.unwrap(), 0, "{cut:?}: it asks for no more");
                 }
                 let news = if answer == 1 { self.news() } else { Vec::new() };
-                next = [news, self.piece(&line)].concat();
+                next = [news, self.piece(self.asked(&line))].concat();
             }
             let now = cut.of(answer, next.len());
             stream.get_mut().write_all(&next[..now]).await.unwrap();

@@ -5,11 +5,13 @@
 //! along. So the complete stay for all who listen to them and are not: those finish, and then
 //! everybody may go. Nobody who lacks a piece is waited *by*, so there are no circles, and no
 //! agreement is needed on who goes first. What can be missing is news: a holder that leaves as the
-//! last piece comes is seen to go a little later. So also with a holder there is a moment to wait.
+//! last piece comes is seen to go a little later. So also with a holder there is a moment to wait,
+//! and so there is for those who fetch and have not found us yet.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::source::Source;
 use super::{Download, DownloadOutput};
 use crate::time::Instant;
 
@@ -39,13 +41,18 @@ impl Download {
     /// Until when a complete download stays, if somebody needs it.
     pub(super) fn stays_until(&self) -> Option<Instant> {
         let (Some(began), Some(complete)) = (self.stay.began, self.stay.complete) else { return None };
-        let longest =
-            self.config.longest_stay.filter(|_| !self.stay.over && self.waited_for().next().is_some())?;
+        let longest = self.config.longest_stay.filter(|_| !self.stay.over)?;
+        let fetches = |source: &Source| !source.holds && !source.pieces.is_full();
+        if !self.sources.values().any(fetches) {
+            return None;
+        }
         let took = complete.since(began);
-        let held = self.sources.values().any(|source| source.holds && source.pieces.is_full());
-        let stay = match held {
-            true => (took / MOMENT).clamp(SHORTEST_MOMENT, LONGEST_MOMENT).min(longest),
-            false => took.max(longest),
+        let stay = if self.sources.values().any(|source| source.holds && source.pieces.is_full()) {
+            (took / MOMENT).clamp(SHORTEST_MOMENT, LONGEST_MOMENT).min(longest)
+        } else if self.waited_for().next().is_some() {
+            took.max(longest)
+        } else {
+            LONGEST_MOMENT.min(longest)
         };
         Some(complete + stay)
     }

@@ -225,6 +225,11 @@ fn with_a_holder_there_it_stays_for_a_moment_and_without_one_for_longer() {
     assert!(unneeded(&mut alone), "the other has everything");
     assert_eq!(alone.poll_timeout(), None);
 
+    let mut unknown = complete_and_needed(Duration::from_secs(30));
+    unknown.handle(at(9000), DownloadInput::Closed(1));
+    unknown.handle(at(9000), DownloadInput::Unsubscribed(1));
+    assert_eq!(unknown.poll_timeout(), Some(at(13_000)), "it may still come to listen");
+
     let mut gone = complete_and_needed(Duration::from_secs(30));
     gone.handle(at(9000), DownloadInput::Closed(1));
     gone.handle(at(9000), DownloadInput::Closed(2));

@@ -1,6 +1,8 @@
 //! A tracker and peers with content, in one process, on a loopback address of their own.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod source;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -85,12 +87,17 @@ impl Network {
 
     /// A peer with this id, once it is registered.
     pub(crate) async fn peer(&self, id: u64) -> Node {
-        let network = network::Network::default();
-        let listener = network.listen(SocketAddr::new(self.addr.ip(), 0)).unwrap();
+        self.peer_with(id, DeliveryOptions::default()).await
+    }
+
+    pub(crate) async fn peer_with(&self, id: u64, options: DeliveryOptions) -> Node {
+        let addr = SocketAddr::new(self.addr.ip(), 0);
+        let network = network::Network::default().of_listener(addr);
+        let listener = network.listen(addr).unwrap();
         let me = Contact::new(PeerId::new(id).unwrap(), listener.local_addr().unwrap());
         let (commands, incoming) = command_channel();
         let home = tempfile::tempdir().unwrap();
-        let options = DeliveryOptions { seed: id, ..DeliveryOptions::default() };
+        let options = DeliveryOptions { network, seed: id, ..options };
         let catalogue = Catalogue::temporary().unwrap();
         let (delivery, content) = Delivery::new(me, catalogue, commands, options);
         let config = PeerConfig {
