@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
+use crate::plain;
+
 /// Why a program did not do what it was asked to.
 #[derive(Debug)]
 pub enum Failure {
@@ -37,11 +39,11 @@ pub fn status(program: &str, result: Result<(), Failure>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Usage(text)) => {
-            eprintln!("{program}: {text}");
+            eprintln!("{program}: {}", plain::text(&text));
             ExitCode::from(2)
         }
         Err(Failure::Run(text)) => {
-            eprintln!("{program}: {text}");
+            eprintln!("{program}: {}", plain::text(&text));
             ExitCode::from(1)
         }
         Err(Failure::Shown) => ExitCode::from(1),

@@ -6,4 +6,5 @@ pub mod exit;
 pub mod lab;
 pub mod limits;
 pub mod live;
+mod plain;
 mod table;

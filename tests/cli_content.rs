@@ -2,7 +2,9 @@
 
 mod support;
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process::Command;
@@ -102,6 +104,12 @@ fn what_cannot_be_added_is_named() {
     let path = user.path().join("not there");
     net.assert_says(0, &["add", path.to_str().unwrap()], 2, "not there: there is no such file");
     net.assert_says(0, &["add", "/dev/null"], 2, "/dev/null: is neither a file nor a folder");
+    let odd = user.path().join(OsStr::from_bytes(b"\xff"));
+    std::fs::write(&odd, "odd").unwrap();
+    let dir = net.dir(0).to_str().unwrap();
+    let output = Command::new(ASKAROUND).args(["add", "--dir", dir]).arg(&odd).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains(": is not UTF-8"), "{}", stderr(&output));
     // Nothing was copied, so a copy is what makes a difference.
     let file = write(user.path(), "file", b"f");
     net.assert_says(0, &["add", "-q", "--copy", &file], 0, "");

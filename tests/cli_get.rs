@@ -151,6 +151,51 @@ fn a_folder_comes_whole_and_only_what_is_missing_comes_again() {
     assert_eq!(std::fs::read_dir(&taken).unwrap().count(), 2, "something was left behind");
 }
 
+#[test]
+fn names_of_any_unicode_come_as_they_are_and_are_shown_on_a_line() {
+    let (net, user) = (Net::new(2), tempfile::tempdir().unwrap());
+    let folder = user.path().join("folder");
+    let long = "n".repeat(255);
+    let names = [
+        "a b",
+        "new\nline",
+        "tab\t",
+        "\u{1b}[2J",
+        "größe",
+        "gro\u{308}ße",
+        "日本語",
+        "🦀",
+        "-rf",
+        "it's \"it\"",
+        "$HOME",
+        "a\\b",
+        "..x",
+        ". ",
+        "\u{202e}txt",
+        "CON",
+        &long,
+    ];
+    for (n, name) in names.iter().enumerate() {
+        write(&folder, name, n.to_string().as_bytes());
+    }
+    let key = key_of(&net.verb(0, &["add", "-q", folder.to_str().unwrap()]));
+    let to = user.path().join(format!("{}\n\u{1b}[2J", "日".repeat(83)));
+    let got = net.verb(1, &["get", &key, "-o", to.to_str().unwrap()]);
+    assert_eq!(got.status.code(), Some(0), "{}", stderr(&got));
+    for (n, name) in names.iter().enumerate() {
+        assert_eq!(std::fs::read_to_string(to.join(name)).unwrap(), n.to_string(), "{name:?}");
+    }
+    assert_eq!(std::fs::read_dir(&to).unwrap().count(), names.len());
+    let listed = net.verb(1, &["ls", "--all"]);
+    // A heading, the folder, its files.
+    assert_eq!(stdout(&listed).lines().count(), 2 + names.len(), "{}", stdout(&listed));
+    for said in [got, listed, net.verb(1, &["why"]), net.verb(1, &["purge", &key])] {
+        let said = stdout(&said) + &stderr(&said);
+        assert!(said.contains("日\\n\\u{1b}[2J"), "{said}");
+        assert!(!said.contains(['\u{1b}', '\u{202e}', '\t']), "{said:?}");
+    }
+}
+
 /// The files below a folder that a process has open.
 fn open_below(process: u32, folder: &Path) -> usize {
     let Ok(open) = std::fs::read_dir(format!("/proc/{process}/fd")) else { return 0 };
@@ -223,6 +268,34 @@ fn a_get_that_was_killed_goes_on_where_it_was() {
     let here = lines.last().unwrap()["got"]["here_before"].as_u64();
     assert!(here > Some(0), "{lines:?}");
     assert_eq!(std::fs::read(&to).unwrap(), content);
+}
+
+#[test]
+fn a_peer_that_is_killed_in_a_get_goes_on_with_it_when_it_runs_again() {
+    let (mut net, user) = (Net::new(2), tempfile::tempdir().unwrap());
+    let content = bytes(3_000_000);
+    let key = key_of(&net.verb(0, &["add", "-q", &write(user.path(), "source", &content)]));
+    net.assert_says(1, &["limit", "--down", "1M"], 0, "at most");
+    let (dir, to) = (net.dir(1).to_owned(), user.path().join("to"));
+    for in_place in [&[][..], &["--in-place"]] {
+        let words = [&["get", &key, "-o", to.to_str().unwrap(), "--json"], in_place].concat();
+        let mut getting = Running::start(Command::new(ASKAROUND).args(&words).arg("--dir").arg(&dir));
+        wait_for_progress(&mut getting);
+        let peer = net.peers[1].take().unwrap();
+        peer.signal("-KILL");
+        peer.end();
+        let (status, said) = getting.end();
+        assert_eq!(status, Some(1), "{said}");
+        assert!(said.contains("the same command goes on"), "{said}");
+        net.peers[1] = Some(net.start_peer(1));
+        net.assert_says(1, &["ls"], 0, "nothing");
+        let lines = json_lines(&stdout(&net.verb(1, &words)));
+        assert!(lines.last().unwrap()["got"]["here_before"].as_u64() > Some(0), "{lines:?}");
+        assert_eq!(std::fs::read(&to).unwrap(), content);
+        net.assert_says(1, &["purge", &key], 0, "purged");
+        std::fs::remove_file(&to).unwrap();
+        net.assert_says(1, &["limit", "--down", "1M"], 0, "at most");
+    }
 }
 
 #[test]
@@ -393,11 +466,13 @@ fn a_destination_that_cannot_be_written_is_wrong_use_and_named() {
     write(&folder, "x", b"x");
     let keys = [&file, folder.to_str().unwrap()].map(|path| key_of(&net.verb(0, &["add", "-q", path])));
     let below_a_file = format!("{file}/to");
+    let long_name = format!("{}/{}", user.path().display(), "n".repeat(256));
     for key in &keys {
         let here = ["get", key, "--tracker", &net.tracker, "--listen", "127.0.0.1:0"];
         for (to, expected) in [
             (below_a_file.as_str(), format!("{file}: is not a folder")),
             ("/proc/self/no/to", "/proc/self/no: there is no such file or folder".into()),
+            (long_name.as_str(), format!("{long_name}: the name is too long")),
         ] {
             let alone = run(ASKAROUND, &[&here[..], &["-o", to]].concat());
             for output in [net.verb(1, &["get", key, "-o", to]), alone] {

@@ -18,6 +18,7 @@ use super::progress::{Meter, Show};
 use super::verbs::{Verb, Way};
 use super::{absolute, folder, print, show, units};
 use crate::exit::{Failure, Stop};
+use crate::plain;
 
 /// How often `add --serve` says what is being sent.
 const PACE: Duration = Duration::from_secs(1);
@@ -154,7 +155,7 @@ async fn serve(
                 format!("  askaround get {} -o {} --tracker {tracker}\n", added.blake3, quoted(&name))
             })
             .collect();
-        print(&format!("\nTo get it on another machine:\n{commands}\nServes until Ctrl-C.\n"))?;
+        print(&plain::text(&format!("\nTo get it on another machine:\n{commands}\nServes until Ctrl-C.\n")))?;
     }
     let (mut before, mut at) = (0, Instant::now());
     loop {

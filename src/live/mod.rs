@@ -93,5 +93,12 @@ fn folder(state: &StateArgs) -> Result<PathBuf, Failure> {
 
 /// A path as the peer needs it, which runs elsewhere.
 fn absolute(path: &std::path::Path) -> Result<PathBuf, Failure> {
-    std::path::absolute(path).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))
+    let path = std::path::absolute(path).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?;
+    if path.to_str().is_none() {
+        return Err(Failure::usage(format!(
+            "{}: is not UTF-8, which names of content are on every machine: rename it",
+            path.display()
+        )));
+    }
+    Ok(path)
 }

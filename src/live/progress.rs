@@ -13,6 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{print, show, units};
 use crate::exit::Failure;
+use crate::plain;
 
 /// How often a pipe is told how far it is.
 const LINE: Duration = Duration::from_secs(3);
@@ -91,10 +92,11 @@ impl Meter {
             KeepEvent::Reading { path, done, size } => {
                 let (begun, from) = *self.state().began.get_or_insert((Instant::now(), *done));
                 let rate = done.saturating_sub(from) as f64 / begun.elapsed().as_secs_f64().max(0.001);
-                self.far(*done, *size, rate as u64, path);
+                self.far(*done, *size, rate as u64, &plain::name(path));
             }
             KeepEvent::Repairing { path, done, size, rate, sources } => {
                 let sources = units::count(*sources as u64, "source");
+                let path = plain::name(path);
                 self.far(*done, *size, *rate, &format!("repairing {path} from {sources}"));
             }
             KeepEvent::LeftOut { text } => self.note(text),
@@ -120,8 +122,14 @@ impl Meter {
             GetEvent::Progress { here, size, rate, sources, waiting } => {
                 self.state().far = Some((*here, *size));
                 let sources = units::count(*sources as u64, "source");
-                let waiting = if *waiting { ", waiting for somebody who has the rest" } else { "" };
-                self.far(*here, *size, *rate, &format!("from {sources}{waiting}"));
+                if *waiting {
+                    // How long that takes nobody knows.
+                    let far = format!("{}, {}", amount(*here, *size), units::rate(*rate));
+                    let waiting = "waiting for somebody who has the rest";
+                    self.at(*here, *size, &format!("{far}, from {sources}, {waiting}"));
+                } else {
+                    self.far(*here, *size, *rate, &format!("from {sources}"));
+                }
             }
             GetEvent::Lost { addr, why } => self.note(&format!("lost the source {addr}: {why}")),
             GetEvent::Note { text } => self.note(text),
@@ -134,11 +142,14 @@ impl Meter {
     fn far(&self, done: u64, size: u64, rate: u64, what: &str) {
         let left = size.saturating_sub(done).checked_div(rate).filter(|left| *left > 0);
         let left = left.map_or(String::new(), |left| format!(", {} left", units::left(left)));
-        let amount = format!("{} of {}", units::bytes(done), units::bytes(size));
+        self.at(done, size, &format!("{}, {}{left}, {what}", amount(done, size), units::rate(rate)));
+    }
+
+    fn at(&self, done: u64, size: u64, text: &str) {
         self.bar.set_style(style("{bar:20} {percent:>3}% {wide_msg}"));
         self.bar.set_length(size);
         self.bar.set_position(done);
-        self.line(&format!("{amount}, {}{left}, {what}", units::rate(rate)));
+        self.line(text);
     }
 
     /// What is going on, if nobody knows how far it is.
@@ -149,7 +160,8 @@ impl Meter {
     }
 
     fn line(&self, text: &str) {
-        self.bar.set_message(text.to_owned());
+        let text = plain::text(text);
+        self.bar.set_message(text.clone().into_owned());
         let due = self.state().last_line.elapsed() >= LINE;
         if self.show == Show::Lines && due {
             self.state().last_line = Instant::now();
@@ -160,12 +172,12 @@ impl Meter {
     /// Something that its user should know.
     pub(super) fn note(&self, text: &str) {
         if self.show.is_for_people() {
-            self.bar.suspend(|| eprintln!("{text}"));
+            self.bar.suspend(|| eprintln!("{}", plain::text(text)));
         }
     }
 
     fn result(&self, text: &str) -> Result<(), Failure> {
-        self.bar.suspend(|| print(text))
+        self.bar.suspend(|| print(&plain::text(text)))
     }
 
     /// Nothing more will come. How far a fetch came, of how much.
@@ -177,6 +189,10 @@ impl Meter {
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn amount(done: u64, size: u64) -> String {
+    format!("{} of {}", units::bytes(done), units::bytes(size))
 }
 
 fn style(template: &str) -> ProgressStyle {

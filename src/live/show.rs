@@ -13,7 +13,7 @@ use askaround_node::delivery::verify::{Checked, Verdict, VerifySummary};
 use super::progress::Show;
 use super::units;
 use super::verbs::Verb;
-use crate::table;
+use crate::{plain, table};
 
 /// So many digits of a key are shown in tables.
 const SHORT: usize = 12;
@@ -59,8 +59,12 @@ pub(super) fn added(added: &Added, brief: bool) -> String {
         return format!("{}\n", added.blake3);
     }
     let files = added.files.map_or(String::new(), |files| format!("{}, ", units::count(files, "file")));
-    let mut text =
-        format!("added {} ({files}{})\n  blake3 {}\n", added.path, units::bytes(added.size), added.blake3);
+    let mut text = format!(
+        "added {} ({files}{})\n  blake3 {}\n",
+        plain::name(&added.path),
+        units::bytes(added.size),
+        added.blake3
+    );
     if let Some(md5) = &added.md5 {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  md5    {md5}");
@@ -80,7 +84,7 @@ pub(super) fn checked(checked: &Checked) -> String {
         }
         Verdict::Unreadable { why } => format!("cannot be read: {why}"),
     };
-    format!("{}: {what}\n", checked.path)
+    format!("{}: {what}\n", plain::name(&checked.path))
 }
 
 fn purged_text(key: &str, purged: &Purged) -> String {
@@ -93,7 +97,7 @@ fn purged_text(key: &str, purged: &Purged) -> String {
         return format!("{key} is still served: it is a file of a folder that is here; purge the folder\n");
     }
     match &purged.stays {
-        Some(path) => format!("purged {key}; {path} stays where it is\n"),
+        Some(path) => format!("purged {key}; {} stays where it is\n", plain::name(path)),
         None => format!("purged {key}\n"),
     }
 }
@@ -119,7 +123,12 @@ fn contents_text(contents: &[Listed], long: bool, all: bool) -> String {
         if long {
             row.push(content.md5.as_ref().map_or("-".into(), ToString::to_string));
         }
-        row.extend([units::bytes(content.size), kept, condition.into(), content.path.clone()]);
+        row.extend([
+            units::bytes(content.size),
+            kept,
+            condition.into(),
+            plain::name(&content.path).into_owned(),
+        ]);
         rows.push(row);
     }
     if rows.is_empty() {
@@ -170,7 +179,7 @@ fn status_text(status: &Status) -> String {
 
 fn got_text(got: &Got) -> String {
     let files = got.files.map_or(String::new(), |files| format!("{}, ", units::count(files, "file")));
-    let what = format!("{} ({files}{})", got.path.display(), units::bytes(got.size));
+    let what = format!("{} ({files}{})", plain::name(&got.path.to_string_lossy()), units::bytes(got.size));
     let fetched = got.size.saturating_sub(got.here_before);
     if fetched == 0 && got.size > 0 {
         return format!("{what} is here already: nothing had to be fetched\n");
@@ -208,7 +217,8 @@ fn fetch_head(fetch: &FetchReport) -> String {
         let (here, size) = (units::bytes(fetch.here), units::bytes(size));
         format!("{here} of {size}, {}, ", units::rate(fetch.rate))
     });
-    let (key, to) = (&fetch.key, fetch.to.display());
+    let to = fetch.to.to_string_lossy();
+    let (key, to) = (&fetch.key, plain::name(&to));
     format!("{key} to {to}\n  {far}{}: {}\n", units::time(time), fetch.state)
 }
 

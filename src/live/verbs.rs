@@ -13,6 +13,7 @@ use super::progress::{Meter, Show};
 use super::{folder, print, show};
 use crate::args::{StateArgs, VerbArgs};
 use crate::exit::{Failure, Stop};
+use crate::plain;
 
 /// Events that wait to be shown.
 const EVENTS: usize = 64;
@@ -115,13 +116,13 @@ impl Verb {
     pub(super) fn end(&self, reply: &ApiReply, stop: &Stop) -> Result<(), Failure> {
         match reply {
             ApiReply::Stopped if stop.token().is_cancelled() => return Err(stop.failure()),
-            ApiReply::Stopped => return Err(Failure::run("the peer ended before it was done")),
+            ApiReply::Stopped => return Err(Failure::run(ApiError::Ended)),
             _ => {}
         }
         if self.show == Show::Json {
             print(&self.json(reply)?)?;
         } else {
-            print(&show::text(self, reply))?;
+            print(&plain::text(&show::text(self, reply)))?;
         }
         match reply {
             ApiReply::Error(text) if self.show != Show::Json => Err(Failure::run(text)),

@@ -21,7 +21,10 @@ pub enum ApiError {
     /// There is none.
     #[error("no peer is running on {0}: start one with `askaround peer`, or name its folder with --dir")]
     NotRunning(PathBuf),
-    /// It went away, or the system refused.
+    /// It went away.
+    #[error("the peer ended before it was done: start it again, then the same command goes on")]
+    Ended,
+    /// The system refused.
     #[error("cannot talk to the peer: {0}")]
     Broken(#[from] io::Error),
     /// It answered something else.
@@ -81,7 +84,6 @@ pub async fn ask(
 }
 
 async fn next(lines: &mut Lines<BufReader<ReadHalf<'_>>>) -> Result<ApiLine, ApiError> {
-    let line = lines.next_line().await?;
-    let line = line.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+    let line = lines.next_line().await?.ok_or(ApiError::Ended)?;
     Ok(ApiLine::parse(&line)?)
 }

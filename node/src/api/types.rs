@@ -240,7 +240,8 @@ fn is_users(fault: &Fault) -> bool {
         | Fault::NotFile
         | Fault::Link
         | Fault::Denied
-        | Fault::ReadOnly => true,
+        | Fault::ReadOnly
+        | Fault::NameTooLong => true,
         Fault::Full { .. } | Fault::TooLarge | Fault::Truncated | Fault::Other(_) => false,
     }
 }

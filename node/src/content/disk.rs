@@ -45,6 +45,8 @@ pub enum Fault {
     },
     /// The file system cannot hold a file of this size.
     TooLarge,
+    /// The name is longer than the file system takes.
+    NameTooLong,
     /// The file is shorter than it was.
     Truncated,
     /// Anything else.
@@ -74,6 +76,7 @@ impl From<io::Error> for Fault {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full { needed: None, free: None },
             ErrorKind::FileTooLarge => Self::TooLarge,
             ErrorKind::UnexpectedEof => Self::Truncated,
+            ErrorKind::InvalidFilename => Self::NameTooLong,
             _ if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => Self::Link,
             _ => Self::Other(error),
         }
@@ -99,6 +102,7 @@ impl fmt::Display for Fault {
             }
             Self::Full { needed: None, .. } => write!(f, "the disk is full{MAKE_ROOM}"),
             Self::TooLarge => f.write_str("the file system cannot hold a file of this size"),
+            Self::NameTooLong => f.write_str("the name is too long"),
             Self::Truncated => f.write_str("is shorter than it was"),
             Self::Other(error) => error.fmt(f),
         }

@@ -215,6 +215,7 @@ fn answer(answer: Option<&Result<Reply, AskError>>) -> String {
     match answer {
         None => "not waited for".into(),
         Some(Err(error)) => error.to_string(),
+        Some(Ok(Reply::Peers { peers, .. })) if peers.len() == 1 => "1 peer".into(),
         Some(Ok(Reply::Peers { peers, .. })) => format!("{} peers", peers.len()),
         Some(Ok(Reply::Have(HaveAnswer::Have))) => "has it".into(),
         Some(Ok(Reply::Have(HaveAnswer::No))) => "no".into(),

@@ -109,7 +109,8 @@ fn because(sources: &[SourceReport], waiting: bool, limit: Option<u64>, rate: u6
     }
     let lost = sources.len() - live.len();
     if lost > 0 {
-        because.push(format!("{lost} sources were lost"));
+        let were = if lost == 1 { "source was" } else { "sources were" };
+        because.push(format!("{lost} {were} lost"));
     }
     because
 }
