@@ -97,6 +97,16 @@ impl Stop {
     }
 }
 
+/// Has a panic that is reported as an error not be told a second time.
+pub fn tell_panics_once() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if !askaround_node::store::is_opening() {
+            tell(info);
+        }
+    }));
+}
+
 /// Sets up what `-v` shows, on stderr. `RUST_LOG` overrides it.
 pub fn show_traces(verbose: u8) {
     use std::io::IsTerminal;

@@ -10,6 +10,7 @@ use clap::{CommandFactory, Parser};
 fn main() -> ExitCode {
     let args = Askaround::parse();
     exit::show_traces(args.verbose);
+    exit::tell_panics_once();
     exit::status("askaround", run(args.command))
 }
 

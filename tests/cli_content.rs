@@ -12,7 +12,7 @@ use std::process::Command;
 use serde_json::Value;
 use support::content::{bytes, json_lines, write};
 use support::net::Net;
-use support::{ASKAROUND, Running, stderr, stdout};
+use support::{ASKAROUND, Running, stderr, stdout, wait_for};
 
 #[test]
 fn what_is_added_goes_by_two_keys_until_it_is_purged() {
@@ -118,6 +118,57 @@ fn what_cannot_be_added_is_named() {
     let key = stdout(&net.verb(0, &["ls", "-l"])).lines().nth(1).unwrap()[..64].to_owned();
     net.assert_says(0, &["purge", &key], 0, "purged");
     assert_eq!(std::fs::read_dir(net.dir(0).join("files")).unwrap().count(), 0, "the copy is gone");
+}
+
+#[test]
+fn a_damaged_state_is_said_and_what_was_copied_is_found_again() {
+    let (mut net, user) = (Net::new(2), tempfile::tempdir().unwrap());
+    let folder = user.path().join("folder");
+    let (file, _) = (write(user.path(), "file", &bytes(200_000)), write(&folder, "x/y", b"y"));
+    let mine = write(user.path(), "mine", b"mine");
+    net.assert_says(0, &["add", "--copy", &file, folder.to_str().unwrap()], 0, "added");
+    let keys = |net: &Net| {
+        let listed: Value = serde_json::from_str(&stdout(&net.verb(0, &["ls", "--json"]))).unwrap();
+        let contents = listed["contents"].as_array().unwrap().clone();
+        contents.iter().map(|content| content["blake3"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let before = keys(&net);
+    assert_eq!(before.len(), 3, "a file, a folder, its file");
+    net.assert_says(0, &["add", &mine], 0, "added");
+    let peer = net.peers[0].take().unwrap();
+    peer.signal("-INT");
+    peer.end();
+    let state = net.dir(0).join("state.redb");
+    let good = std::fs::read(&state).unwrap();
+    let mut refused = 0;
+    for page in 0..good.len() / 4096 {
+        let damaged = std::fs::File::create(&state).unwrap();
+        damaged.write_all_at(&good, 0).unwrap();
+        damaged.write_all_at(&[0xa5; 4096], page as u64 * 4096).unwrap();
+        let (dir, tracker) = (net.dir(0).to_str().unwrap(), &net.tracker);
+        let words = ["peer", "--listen", "127.0.0.1:0", "--tracker", tracker, "--dir", dir];
+        let mut peer = Running::start(Command::new(ASKAROUND).args(words));
+        let mut line = String::new();
+        BufReader::new(peer.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        if line.is_empty() {
+            let (status, said) = peer.end();
+            assert_eq!((status, said.lines().count()), (Some(2), 1), "page {page}: {said}");
+            assert!(said.contains("state.redb is damaged") && said.contains("move it away"), "{said}");
+            refused += 1;
+        } else {
+            peer.signal("-INT");
+            assert_eq!(peer.end().0, Some(130), "page {page}");
+        }
+    }
+    assert!(refused > 0);
+    std::fs::remove_file(&state).unwrap();
+    net.peers[0] = Some(net.start_peer(0));
+    assert_eq!(keys(&net), before);
+    net.assert_says(0, &["verify"], 0, "3 contents good");
+    for key in &before {
+        wait_for("it to be found", || (net.verb(1, &["find", key]).status.code() == Some(0)).then_some(()));
+    }
+    net.assert_says(0, &["add", &mine], 0, "added");
 }
 
 #[test]

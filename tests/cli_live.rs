@@ -62,6 +62,14 @@ fn two_peers_cannot_share_a_folder() {
     let output = net.verb(0, &["peer", "--listen", "127.0.0.1:0", "--tracker", &net.tracker]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("another peer is running on"), "{}", stderr(&output));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let dir = ["--dir", file.path().to_str().unwrap()];
+    let peer = ["peer", "--listen", "127.0.0.1:0", "--tracker", &net.tracker];
+    let output = run(ASKAROUND, &[&peer[..], &dir].concat());
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("its folder is a file"), "{}", stderr(&output));
+    let output = run(ASKAROUND, &[&["ls"], &dir[..]].concat());
+    assert!(stderr(&output).contains("no peer is running on"), "{}", stderr(&output));
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! What a live peer keeps over a restart: its id, its content list and its originator list, in
 //! an embedded database whose every commit survives a crash.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,6 +39,17 @@ pub enum StoreError {
     /// Another peer has it open.
     #[error("another peer is running on {0}: stop it, or give this one another --dir")]
     InUse(PathBuf),
+    /// What is in the file is not what was written.
+    #[error(
+        "{path} is damaged ({text}): move it away and start the peer again; it finds the copies that it keeps, \
+         and files elsewhere can be added again"
+    )]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        text: String,
+    },
     /// The disk or the database says no.
     #[error("the state in {path} cannot be used: {text}")]
     Unusable {
@@ -47,20 +61,24 @@ pub enum StoreError {
 }
 
 impl Store {
-    /// Opens or makes the state in `folder`. Blocks; call before the node runs.
+    /// Opens or makes the state in `folder`, and reads all of it: what is damaged is found now.
+    /// Blocks; call before the node runs.
     ///
     /// # Errors
-    /// If another peer uses it, or the disk says no.
+    /// If another peer uses it, it is damaged, or the disk says no.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let path = folder.join("state.redb");
         let unusable = |text: String| StoreError::Unusable { path: path.clone(), text };
-        std::fs::create_dir_all(folder).map_err(|e| unusable(e.to_string()))?;
-        let database = match Database::builder().set_cache_size(CACHE).create(&path) {
+        if let Err(error) = std::fs::create_dir_all(folder) {
+            let taken = error.kind() == io::ErrorKind::AlreadyExists;
+            return Err(unusable(if taken { "its folder is a file".into() } else { error.to_string() }));
+        }
+        let database = match open_whole(&path) {
             Ok(database) => database,
             Err(redb::DatabaseError::DatabaseAlreadyOpen) => {
                 return Err(StoreError::InUse(folder.to_owned()));
             }
-            Err(error) => return Err(unusable(error.to_string())),
+            Err(error) => return Err(StoreError::of(path, error.into())),
         };
         let store = Self { database: Arc::new(database), path };
         store.transaction(|tables| {
@@ -84,7 +102,7 @@ impl Store {
 
     /// Everything kept, as the changes that lead to it.
     pub(crate) fn load(&self) -> Result<Vec<Change>, StoreError> {
-        self.try_load().map_err(|error| self.unusable(&error))
+        self.try_load().map_err(|error| StoreError::of(self.path.clone(), error))
     }
 
     fn try_load(&self) -> Result<Vec<Change>, redb::Error> {
@@ -174,12 +192,43 @@ impl Store {
             tables.commit()?;
             Ok(())
         };
-        run().map_err(|error| self.unusable(&error))
+        run().map_err(|error| StoreError::of(self.path.clone(), error))
     }
+}
 
-    fn unusable(&self, error: &redb::Error) -> StoreError {
-        StoreError::Unusable { path: self.path.clone(), text: error.to_string() }
+impl StoreError {
+    pub(crate) fn of(path: PathBuf, error: redb::Error) -> Self {
+        let text = match error {
+            redb::Error::Corrupted(text) => text,
+            redb::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => error.to_string(),
+            error => return Self::Unusable { path, text: error.to_string() },
+        };
+        Self::Damaged { path, text }
     }
+}
+
+thread_local! {
+    static OPENING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread is opening a state. A panic is an error then, [`StoreError::Damaged`], which
+/// a panic hook need not tell.
+pub fn is_opening() -> bool {
+    OPENING.get()
+}
+
+/// Opens a database and compares all of it with its checksums. The database panics at some damages
+/// before it comes to that.
+fn open_whole(path: &Path) -> Result<Database, redb::DatabaseError> {
+    OPENING.set(true);
+    let opened = catch_unwind(AssertUnwindSafe(|| {
+        let mut database = Database::builder().set_cache_size(CACHE).create(path)?;
+        // If it is not whole but could be made so, it goes on from its last commit that is.
+        database.check_integrity()?;
+        Ok(database)
+    }));
+    OPENING.set(false);
+    opened.unwrap_or_else(|_| Err(redb::StorageError::Corrupted("it cannot be read".into()).into()))
 }
 
 fn remove(

@@ -1,7 +1,7 @@
 //! Starting a tracker or a peer, and what is said while it runs.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use askaround_core::id::{Contact, PeerId};
@@ -9,6 +9,7 @@ use askaround_core::peer::{Outcome, PeerConfig};
 use askaround_core::tracker::TrackerConfig;
 use askaround_node::api;
 use askaround_node::content::Catalogue;
+use askaround_node::delivery::keep::KeepError;
 use askaround_node::delivery::{Delivery, DeliveryOptions};
 use askaround_node::network::Network;
 use askaround_node::peer::{PeerEnd, PeerError, PeerNews, PeerNode, PeerOptions, command_channel};
@@ -21,6 +22,7 @@ use super::node_args::NodeArgs;
 use super::{folder, print};
 use crate::args::{PeerArgs, TrackerArgs};
 use crate::exit::{Failure, Stop};
+use crate::plain;
 
 /// `askaround tracker`.
 ///
@@ -57,6 +59,15 @@ pub(super) async fn peer(args: PeerArgs) -> Result<(), Failure> {
         node: args.node,
     };
     let node = Node::start(settings, stop.token().clone(), |_, text| eprintln!("{text}"))?;
+    let tell = |path: &Path, found: Result<(), KeepError>| {
+        let (path, found) =
+            (path.display(), found.map_or_else(|e| e.to_string(), |()| "is here again".into()));
+        eprintln!("{}", plain::text(&format!("the copy {path} was not known: {found}")));
+    };
+    match node.delivery.find_copies_again(tell, stop.token().clone()).await {
+        Ok(()) | Err(KeepError::Stopped) => {}
+        Err(error) => eprintln!("askaround: {error}"),
+    }
     let socket = api::listen(&folder)
         .map_err(|e| Failure::run(format!("cannot listen in {}: {e}", folder.display())))?;
     print(&format!("peer {} listens on {}, state in {}\n", node.me.id, node.me.addr(), folder.display()))?;
@@ -167,12 +178,13 @@ impl State {
             let catalogue = Catalogue::temporary().map_err(Failure::run)?;
             return Ok(Self { id, token, store: None, catalogue });
         };
-        let store = Store::open(&folder).map_err(|e| match e {
-            StoreError::InUse(_) => Failure::run(e),
-            StoreError::Unusable { .. } => Failure::usage(e),
-        })?;
-        let (id, token) = store.identity(|| (id, token)).map_err(Failure::run)?;
-        let catalogue = store.catalogue().map_err(Failure::run)?;
+        let failed = |error| match error {
+            StoreError::InUse(_) => Failure::run(error),
+            StoreError::Damaged { .. } | StoreError::Unusable { .. } => Failure::usage(error),
+        };
+        let store = Store::open(&folder).map_err(failed)?;
+        let (id, token) = store.identity(|| (id, token)).map_err(failed)?;
+        let catalogue = store.catalogue().map_err(failed)?;
         Ok(Self { id, token, store: Some(store), catalogue })
     }
 }

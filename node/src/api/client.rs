@@ -50,7 +50,12 @@ pub async fn ask(
 ) -> Result<ApiReply, ApiError> {
     let mut stream = match UnixStream::connect(folder.join(SOCKET)).await {
         Ok(stream) => stream,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::ConnectionRefused
+            ) =>
+        {
             return Err(ApiError::NotRunning(folder.to_owned()));
         }
         Err(error) => return Err(error.into()),

@@ -181,6 +181,36 @@ impl Delivery {
         Ok(all)
     }
 
+    /// Adds the copies in the peer's folder again of which its catalogue knows nothing, because the
+    /// file with its state was lost. `tell` is told of each that it was added, or why it was not.
+    ///
+    /// # Errors
+    /// If the catalogue cannot be read or written, or it is to stop.
+    pub async fn find_copies_again(
+        &self,
+        tell: impl Fn(&Path, Result<(), KeepError>),
+        stop: CancellationToken,
+    ) -> Result<(), KeepError> {
+        let catalogue = self.catalogue().clone();
+        for lost in tokio::task::spawn_blocking(move || catalogue.lost_copies()).await?? {
+            let (catalogue, copy) = (self.catalogue().clone(), lost.clone());
+            let work = move |cancel: &AtomicBool| {
+                catalogue.find_again(&copy, cancel)?;
+                let found = catalogue.list()?.into_iter().filter(|entry| entry.path.starts_with(&copy));
+                Ok(found.flat_map(|entry| keys_of(&entry)).collect())
+            };
+            match blocking(&stop, work).await? {
+                Ok(keys) => {
+                    self.hold(keys).await;
+                    tell(&lost, Ok(()));
+                }
+                Err(KeepError::Stopped) => return Err(KeepError::Stopped),
+                Err(error) => tell(&lost, Err(error)),
+            }
+        }
+        Ok(())
+    }
+
     /// All that is here, by path.
     ///
     /// # Errors

@@ -1,7 +1,10 @@
 //! How files come into the catalogue: the user's, and what was fetched.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -10,13 +13,16 @@ use tempfile::NamedTempFile;
 
 use super::addition::{Addition, put};
 use super::copy::{copy, under_a_free_name};
-use super::hashing::{hash_all, hash_one};
+use super::hashing::hash_one;
 use super::{Catalogue, CatalogueError, Condition, Entry, Kept, open};
 use crate::content::disk::DiskError;
 use crate::content::md5::Md5;
 use crate::content::part::Part;
 use crate::content::walk;
 use crate::store::StoreError;
+
+/// What the name of a copy begins with while it is made.
+const MAKING: &str = ".askaround-copy-";
 
 /// How a file of the user's is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +51,10 @@ impl Catalogue {
             How::Reference => hash_one(&path, &file, true, progress, cancel)?,
             How::Copy => {
                 let copies = self.copies()?;
-                let mut made = NamedTempFile::new_in(&copies).map_err(DiskError::at(&copies))?;
+                let mut made = tempfile::Builder::new()
+                    .prefix(MAKING)
+                    .tempfile_in(&copies)
+                    .map_err(DiskError::at(&copies))?;
                 copy_with_mode(&path, &mut file, made.as_file_mut())?;
                 let mut addition = hash_one(&path, made.as_file(), true, progress, cancel)?;
                 addition.kept = Kept::Copy;
@@ -85,25 +94,44 @@ impl Catalogue {
         self.change(|write| files.iter().try_for_each(|file| put(write, file, collection)))
     }
 
-    /// Adds again what lies in the peer's folder for copies; what is known there already, and
-    /// unchanged, is not read. How many were added.
+    /// The copies in the peer's folder of which the catalogue knows nothing, because its file was
+    /// lost: files and folders.
+    ///
+    /// # Errors
+    /// If the catalogue or the folder cannot be read.
+    pub fn lost_copies(&self) -> Result<Vec<PathBuf>, CatalogueError> {
+        let Some(copies) = self.copies_there()? else { return Ok(Vec::new()) };
+        let known: HashSet<_> = self
+            .list()?
+            .into_iter()
+            .filter_map(|entry| Some(copies.join(entry.path.strip_prefix(&copies).ok()?.iter().next()?)))
+            .collect();
+        let there = std::fs::read_dir(&copies).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        let mut lost: Vec<_> = there
+            .map_err(DiskError::at(&copies))?
+            .into_iter()
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file() || kind.is_dir()))
+            // A copy that was being made.
+            .filter(|entry| !entry.file_name().as_bytes().starts_with(MAKING.as_bytes()))
+            .map(|entry| entry.path())
+            .filter(|path| !known.contains(path))
+            .collect();
+        lost.sort_unstable();
+        Ok(lost)
+    }
+
+    /// Adds a lost copy again, where it lies.
     ///
     /// # Errors
     /// As [`Catalogue::add`].
-    pub fn rebuild(&self, progress: &dyn Fn(u64), cancel: &AtomicBool) -> Result<usize, CatalogueError> {
-        let copies = self.copies()?;
-        let (mut found, _) = walk::walk(&copies, cancel)?;
-        let known: std::collections::HashSet<_> = self
-            .list()?
-            .into_iter()
-            .filter(|entry| self.condition(entry) == Condition::Good)
-            .map(|entry| entry.path)
-            .collect();
-        found.retain(|file| !known.contains(&file.path));
-        let mut additions = hash_all(&found, progress, cancel)?;
-        additions.iter_mut().for_each(|addition| addition.kept = Kept::Copy);
-        self.add_all(&additions, None)?;
-        Ok(additions.len())
+    pub fn find_again(&self, copy: &Path, cancel: &AtomicBool) -> Result<(), CatalogueError> {
+        if copy.is_dir() {
+            let (found, _) = walk::walk(copy, cancel)?;
+            return self.add_found(copy, Kept::Copy, &found, &|_, _| (), cancel).map(drop);
+        }
+        let mut addition = hash_one(copy, &open(copy)?, true, &|_| (), cancel)?;
+        addition.kept = Kept::Copy;
+        Ok(self.add_all(&[addition], None)?)
     }
 }
 

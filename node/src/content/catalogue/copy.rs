@@ -23,6 +23,12 @@ impl Catalogue {
         Ok(std::fs::canonicalize(&copies).map_err(DiskError::at(&copies))?)
     }
 
+    /// The folder for copies, if it is there.
+    pub(super) fn copies_there(&self) -> Result<Option<PathBuf>, CatalogueError> {
+        let copies = self.home.as_ref().map(|home| home.join(FILES));
+        if copies.is_some_and(|copies| copies.is_dir()) { self.copies().map(Some) } else { Ok(None) }
+    }
+
     /// Removes a copy, and the folders above it that are empty then. Only what is in the folder
     /// for copies.
     pub(super) fn remove_copy(&self, path: &Path) -> Result<(), CatalogueError> {

@@ -66,7 +66,7 @@ impl Catalogue {
         added.map(|(entry, collection)| AddedFolder { entry, collection, skipped })
     }
 
-    fn add_found(
+    pub(super) fn add_found(
         &self,
         folder: &Path,
         kept: Kept,

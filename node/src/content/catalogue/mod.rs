@@ -155,7 +155,7 @@ impl Catalogue {
         let made = Database::builder()
             .set_cache_size(crate::store::CACHE)
             .create_with_backend(redb::backends::InMemoryBackend::new());
-        let database = made.map_err(|error| unusable(None, error))?;
+        let database = made.map_err(|error| StoreError::of(database_path(None), error.into()))?;
         let catalogue = Self { database: Arc::new(database), home: None };
         catalogue.change(tables::make)?;
         Ok(catalogue)
@@ -348,7 +348,7 @@ impl Catalogue {
         look: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
         let run = || look(&self.database.begin_read()?);
-        run().map_err(|error| unusable(self.home.as_deref(), error))
+        run().map_err(|error| StoreError::of(database_path(self.home.as_deref()), error))
     }
 
     /// All of `change` or nothing; on disk when this returns.
@@ -362,7 +362,7 @@ impl Catalogue {
             write.commit()?;
             Ok(result)
         };
-        run().map_err(|error: redb::Error| unusable(self.home.as_deref(), error))
+        run().map_err(|error: redb::Error| StoreError::of(database_path(self.home.as_deref()), error))
     }
 }
 
@@ -371,9 +371,8 @@ fn needs_check(entry: &Entry) -> bool {
     !entry.synced && !this_run
 }
 
-fn unusable(home: Option<&Path>, error: impl std::fmt::Display) -> StoreError {
-    let path = home.map_or_else(|| PathBuf::from("the catalogue in memory"), |home| home.join("state.redb"));
-    StoreError::Unusable { path, text: error.to_string() }
+fn database_path(home: Option<&Path>) -> PathBuf {
+    home.map_or_else(|| PathBuf::from("the catalogue in memory"), |home| home.join("state.redb"))
 }
 
 /// Opens a file of the user's to read it. Looks first: opening a pipe would wait for its other end.

@@ -286,13 +286,23 @@ fn what_was_fetched_is_added_with_what_is_known_of_it() {
 #[test]
 fn the_catalogue_can_be_built_anew_from_the_copies() {
     let fixture = Fixture::new();
-    let entry = add(&fixture.catalogue(), &fixture.file("a", &content(70_000)), How::Copy);
+    let catalogue = fixture.catalogue();
+    add(&catalogue, &fixture.file("a", &content(70_000)), How::Copy);
+    for (name, size) in [("d/b", 9), ("d/x/same", 7), ("d/same", 7)] {
+        fixture.file(name, &content(size));
+    }
+    catalogue.add_folder(&fixture.user.path().join("d"), How::Copy, &|_, _| (), &GO).unwrap();
+    assert_eq!(catalogue.lost_copies().unwrap(), [] as [&Path; 0]);
+    let before = catalogue.list().unwrap();
+    drop(catalogue);
     std::fs::remove_file(fixture.home.path().join("state.redb")).unwrap();
     let catalogue = fixture.catalogue();
-    assert_eq!(catalogue.get(&entry.root.key()).unwrap(), None);
-    assert_eq!(catalogue.rebuild(&|_| (), &GO).unwrap(), 1);
-    assert_eq!(catalogue.get(&entry.root.key()).unwrap(), Some(entry));
-    assert_eq!(catalogue.rebuild(&|_| (), &GO).unwrap(), 0, "what is known is not read again");
+    assert_eq!(catalogue.list().unwrap(), []);
+    let lost = catalogue.lost_copies().unwrap();
+    assert_eq!(lost.len(), 2);
+    lost.iter().for_each(|copy| catalogue.find_again(copy, &GO).unwrap());
+    assert_eq!(catalogue.list().unwrap(), before);
+    assert_eq!(catalogue.lost_copies().unwrap(), [] as [&Path; 0]);
 }
 
 #[test]
