@@ -246,9 +246,8 @@ fn a_folder_of_many_files_needs_few_of_them_open() {
     }
     for n in 0..7 {
         let left = std::fs::read_dir(to.join(n.to_string())).unwrap();
-        assert!(
-            left.map(|entry| entry.unwrap().file_name()).all(|name| !name.to_str().unwrap().starts_with('.'))
-        );
+        let left = left.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        assert_eq!(left.filter(|name| name.starts_with('.')).collect::<Vec<_>>(), [""; 0], "in {n}");
     }
 }
 
@@ -321,6 +320,8 @@ fn a_destination_that_is_taken_is_wrong_use_and_stays_as_it_is() {
     assert_fails(&run(ASKAROUND, &serving.get(&taken, &[])), 2, "is there already");
     assert_fails(&run(ASKAROUND, &serving.get(&taken, &["--in-place"])), 2, "is there already");
     let same = write(user.path(), "same", &bytes(100_000));
+    // As a fetch leaves it that is killed in its last moment.
+    write(user.path(), ".same.askaround-journal", b"");
     for more in [[].as_slice(), &["--in-place"]] {
         let output = run(ASKAROUND, &serving.get(&same, more));
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
@@ -357,6 +358,62 @@ fn what_nobody_has_is_not_found_and_a_key_that_is_none_is_wrong_use() {
     let output = run(ASKAROUND, &["get", &key, "-o", to, "--dir", empty.path().to_str().unwrap()]);
     assert_fails(&output, 1, "or do without: --tracker IP:PORT");
     assert!(!Path::new(to).exists());
+}
+
+#[test]
+fn without_its_tracker_a_peer_asks_those_it_knows() {
+    let (mut net, user) = (Net::new(2), tempfile::tempdir().unwrap());
+    let [known, other] = ["known", "other"].map(|name| write(user.path(), name, name.as_bytes()));
+    let [known, other] = [known, other].map(|path| key_of(&net.verb(0, &["add", "-q", &path])));
+    let to = |name: &str| user.path().join(name).to_str().unwrap().to_owned();
+    // Whom something was got from is known.
+    net.assert_says(1, &["get", &known, "-o", &to("a")], 0, "got ");
+    net.kill_tracker();
+    net.assert_says(1, &["peers"], 1, "the tracker: not reachable");
+    net.assert_says(1, &["find", &other], 0, "found");
+    net.assert_says(1, &["get", &other, "-o", &to("b")], 0, "got ");
+    assert_eq!(std::fs::read(to("b")).unwrap(), b"other");
+    let key = "0b".repeat(32);
+    net.assert_says(1, &["get", &key, "-o", &to("c")], 1, "nobody has");
+    net.assert_says(1, &["why", &key], 0, "not reachable");
+}
+
+#[test]
+fn a_file_that_is_gone_or_changed_is_not_got_from_its_peer() {
+    let (net, user) = (Net::new(2), tempfile::tempdir().unwrap());
+    for name in ["gone", "changed", "shorter"] {
+        let path = write(user.path(), name, &bytes(200_000));
+        let key = key_of(&net.verb(0, &["add", "-q", &path]));
+        match name {
+            "gone" => std::fs::remove_file(&path).unwrap(),
+            "changed" => std::fs::write(&path, vec![0; 200_000]).unwrap(),
+            _ => std::fs::File::options().write(true).open(&path).unwrap().set_len(100_000).unwrap(),
+        }
+        let to = user.path().join("to");
+        net.assert_says(1, &["get", &key, "-o", to.to_str().unwrap()], 1, "no content of this key is here");
+        net.assert_says(1, &["find", &key], 1, "nobody has");
+        assert!(!to.exists());
+        net.assert_says(0, &["purge", &key], 0, "purged");
+    }
+    assert_eq!(std::fs::read_dir(user.path()).unwrap().count(), 2, "something was left behind");
+}
+
+#[test]
+fn a_link_in_the_destination_leads_nothing_out_of_it() {
+    let (net, user) = (Net::new(2), tempfile::tempdir().unwrap());
+    let (folder, outside) = (user.path().join("folder"), user.path().join("outside"));
+    write(&folder, "sub/x", b"x");
+    write(&folder, "y", b"y");
+    let key = key_of(&net.verb(0, &["add", "-q", folder.to_str().unwrap()]));
+    std::fs::create_dir(&outside).unwrap();
+    for (link, leads_to) in [("sub", outside.clone()), ("y", outside.join("y"))] {
+        let to = user.path().join(format!("to {link}"));
+        std::fs::create_dir(&to).unwrap();
+        std::os::unix::fs::symlink(leads_to, to.join(link)).unwrap();
+        net.assert_says(1, &["get", &key, "-o", to.to_str().unwrap()], 2, "is a symbolic link");
+        assert_eq!(std::fs::read_dir(&to).unwrap().count(), 1, "something was left behind");
+    }
+    assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
 }
 
 #[test]

@@ -32,6 +32,21 @@ fn the_verbs_do_what_they_say() {
 }
 
 #[test]
+fn who_knows_nobody_asks_the_tracker_and_then_all_whom_it_lists_at_once() {
+    let mut net = Net::new(5);
+    net.assert_says(4, &["hold", "k"], 0, "holds k");
+    let found = stdout(&net.verb(0, &["find", "k", "--trace", "--json"]));
+    let json: serde_json::Value = serde_json::from_str(&found).unwrap();
+    let trace = json["search"]["trace"].as_array().unwrap();
+    let asked: Vec<_> = trace.iter().map(|step| (&step["what"], &step["why"])).collect();
+    assert_eq!(asked[0].0, "list", "{found}");
+    assert!(asked[1..].iter().all(|(what, why)| *what == "have" && **why == *asked[1].1), "{found}");
+    assert!((2..=5).contains(&asked.len()), "{found}");
+    net.kill_tracker();
+    net.assert_says(1, &["find", "k"], 1, "nobody has k");
+}
+
+#[test]
 fn a_peer_that_was_killed_comes_back_with_what_it_held() {
     let mut net = Net::new(1);
     for key in ["b", "a", "c"] {

@@ -19,7 +19,7 @@ pub(crate) fn start(words: &[&str]) -> (Running, String) {
 /// A tracker and peers, each with a folder.
 pub(crate) struct Net {
     folders: Vec<tempfile::TempDir>,
-    _tracker: Running,
+    tracker_program: Option<Running>,
     pub(crate) tracker: String,
     pub(crate) peers: Vec<Option<Running>>,
 }
@@ -28,7 +28,7 @@ impl Net {
     pub(crate) fn new(peers: usize) -> Self {
         let (running, tracker) = start(&["tracker", "--listen", "127.0.0.1:0"]);
         let folders = (0..peers).map(|_| tempfile::tempdir().unwrap()).collect();
-        let mut net = Self { folders, _tracker: running, tracker, peers: Vec::new() };
+        let mut net = Self { folders, tracker_program: Some(running), tracker, peers: Vec::new() };
         for n in 0..peers {
             let peer = net.start_peer(n);
             net.peers.push(Some(peer));
@@ -42,6 +42,11 @@ impl Net {
 
     pub(crate) fn dir(&self, n: usize) -> &Path {
         self.folders[n].path()
+    }
+
+    /// The tracker is gone without a word.
+    pub(crate) fn kill_tracker(&mut self) {
+        self.tracker_program = None;
     }
 
     pub(crate) fn start_peer(&self, n: usize) -> Running {

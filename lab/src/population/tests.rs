@@ -102,6 +102,12 @@ fn a_question_takes_its_round_trips_and_a_wider_search_is_faster() {
     // The list takes 40 ms; a connection 40 ms and its question 40 ms.
     assert_eq!(report.latency_ms.max, 120.0);
     assert_eq!(report.messages.max, 4.0);
+    // Among 16 that are listed it is asked at the same time as the others, whoever it is.
+    let listed = Plan { peers: 17, copies: 1, known: 0, width: 16, ..plan() };
+    for seed in 1..6 {
+        let report = done(&Plan { seed, ..listed.clone() });
+        assert_eq!((report.found, report.latency_ms.max), (40, 120.0), "seed {seed}");
+    }
     let wide = done(&Plan { width: 16, ..plan() });
     assert!(wide.latency_ms.mean * 4.0 < done(&plan()).latency_ms.mean);
 }

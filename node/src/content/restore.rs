@@ -11,7 +11,7 @@ use super::collection::{Collection, ListedFile};
 use super::disk::{DiskError, Fault};
 use super::file::Stamp;
 use super::hash::{HashError, hash_root};
-use super::part::make_executable;
+use super::part::{make_executable, remove_old_journal};
 use super::place::{Folder, Place, There};
 use crate::store::StoreError;
 
@@ -149,6 +149,7 @@ fn right(
         return Ok(None);
     }
     let mut addition = Addition::of(place, &open, Arc::new(manifest), md5)?;
+    remove_old_journal(place)?;
     if file.executable && !addition.executable {
         make_executable(&open).map_err(here)?;
         addition.executable = true;
@@ -220,6 +221,15 @@ mod tests {
         assert_eq!(steps(&plan().unwrap()), "TCFFSF");
         let mode = std::fs::metadata(mine.path().join("out/a")).unwrap().permissions().mode();
         assert_eq!(mode & 0o100, 0o100, "right but for its executable bit");
+
+        // Of a fetch that was killed in its last moment; and of one that goes on, of whatever content.
+        let out = mine.path().join("out");
+        make(&out, &[(".a.askaround-journal", "")]);
+        plan().unwrap();
+        assert!(!out.join(".a.askaround-journal").exists());
+        make(&out, &[(".a.askaround-journal", ""), (".a.askaround-part", "")]);
+        plan().unwrap();
+        assert!(out.join(".a.askaround-journal").exists());
 
         make(&mine.path().join("out"), &[("e", "other"), ("g", "h")]);
         let error = plan().unwrap_err();

@@ -17,6 +17,15 @@ pub(in crate::content) fn is_unfinished(name: &str) -> bool {
     name.starts_with('.') && (name.ends_with(PART) || name.ends_with(JOURNAL))
 }
 
+/// Of a file that is whole: removes the journal of a fetch that was killed after it gave the file
+/// its name. Beside a part it is another fetch's, and stays.
+pub(in crate::content) fn remove_old_journal(place: &Place) -> Result<(), DiskError> {
+    match place.beside(PART).there()? {
+        There::Nothing => place.beside(JOURNAL).remove(),
+        _ => Ok(()),
+    }
+}
+
 /// The file that the bytes go into.
 pub(super) fn data_place(place: &Place, options: PartOptions) -> Place {
     if options.in_place { place.clone() } else { place.beside(PART) }

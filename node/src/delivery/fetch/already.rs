@@ -24,7 +24,8 @@ impl Fetch {
         let guard = CancelOnDrop(cancel.clone());
         let (to, key, catalogue) = (to.to_owned(), self.key.clone(), self.delivery.0.catalogue.clone());
         let looked = tokio::task::spawn_blocking(move || {
-            let file = destination(&to)?.open_to_read()?;
+            let place = destination(&to)?;
+            let file = place.open_to_read()?;
             let data = file.metadata().map_err(DiskError::at(&to))?;
             let hashed = hash_file(&file, &|_| (), &cancel);
             let hashed = hashed.map_err(|error| GetError::Read { path: to.clone(), error })?;
@@ -42,6 +43,7 @@ impl Fetch {
                 executable: data.permissions().mode() & 0o111 != 0,
             };
             catalogue.add_all(&[addition], None)?;
+            Part::tidy(&place)?;
             Ok::<_, GetError>(Some((root, md5, data.len())))
         });
         let looked = looked.await??;
