@@ -7,9 +7,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use askaround_core::key::Key;
-use askaround_node::delivery::{GetError, GetEvent, GetRequest, Got};
+use askaround_node::delivery::{DeliveryOptions, GetError, GetEvent, GetRequest, Got};
 use nodes::{Network, Node, bytes};
-use tokio::sync::mpsc;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 async fn get(node: &Node, key: &str, to: &Path) -> Result<Got, GetError> {
@@ -254,5 +257,65 @@ async fn two_fetches_of_one_key_are_one_too_many() {
     let (one, two) = tokio::join!(get(&node, &key, &one), get(&node, &key, &two));
     assert!(one.is_ok());
     assert!(matches!(two, Err(GetError::Busy { .. })), "{two:?}");
+    network.stop().await;
+}
+
+/// A peer that has nothing, and never answers its first question.
+async fn silent_once(asked: oneshot::Sender<()>) -> (u16, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let task = tokio::spawn(async move {
+        let mut asked = Some(asked);
+        let mut connections = JoinSet::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            let asked = asked.take();
+            connections.spawn(async move {
+                let mut stream = BufReader::new(stream);
+                let mut line = String::new();
+                let silent = asked.is_some();
+                let mut asked = asked;
+                while stream.read_line(&mut line).await.unwrap_or(0) > 0 {
+                    let answer: &[u8] = match &line[..1] {
+                        "Q" => b"A {\"have\":false}\n",
+                        "O" => b"A {\"peers\":[]}\n",
+                        _ => b"",
+                    };
+                    if !answer.is_empty()
+                        && let Some(asked) = asked.take()
+                    {
+                        let _ = asked.send(());
+                    }
+                    if !silent && stream.write_all(answer).await.is_err() {
+                        return;
+                    }
+                    line.clear();
+                }
+            });
+        }
+    });
+    (port, task)
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_answer_keeps_nobody_from_being_found() {
+    let network = Network::start().await;
+    let slow = network.peer_with(1, DeliveryOptions { up: Some(20_000), ..Default::default() }).await;
+    let (fetcher, quick) = (network.peer(2).await, network.peer(3).await);
+    let content = bytes(2_000_000);
+    let key = slow.add_file("x", &content).await.root.to_string();
+    let (asked, is_asked) = oneshot::channel();
+    let (port, silent) = silent_once(asked).await;
+    network.register(4, port).await;
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("x");
+    let adding = async {
+        is_asked.await.unwrap();
+        quick.add_file("x", &content).await;
+    };
+    let (got, ()) = tokio::join!(get(&fetcher, &key, &to), adding);
+    let quick = quick.delivery.status().unwrap().me.addr();
+    let sources = got.unwrap().sources;
+    assert!(sources.iter().any(|source| source.addr == quick && source.bytes > 0), "{sources:?}");
+    silent.abort();
     network.stop().await;
 }

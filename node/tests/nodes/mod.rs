@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::time::Duration;
 
 use askaround_core::id::{Contact, PeerId};
 use askaround_core::key::Key;
@@ -21,6 +22,8 @@ use askaround_node::delivery::{Delivery, DeliveryOptions};
 use askaround_node::network;
 use askaround_node::peer::{PeerNews, PeerNode, PeerOptions, command, command_channel};
 use askaround_node::tracker::TrackerNode;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -103,6 +106,9 @@ impl Network {
         let config = PeerConfig {
             advertised_ip: Some(self.addr.ip()),
             search: SearchConfig { width: 16, ..SearchConfig::default() },
+            // Nobody here is given up because of the time.
+            ask_timeout: Duration::from_secs(3600),
+            operation_timeout: Duration::from_secs(3600),
             ..PeerConfig::default()
         };
         let options = PeerOptions {
@@ -129,6 +135,16 @@ impl Network {
         });
         is_registered.await.unwrap();
         Node { delivery, home, stop, task }
+    }
+
+    /// Registers somebody who listens at 127.0.0.1.
+    pub(crate) async fn register(&self, id: u64, port: u16) {
+        let mut stream = BufReader::new(TcpStream::connect(self.addr).await.unwrap());
+        let request = format!("V {{\"version\":1}}\nR {{\"id\":{id},\"port\":{port}}}\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_line(&mut answer).await.unwrap();
+        assert!(answer.starts_with("A "), "{answer}");
     }
 
     pub(crate) async fn stop(self) {

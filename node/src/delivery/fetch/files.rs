@@ -55,7 +55,11 @@ impl Fetch {
                 return Ok(());
             }
             self.search_if_due();
-            if self.sources.is_empty() && self.holders.is_empty() && self.searched.is_some() {
+            if self.sources.is_empty()
+                && self.holders.is_empty()
+                && self.search.is_empty()
+                && self.searched.is_some()
+            {
                 return Err(GetError::NoSource { key: self.key.clone(), why: self.sources.complaints() });
             }
             tokio::select! {
@@ -76,7 +80,7 @@ impl Fetch {
                 },
                 Some(holder) = self.holders.recv() => self.add_holder(holder),
                 Some(over) = self.search.join_next() => self.search_over(over?)?,
-                () = tokio::time::sleep_until(self.next_search), if !self.one_source && self.search.is_empty() => {}
+                () = tokio::time::sleep_until(self.next_search), if self.may_search() => {}
             }
         }
     }

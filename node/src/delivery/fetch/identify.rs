@@ -22,9 +22,11 @@ use crate::lock;
 use crate::peer::gather;
 use crate::transfer::source::{Opened, SourceCommand, SourceEvent};
 
-/// The pauses between searches for more holders: short ones first, since those who begin at the
-/// same time cannot find each other at once. The last one lasts.
+/// How long after a search begins the next one does: short times first, since those who begin at
+/// the same time cannot find each other at once. The last one lasts.
 const PAUSES_MS: [u64; 6] = [100, 300, 1000, 3000, 10_000, 30_000];
+/// The most searches at once.
+const MAX_SEARCHES: usize = 3;
 
 impl Fetch {
     /// Finds somebody who can say what the key names.
@@ -36,6 +38,7 @@ impl Fetch {
             self.search_if_due();
             if self.sources.is_empty()
                 && self.holders.is_empty()
+                && self.search.is_empty()
                 && let Some((asked, truncated)) = self.searched
             {
                 let why = self.sources.complaints();
@@ -180,8 +183,18 @@ impl Fetch {
         self.searched = Some((1, false));
     }
 
+    /// Whether there may be another search. A search is as slow as the slowest that it asks, and
+    /// must not keep a fetch that has begun from finding others.
+    pub(super) fn may_search(&self) -> bool {
+        let most = if self.sources.is_empty() { 1 } else { MAX_SEARCHES };
+        !self.one_source && self.search.len() < most
+    }
+
     pub(super) fn search_if_due(&mut self) {
-        if !self.one_source && self.search.is_empty() && self.next_search <= Instant::now() {
+        if self.may_search() && self.next_search <= Instant::now() {
+            let pause = PAUSES_MS[self.searches.min(PAUSES_MS.len() - 1)];
+            self.searches += 1;
+            self.next_search = Instant::now() + Duration::from_millis(pause);
             let commands = self.delivery.0.commands.clone();
             let (key, found) = (self.key.clone(), self.found.clone());
             self.search.spawn(async move { gather(&commands, key, found).await });
@@ -190,9 +203,7 @@ impl Fetch {
 
     pub(super) fn search_over(&mut self, outcome: Option<Outcome>) -> Result<(), GetError> {
         let Some(outcome) = outcome else { return Err(GetError::PeerEnded) };
-        let pause = PAUSES_MS[self.searches.min(PAUSES_MS.len() - 1)];
-        self.searches += 1;
-        self.next_search = Instant::now() + Duration::from_millis(pause);
+        self.next_search = self.next_search.max(Instant::now() + Duration::from_millis(PAUSES_MS[0]));
         let Outcome::Found { report, .. } = outcome else { return Ok(()) };
         let asked: BTreeSet<_> = report.trace.iter().filter_map(|step| step.question.ask.peer()).collect();
         self.searched = Some((asked.len(), report.truncated));

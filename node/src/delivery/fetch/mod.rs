@@ -154,7 +154,7 @@ struct Fetch {
     incoming: mpsc::Receiver<Event>,
     holders: mpsc::Receiver<Holder>,
     found: mpsc::Sender<Holder>,
-    /// The search that is under way.
+    /// The searches that are under way.
     search: JoinSet<Option<Outcome>>,
     /// How the last one ended: how many peers were asked, and whether a bound cut it short.
     searched: Option<(usize, bool)>,

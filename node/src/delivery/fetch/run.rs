@@ -192,7 +192,7 @@ impl Fetch {
                 }
                 Some(synced) = syncing.join_next() => synced??,
                 () = tokio::time::sleep_until(self.next_search),
-                    if !self.one_source && self.search.is_empty() && run.complete.is_none() => {}
+                    if self.may_search() && run.complete.is_none() => {}
                 () = stop.cancelled(), if run.complete.is_some() => break,
                 Ok(()) = uplink_idle.changed() => {
                     let idle = *uplink_idle.borrow_and_update();
