@@ -343,6 +343,11 @@ fn what_nobody_has_is_not_found_and_a_key_that_is_none_is_wrong_use() {
     let key = "0b".repeat(32);
     net.assert_says(0, &["get", &key, "-o", to], 1, "nobody has");
     net.assert_says(0, &["why", &key], 0, "nobody has");
+    // For programs and for whoever looks why they ended.
+    let output = net.verb(0, &["get", &key, "-o", to, "--json"]);
+    assert!(stderr(&output).starts_with("askaround: nobody has"), "{}", stderr(&output));
+    let error = json_lines(&stdout(&output)).pop().unwrap();
+    assert!(error["error"].as_str().unwrap().starts_with("nobody has"), "{error}");
     net.assert_says(0, &["get", "0b0b", "-o", to], 2, "not 4 digits");
     let here = ["get", &key, "-o", to, "--listen", "127.0.0.1:0"];
     let alone = run(ASKAROUND, &[&here[..], &["--tracker", &net.tracker]].concat());
@@ -550,6 +555,46 @@ fn a_destination_that_cannot_be_written_is_wrong_use_and_named() {
         let [report] = report[..] else { panic!("{}", stderr(&output)) };
         assert!(report.contains("/small/") && report.contains("the file system is read-only"), "{report}");
     }
+}
+
+#[test]
+fn a_peer_whose_state_finds_no_room_says_so_and_loses_nothing() {
+    let user = tempfile::tempdir().unwrap();
+    let (small, many) = (user.path().join("small"), user.path().join("many"));
+    std::fs::create_dir(&small).unwrap();
+    (0..600).for_each(|n| _ = write(&many, &n.to_string(), n.to_string().as_bytes()));
+    let (_tracker, tracker) = start(&["tracker", "--listen", "127.0.0.1:0"]);
+    // What it is asked after the first failure it may refuse, or end; it must not say that it was done.
+    let script = format!(
+        "peer() {{
+             $ASKAROUND peer --id 1 --listen 127.0.0.1:0 --tracker {tracker} --dir $FOLDER/p >&2 & PEER=$!
+             while kill -0 $PEER; do $ASKAROUND status --dir $FOLDER/p >/dev/null 2>&1 && break; sleep 0.01; done
+         }}
+         add() {{ $ASKAROUND add -q {} --dir $FOLDER/p | wc -l; }}
+         hold() {{ $ASKAROUND hold $1 --dir $FOLDER/p; }}
+         peer
+         hold a
+         cat /dev/zero > $FOLDER/fill
+         add
+         hold b
+         rm $FOLDER/fill
+         kill -INT $PEER; wait $PEER
+         peer
+         $ASKAROUND contents 1 --dir $FOLDER/p
+         add
+         kill -INT $PEER; wait $PEER",
+        many.display()
+    );
+    let output = in_small_folder(&small, "8M", &script);
+    let (said, complained) = (stdout(&output), stderr(&output));
+    let lines: Vec<_> = said.lines().collect();
+    let held = if lines.contains(&"holds b") {
+        &["holds a", "0", "holds b", "a", "b", "1"][..]
+    } else {
+        &["holds a", "0", "a", "1"]
+    };
+    assert_eq!(lines, held, "{complained}");
+    assert!(complained.contains("the disk is full: make room, then start the peer again"), "{complained}");
 }
 
 #[test]

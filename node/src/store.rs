@@ -201,6 +201,18 @@ impl StoreError {
         let text = match error {
             redb::Error::Corrupted(text) => text,
             redb::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => error.to_string(),
+            redb::Error::Io(error)
+                if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
+            {
+                let text = "the disk is full: make room, then start the peer again".into();
+                return Self::Unusable { path, text };
+            }
+            // The database takes nothing more after a write that failed.
+            redb::Error::PreviousIo => {
+                let text = "it could not be written before: see that the disk has room and works, then start \
+                            the peer again";
+                return Self::Unusable { path, text: text.into() };
+            }
             error => return Self::Unusable { path, text: error.to_string() },
         };
         Self::Damaged { path, text }

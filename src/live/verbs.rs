@@ -125,10 +125,9 @@ impl Verb {
             print(&plain::text(&show::text(self, reply)))?;
         }
         match reply {
-            ApiReply::Error(text) if self.show != Show::Json => Err(Failure::run(text)),
+            ApiReply::Error(text) => Err(Failure::run(text)),
             ApiReply::Unusable(text) => Err(Failure::usage(text)),
-            ApiReply::Error(_)
-            | ApiReply::Purged(Purged { held: false, .. } | Purged { in_folder: true, .. })
+            ApiReply::Purged(Purged { held: false, .. } | Purged { in_folder: true, .. })
             | ApiReply::Search(ApiSearch { found: None, .. })
             | ApiReply::Verified(VerifySummary { bad: 1.., .. }) => Err(Failure::Shown),
             _ => Ok(()),
