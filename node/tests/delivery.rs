@@ -312,7 +312,10 @@ async fn a_peer_that_does_not_answer_keeps_nobody_from_being_found() {
         is_asked.await.unwrap();
         quick.add_file("x", &content).await;
     };
-    let (got, ()) = tokio::join!(get(&fetcher, &key, &to), adding);
+    let both = async { tokio::join!(get(&fetcher, &key, &to), adding) };
+    // The slow one alone takes longer than this.
+    let (got, ()) =
+        tokio::time::timeout(Duration::from_secs(60), both).await.expect("the quick one is found");
     let quick = quick.delivery.status().unwrap().me.addr();
     let sources = got.unwrap().sources;
     assert!(sources.iter().any(|source| source.addr == quick && source.bytes > 0), "{sources:?}");
