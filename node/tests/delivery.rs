@@ -260,6 +260,35 @@ async fn two_fetches_of_one_key_are_one_too_many() {
     network.stop().await;
 }
 
+#[tokio::test]
+async fn a_fetch_that_is_complete_is_not_stopped_any_more() {
+    let network = Network::start().await;
+    let (seed, fetcher) = (network.peer(1).await, network.peer(2).await);
+    let entry = seed.add_file("x", &bytes(300_000)).await;
+    let folder = tempfile::tempdir().unwrap();
+    for (name, key) in [("a", entry.root.key()), ("b", entry.md5.unwrap().key())] {
+        let to = folder.path().join(name);
+        let request = GetRequest { key: key.clone(), to: to.clone(), from: vec![], in_place: false };
+        let (events, mut told) = mpsc::channel::<GetEvent>(64);
+        let stop = CancellationToken::new();
+        let stopping = stop.clone();
+        let stopped = tokio::spawn(async move {
+            while let Some(event) = told.recv().await {
+                if matches!(event, GetEvent::Progress { here: 300_000, .. }) {
+                    stopping.cancel();
+                }
+            }
+        });
+        let got = fetcher.delivery.get(request, events, stop.clone()).await;
+        stopped.await.unwrap();
+        assert!(stop.is_cancelled(), "it told that everything is here");
+        assert_eq!(got.unwrap().size, 300_000);
+        assert!(to.exists());
+        fetcher.delivery.purge(&key).await.unwrap();
+    }
+    network.stop().await;
+}
+
 /// A peer that has nothing, and never answers its first question.
 async fn silent_once(asked: oneshot::Sender<()>) -> (u16, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -86,10 +86,10 @@ struct Run {
     dry: u32,
     subscribers: BTreeMap<SubscriberId, Subscriber>,
     last_subscriber: SubscriberId,
+    /// Whether others are served meanwhile.
+    served: bool,
     /// Since when every piece is here.
     complete: Option<Instant>,
-    /// Whether nobody needs what is here.
-    unneeded: bool,
     /// Whether it was said that it stays.
     said: bool,
     hash: Option<Hashing>,
@@ -129,8 +129,8 @@ impl Fetch {
             dry: 0,
             subscribers: BTreeMap::new(),
             last_subscriber: 0,
+            served,
             complete: None,
-            unneeded: false,
             said: false,
             hash,
             hashing: JoinSet::new(),
@@ -149,11 +149,9 @@ impl Fetch {
         uplink_idle.mark_changed();
         let stop = self.stop.clone();
         loop {
-            self.carry_out(&mut run, &target).await?;
-            if run.unneeded {
+            if self.carry_out(&mut run, &target).await? {
                 break;
             }
-            self.complete.store(served && run.complete.is_some(), Ordering::Release);
             if run.complete.is_none() {
                 if self.one_source && self.sources.is_empty() {
                     return Err(GetError::NoSource { key: self.key.clone(), why: self.sources.complaints() });
@@ -317,10 +315,11 @@ impl Fetch {
         Ok(())
     }
 
-    /// Does what the machine wants done.
-    async fn carry_out(&mut self, run: &mut Run, target: &Arc<dyn Target>) -> Result<(), GetError> {
+    /// Does what the machine wants done. True when it is over: everything is here, and nobody
+    /// has to be waited for.
+    async fn carry_out(&mut self, run: &mut Run, target: &Arc<dyn Target>) -> Result<bool, GetError> {
         loop {
-            let Some(output) = lock(&run.download).poll_output() else { return Ok(()) };
+            let Some(output) = lock(&run.download).poll_output() else { return Ok(false) };
             match output {
                 DownloadOutput::Ask { source, piece, any } => {
                     self.sources.tell(source, SourceCommand::Get { piece, any }).await;
@@ -340,10 +339,11 @@ impl Fetch {
                         let target = target.clone();
                         tokio::task::spawn_blocking(move || target.complete()).await??;
                     }
+                    self.complete.store(run.served, Ordering::Release);
                     run.complete = Some(Instant::now());
                     run.tell_all();
                 }
-                DownloadOutput::Unneeded => run.unneeded = true,
+                DownloadOutput::Unneeded => return Ok(true),
             }
         }
     }
