@@ -1,5 +1,7 @@
 //! [`Download`]: which piece is asked of whom, who is told of it, and who is to blame.
 
+mod news;
+mod owed;
 mod pick;
 mod source;
 mod stay;
@@ -11,7 +13,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::message::MAX_NEWS;
 use crate::pieces::PieceSet;
 use crate::time::Instant;
 use source::Source;
@@ -377,106 +378,6 @@ impl Download {
             self.not_owed(id, owed.piece);
         }
         self.fill_all(now);
-    }
-
-    /// What this source owes may be asked of others.
-    fn is_slow(&mut self, now: Instant, id: SourceId) {
-        let Some(source) = self.sources.get_mut(&id) else { return };
-        source.slow = true;
-        let owed: Vec<u32> = source.owes.iter().map(|owed| owed.piece).collect();
-        for piece in owed {
-            self.update_asked(piece);
-        }
-        self.fill_all(now);
-    }
-
-    /// This source is not slow any more.
-    fn asked_again(&mut self, id: SourceId) {
-        let owed = self.sources.get(&id).into_iter().flat_map(|source| &source.owes);
-        for piece in owed.map(|owed| owed.piece).collect::<Vec<_>>() {
-            self.update_asked(piece);
-        }
-    }
-
-    fn not_owed(&mut self, id: SourceId, piece: u32) {
-        if let Some(owners) = self.owed_by.get_mut(&piece) {
-            owners.retain(|owner| *owner != id);
-            if owners.is_empty() {
-                self.owed_by.remove(&piece);
-            }
-        }
-        self.update_asked(piece);
-    }
-
-    fn update_asked(&mut self, piece: u32) {
-        let owners = self.owed_by.get(&piece).into_iter().flatten();
-        let asked = owners.filter_map(|id| self.sources.get(id)).any(|source| !source.slow);
-        if asked && !self.have.contains(piece) {
-            self.asked.insert(piece);
-        } else {
-            self.asked.remove(piece);
-        }
-    }
-
-    /// Nobody but `id` needs to send this piece.
-    fn cancel_elsewhere(&mut self, id: SourceId, piece: u32) {
-        let owners = self.owed_by.get(&piece).cloned().unwrap_or_default();
-        for other in owners.into_iter().filter(|other| *other != id) {
-            self.cancel(other, piece);
-        }
-    }
-
-    /// Takes a piece back from a source, unless it is being sent already.
-    fn cancel(&mut self, id: SourceId, piece: u32) -> bool {
-        let Some(source) = self.sources.get_mut(&id) else { return false };
-        if !source.owes.iter().any(|owed| owed.piece == piece && !owed.begun) {
-            return false;
-        }
-        source.settled(piece);
-        source.taken_back.push(piece);
-        self.not_owed(id, piece);
-        self.outputs.push_back(DownloadOutput::Cancel(id, piece));
-        true
-    }
-
-    /// Tells of a piece that has come: at once of one that few have.
-    fn spread(&mut self, now: Instant, piece: u32) {
-        let fetching = self.sources.values().filter(|source| !source.pieces.is_full()).count();
-        let copies = self.copies[piece as usize] as usize;
-        let rare = self.uplink_idle || copies == 0 || (copies + 1) * 4 <= fetching + 1;
-        let mut listeners = Vec::new();
-        for (id, addr) in &self.subscribers {
-            let source = addr.and_then(|addr| self.by_addr.get(&addr)).and_then(|id| self.sources.get(id));
-            if !source.is_some_and(|source| source.pieces.contains(piece)) {
-                listeners.push((Listener::Subscriber(*id), rare));
-            }
-        }
-        let complete = self.sources.iter().filter(|(_, source)| source.pieces.is_full());
-        listeners.extend(complete.map(|(id, _)| (Listener::Source(*id), false)));
-        for (listener, now) in listeners {
-            let news = self.news.entry(listener).or_default();
-            news.push(piece);
-            if now || news.len() >= MAX_NEWS {
-                self.tell(listener);
-            }
-        }
-        if !self.news.is_empty() && self.news_at.is_none() {
-            self.news_at = Some(now + self.config.news_delay);
-        }
-    }
-
-    fn tell(&mut self, listener: Listener) {
-        for pieces in self.news.remove(&listener).unwrap_or_default().chunks(MAX_NEWS) {
-            self.outputs.push_back(DownloadOutput::Tell(listener, pieces.to_vec()));
-        }
-    }
-
-    fn tell_all(&mut self) {
-        self.news_at = None;
-        let listeners: Vec<Listener> = self.news.keys().copied().collect();
-        for listener in listeners {
-            self.tell(listener);
-        }
     }
 
     fn finish_if_complete(&mut self) {

@@ -90,8 +90,9 @@ impl Source {
     /// Its answer to a request for this piece comes. True if that was taken back: what was asked
     /// for first is answered first.
     pub(super) fn answers_taken_back(&mut self, piece: u32) -> bool {
-        let at = self.taken_back.iter().position(|taken| *taken == piece);
-        at.is_some_and(|at| self.taken_back.remove(at) == piece)
+        let Some(at) = self.taken_back.iter().position(|taken| *taken == piece) else { return false };
+        self.taken_back.remove(at);
+        true
     }
 
     pub(super) fn progress(&mut self, now: Instant, bytes: u64) {
