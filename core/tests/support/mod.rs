@@ -64,8 +64,6 @@ impl Crowd {
 pub(crate) struct Report {
     pub(crate) finished: usize,
     pub(crate) last_seconds: f64,
-    /// When the last of those who leave has left.
-    pub(crate) last_left: f64,
     /// Pieces that came to somebody who had them.
     pub(crate) duplicates: u64,
     /// Pieces that the holder sent, of those it has.
@@ -169,7 +167,6 @@ impl Swarm {
             report: Report {
                 finished: 0,
                 last_seconds: 0.0,
-                last_left: 0.0,
                 duplicates: 0,
                 seed_sent: 0,
                 news: 0,
@@ -438,7 +435,6 @@ impl Swarm {
                     self.nodes[node].finished = Some(self.now);
                 }
                 DownloadOutput::Unneeded => {
-                    self.report.last_left = self.now.since(Instant::ZERO).as_secs_f64();
                     if self.crowd.longest_stay.is_some() {
                         self.end(node);
                         return;
