@@ -1,7 +1,8 @@
 //! The loop that owns a [`Download`]: what sources say goes in, what is asked of them comes out.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+mod listeners;
+
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,14 +10,14 @@ use std::time::Duration;
 use askaround_core::download::{
     Download, DownloadConfig, DownloadInput, DownloadOutput, Listener, SourceId, SubscriberId,
 };
-use askaround_core::id::PeerId;
 use askaround_core::key::Key;
 use askaround_core::message::ErrorCode;
 use askaround_core::pieces::PieceSet;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use self::listeners::Subscriber;
 use super::super::active::{Opens, Served, Subscribe};
 use super::super::error::GetError;
 use super::super::target::Target;
@@ -33,15 +34,9 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 const SYNC_EVERY: Duration = Duration::from_secs(30);
 /// How long a fetch goes on without a piece.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How long a fetch that is complete stays before it says so.
-const SAYS_THAT_IT_STAYS: Duration = Duration::from_secs(1);
 /// After so many searches in a row that leave it without a source, a fetch ends.
 const DRY_SEARCHES: u32 = 4;
-/// So many of those for whom it stays are named.
-const NAMED: usize = 3;
 const SUBSCRIPTIONS: usize = 64;
-/// The most who are told of pieces.
-const MAX_SUBSCRIBERS: usize = 1024;
 
 /// How others are served meanwhile.
 pub(super) struct Serving {
@@ -67,13 +62,6 @@ impl Drop for Guard {
             fetching_no_longer(&self.delivery.0.commands, key.clone());
         }
     }
-}
-
-/// Somebody who is told of pieces.
-struct Subscriber {
-    told: watch::Sender<PieceSet>,
-    /// Who it says that it is.
-    id: Option<PeerId>,
 }
 
 struct Run {
@@ -348,43 +336,6 @@ impl Fetch {
         }
     }
 
-    /// Somebody wants to be told of pieces; if it fetches too, it is a source as well.
-    fn subscribed(&mut self, run: &mut Run, subscribe: Subscribe) {
-        let Subscribe { told, addr, id } = subscribe;
-        // Whoever is a source under another address, since it has several, is one all the same.
-        let addr = addr.map(|addr| id.and_then(|id| self.sources.addr_of(id)).unwrap_or(addr));
-        if run.subscribers.len() >= MAX_SUBSCRIBERS {
-            run.subscribers.retain(|_, subscriber| !subscriber.told.is_closed());
-            if run.subscribers.len() >= MAX_SUBSCRIBERS {
-                return;
-            }
-        }
-        // What came since it asked.
-        told.send_replace(lock(&run.download).have().clone());
-        run.last_subscriber += 1;
-        run.subscribers.insert(run.last_subscriber, Subscriber { told, id });
-        run.handle(DownloadInput::Subscribed { subscriber: run.last_subscriber, addr });
-        if let (Some(addr), false) = (addr, self.one_source) {
-            let contact = id.map(|id| askaround_core::id::Contact::new(id, addr));
-            self.add_source(addr, contact, "it asked for pieces itself".into());
-        }
-    }
-
-    /// A fetch that is complete and stays for a while says why.
-    fn say_that_it_stays(&self, run: &mut Run) {
-        if !run.said && run.complete.is_some_and(|since| since.elapsed() >= SAYS_THAT_IT_STAYS) {
-            run.said = true;
-            let count = run.lengths.len();
-            let waits: BTreeSet<_> = lock(&run.download).waited_for().collect();
-            let named = waits.iter().take(NAMED).map(|(addr, has)| format!("{addr} has {has}"));
-            let more = if waits.len() > NAMED { ", …" } else { "" };
-            self.note(format!(
-                "complete; it stays for a while, since others fetch from here: of {count} pieces {}{more}",
-                named.collect::<Vec<_>>().join(", ")
-            ));
-        }
-    }
-
     /// Whether there is still hope.
     fn starved(&mut self, run: &mut Run) -> Result<(), GetError> {
         if !self.sources.is_empty() || !self.holders.is_empty() {
@@ -435,40 +386,11 @@ impl Run {
         lock(&self.download).knows(id)
     }
 
-    /// A source takes part. If it listens to us too, it may have come from another address.
-    fn listens_at(&mut self, peer: Option<PeerId>, addr: SocketAddr) {
-        let same = self.subscribers.iter().filter(|(_, subscriber)| peer.is_some() && subscriber.id == peer);
-        for subscriber in same.map(|(number, _)| *number).collect::<Vec<_>>() {
-            self.handle(DownloadInput::Subscribed { subscriber, addr: Some(addr) });
-        }
-    }
-
     fn got(&mut self, id: SourceId, piece: u32) {
         if !lock(&self.download).have().contains(piece) {
             self.here += u64::from(self.lengths[piece as usize]);
             self.last_piece = Instant::now();
         }
         self.handle(DownloadInput::Got(id, piece));
-    }
-
-    /// Everybody who listens learns that everything is here, also of what it has itself and was
-    /// not told of: so others know who still needs them.
-    fn tell_all(&self) {
-        for Subscriber { told, .. } in self.subscribers.values() {
-            told.send_replace(PieceSet::full(self.lengths.len() as u32));
-        }
-    }
-
-    fn tell(&mut self, subscriber: SubscriberId, pieces: &[u32]) {
-        let Some(Subscriber { told, .. }) = self.subscribers.get(&subscriber) else { return };
-        if told.is_closed() {
-            self.subscribers.remove(&subscriber);
-            return self.handle(DownloadInput::Unsubscribed(subscriber));
-        }
-        told.send_modify(|told| {
-            for piece in pieces {
-                told.insert(*piece);
-            }
-        });
     }
 }
