@@ -44,6 +44,7 @@ pub use disk::{DiskError, Fault};
 pub use file::ContentFile;
 pub use hash::{HashError, Hashed, InOrderHash, hash_file};
 pub use md5::{Md5, md5_of};
+pub(crate) use part::remove_old_journal;
 pub use part::{Found, Part, PartError, PartOptions, Wanted};
 pub use path::{InvalidPath, RelativePath};
 pub use place::{Folder, Place, There};

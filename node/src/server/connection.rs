@@ -27,6 +27,7 @@ const READ_AT_ONCE: usize = 64 * 1024;
 /// Who has sent so much lets others go on before more of it is read. The runtime by itself would
 /// let a connection go on for 128 reads, and those who flood keep everybody waiting.
 pub(super) const READ_IN_TURN: usize = 64 * 1024;
+
 /// A connection that has not asked about content.
 pub(super) struct Connection<'a, S> {
     server: &'a Server<S>,

@@ -21,8 +21,9 @@ use askaround_core::Key;
 use askaround_core::pieces::{Manifest, PieceIndex, PieceSet};
 
 use self::journal::{Journal, Replay, Setting};
+pub(super) use self::prepare::is_unfinished;
+pub(crate) use self::prepare::remove_old_journal;
 use self::prepare::{JOURNAL, begin_journal, data_place, lock, refuse_if_taken, set_room_aside};
-pub(super) use self::prepare::{is_unfinished, remove_old_journal};
 use super::boot::BootId;
 use super::disk::DiskError;
 use super::file::{ContentFile, LiveSet, Stamp};
@@ -316,15 +317,6 @@ impl Part {
     /// If the disk says no.
     pub fn read_at(&self, from: u64, into: &mut [u8]) -> io::Result<()> {
         self.file.read_exact_at(into, from)
-    }
-
-    /// Of a file at `place` that turned out to be what is wanted: removes what a fetch that was
-    /// killed when it was complete has left beside it.
-    ///
-    /// # Errors
-    /// If the disk says no.
-    pub fn tidy(place: &Place) -> Result<(), DiskError> {
-        remove_old_journal(place)
     }
 
     /// What a server needs to send the pieces that are there, and those that will be. For while the

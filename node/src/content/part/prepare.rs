@@ -19,7 +19,7 @@ pub(in crate::content) fn is_unfinished(name: &str) -> bool {
 
 /// Of a file that is whole: removes the journal of a fetch that was killed after it gave the file
 /// its name. Beside a part it is another fetch's, and stays.
-pub(in crate::content) fn remove_old_journal(place: &Place) -> Result<(), DiskError> {
+pub(crate) fn remove_old_journal(place: &Place) -> Result<(), DiskError> {
     match place.beside(PART).there()? {
         There::Nothing => place.beside(JOURNAL).remove(),
         _ => Ok(()),

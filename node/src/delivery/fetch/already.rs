@@ -13,7 +13,9 @@ use super::super::error::GetError;
 use super::files::CancelOnDrop;
 use super::{Fetch, Identity, destination};
 use crate::content::file::Stamp;
-use crate::content::{Addition, DiskError, Entry, Folder, Kept, Part, Place, There, Wanted, hash_file};
+use crate::content::{
+    Addition, DiskError, Entry, Folder, Kept, Part, Place, There, Wanted, hash_file, remove_old_journal,
+};
 
 impl Fetch {
     /// Reads the file at the destination. If it is what was asked for, it is held from now on, as
@@ -43,7 +45,7 @@ impl Fetch {
                 executable: data.permissions().mode() & 0o111 != 0,
             };
             catalogue.add_all(&[addition], None)?;
-            Part::tidy(&place)?;
+            remove_old_journal(&place)?;
             Ok::<_, GetError>(Some((root, md5, data.len())))
         });
         let looked = looked.await??;

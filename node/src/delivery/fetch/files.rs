@@ -55,11 +55,7 @@ impl Fetch {
                 return Ok(());
             }
             self.search_if_due();
-            if self.sources.is_empty()
-                && self.holders.is_empty()
-                && self.search.is_empty()
-                && self.searched.is_some()
-            {
+            if self.has_nobody() && self.searched.is_some() {
                 return Err(GetError::NoSource { key: self.key.clone(), why: self.sources.complaints() });
             }
             tokio::select! {

@@ -36,9 +36,7 @@ impl Fetch {
                 return Ok(identity.clone());
             }
             self.search_if_due();
-            if self.sources.is_empty()
-                && self.holders.is_empty()
-                && self.search.is_empty()
+            if self.has_nobody()
                 && let Some((asked, truncated)) = self.searched
             {
                 let why = self.sources.complaints();
@@ -181,6 +179,11 @@ impl Fetch {
         self.add_source(peer.addr(), Some(peer), "it was found before".into());
         self.one_source = true;
         self.searched = Some((1, false));
+    }
+
+    /// Whether there is no source, and nobody who could become one is known or looked for.
+    pub(super) fn has_nobody(&self) -> bool {
+        self.sources.is_empty() && self.holders.is_empty() && self.search.is_empty()
     }
 
     /// Whether there may be another search. A search is as slow as the slowest that it asks, and

@@ -340,7 +340,7 @@ impl Fetch {
     fn starved(&mut self, run: &mut Run) -> Result<(), GetError> {
         if !self.sources.is_empty() || !self.holders.is_empty() {
             run.dry = 0;
-        } else if self.search.is_empty() {
+        } else if self.has_nobody() {
             run.dry += 1;
         }
         let waited = run.last_piece.elapsed() > PATIENCE;

@@ -1,3 +1,5 @@
+//! Who is lent memory, who waits for it, and who gives it back.
+
 use std::time::Duration;
 
 use super::*;

@@ -55,14 +55,20 @@ impl Fetch {
     pub(super) fn say_that_it_stays(&self, run: &mut Run) {
         if !run.said && run.complete.is_some_and(|since| since.elapsed() >= SAYS_THAT_IT_STAYS) {
             run.said = true;
-            let count = run.lengths.len();
             let waits: BTreeSet<_> = lock(&run.download).waited_for().collect();
             let named = waits.iter().take(NAMED).map(|(addr, has)| format!("{addr} has {has}"));
-            let more = if waits.len() > NAMED { ", …" } else { "" };
-            self.note(format!(
-                "complete; it stays for a while, since others fetch from here: of {count} pieces {}{more}",
-                named.collect::<Vec<_>>().join(", ")
-            ));
+            let mut named = named.collect::<Vec<_>>().join(", ");
+            if waits.len() > NAMED {
+                named.push_str(", …");
+            }
+            self.note(if waits.is_empty() {
+                "complete; it stays for a moment, since others who fetch it may come".into()
+            } else {
+                let count = run.lengths.len();
+                format!(
+                    "complete; it stays for a while, since others fetch from here: of {count} pieces {named}"
+                )
+            });
         }
     }
 }
