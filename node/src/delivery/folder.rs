@@ -15,10 +15,7 @@ use super::error::GetError;
 use super::folder_file::{FolderFile, Shared};
 use super::open_files::OpenFiles;
 use super::target::{Target, place};
-use crate::content::{
-    Addition, Catalogue, Collection, ContentFile, DiskError, Folder, HashError, Part, PartError, PartOptions,
-    Place, There, Wanted, plan,
-};
+use crate::content::{Addition, Catalogue, Collection, ContentFile, DiskError, Folder, PartError, plan};
 use crate::transfer::source::{self, Rejected, Sink};
 
 /// The files of a collection.
@@ -153,24 +150,4 @@ impl Opens for FolderTarget {
         let index = Root::from_key(key).and_then(|root| self.by_root.get(&root));
         index.map_or(Ok(None), |index| self.files[*index].content())
     }
-}
-
-/// Copies content that is here to another place, verifying each piece on the way. Blocks.
-pub(super) fn copy(content: &ContentFile, to: Place, options: PartOptions) -> Result<Addition, GetError> {
-    let manifest = content.manifest().clone();
-    let geometry = manifest.geometry();
-    let path = to.path();
-    if let There::Folder = to.there()? {
-        return Err(GetError::IsFolder(path));
-    }
-    let part = Part::create(to, Wanted { manifest, md5: None }, options)?;
-    let mut bytes = Vec::new();
-    for piece in geometry.pieces() {
-        bytes.resize(geometry.length(piece), 0);
-        let read = content.read_at(geometry.range(piece).start, &mut bytes);
-        read.map_err(|error| GetError::Read { path: path.clone(), error: HashError::Disk(error) })?;
-        part.write_piece(piece, &bytes)?;
-    }
-    part.finish()?;
-    Ok(Addition::fetched(&part, None)?)
 }

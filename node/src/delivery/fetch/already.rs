@@ -1,5 +1,5 @@
-//! A file that is there before it is fetched: one to be repaired, or one that turns out to be what
-//! was asked for.
+//! What is here before anything is fetched: the content itself, a part of it from an earlier try, a
+//! file to be repaired, or one that turns out to be what was asked for.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -10,14 +10,108 @@ use askaround_core::message::Description;
 use askaround_core::pieces::{PieceSet, Root};
 
 use super::super::error::GetError;
+use super::super::types::{GetRequest, Got};
 use super::files::CancelOnDrop;
 use super::{Fetch, Identity, destination};
 use crate::content::file::Stamp;
 use crate::content::{
-    Addition, DiskError, Entry, Folder, Kept, Part, Place, There, Wanted, hash_file, remove_old_journal,
+    Addition, Condition, ContentFile, DiskError, Entry, Folder, Found, HashError, Kept, Part, PartOptions,
+    Place, There, Wanted, hash_file, remove_old_journal,
 };
 
 impl Fetch {
+    /// The content, if it is here.
+    pub(super) async fn here_already(&self) -> Result<Option<Entry>, GetError> {
+        let (catalogue, key) = (self.delivery.0.catalogue.clone(), self.key.clone());
+        let entry = tokio::task::spawn_blocking(move || {
+            let entry = catalogue.get(&key)?;
+            Ok::<_, GetError>(entry.filter(|entry| catalogue.condition(entry) == Condition::Good))
+        });
+        entry.await?
+    }
+
+    /// What is here is copied, piece by piece, as if it came from elsewhere.
+    pub(super) async fn copy_from_here(
+        &mut self,
+        request: &GetRequest,
+        entry: Entry,
+    ) -> Result<Got, GetError> {
+        let catalogue = self.delivery.0.catalogue.clone();
+        if entry.kept == Kept::List {
+            let root = entry.root;
+            let (manifest, collection) = tokio::task::spawn_blocking(move || {
+                Ok::<_, GetError>((catalogue.manifest(&entry)?, catalogue.collection(&root)?))
+            })
+            .await??;
+            let size = manifest.geometry().size();
+            let description = Description { root, size, md5: None, collection: true, sparse: false };
+            self.identity = Some(Identity { manifest: Arc::new(manifest), description });
+            return self.get_files(request, root, collection).await;
+        }
+        let same = std::fs::canonicalize(&entry.path).ok() == std::fs::canonicalize(&request.to).ok();
+        if !same {
+            let (to, in_place) = (request.to.clone(), request.in_place);
+            let root = entry.root;
+            tokio::task::spawn_blocking(move || {
+                let file = catalogue.open(&root)?;
+                copy(&file, destination(&to)?, PartOptions { in_place, ..PartOptions::default() })
+            })
+            .await??;
+        }
+        self.here_before = entry.size;
+        Ok(self.got(request, entry.root, entry.size, None))
+    }
+
+    /// What an earlier fetch has left of it.
+    pub(super) async fn left_over(
+        &mut self,
+        to: &Path,
+        options: PartOptions,
+    ) -> Result<Option<Part>, GetError> {
+        let (to, key) = (to.to_owned(), self.key.clone());
+        let found = tokio::task::spawn_blocking(move || {
+            let place = destination(&to)?;
+            // A folder may be the destination of a collection.
+            if let There::Folder = place.there()? {
+                return Ok(Found::Nothing);
+            }
+            if let (There::File { .. }, false) = (place.there()?, options.in_place) {
+                return Err(GetError::Exists { path: to, key });
+            }
+            let is_file = matches!(place.there()?, There::File { .. });
+            let found = Part::resume(place, &key, options)?;
+            if is_file && matches!(found, Found::Nothing) {
+                return Err(GetError::Exists { path: to, key });
+            }
+            if let Found::Part(part) = &found
+                && part.doubtful() > 0
+            {
+                let checked = part.check_doubtful(&AtomicBool::new(false));
+                checked.map_err(|error| GetError::Read { path: to, error })?;
+            }
+            Ok(found)
+        });
+        match found.await?? {
+            Found::Nothing => Ok(None),
+            Found::Useless(why) => {
+                self.note(format!("an earlier try is begun anew: {why}"));
+                Ok(None)
+            }
+            Found::Part(part) => {
+                let manifest = part.wanted().manifest.clone();
+                let description = Description {
+                    root: manifest.root(),
+                    size: manifest.geometry().size(),
+                    md5: part.wanted().md5,
+                    collection: false,
+                    sparse: part.options().sparse,
+                };
+                self.identity = Some(Identity { manifest, description });
+                Ok(Some(*part))
+            }
+        }
+    }
+
     /// Reads the file at the destination. If it is what was asked for, it is held from now on, as
     /// if it had been fetched; then its hash and its size.
     pub(super) async fn there_already(&mut self, to: &Path) -> Result<Option<(Root, u64)>, GetError> {
@@ -83,4 +177,23 @@ fn make_ready(path: &Path) -> Result<Place, GetError> {
         std::fs::File::create_new(path).map_err(DiskError::at(path))?;
     }
     Ok(place)
+}
+
+/// Copies content that is here to another place, verifying each piece on the way. Blocks.
+fn copy(content: &ContentFile, to: Place, options: PartOptions) -> Result<(), GetError> {
+    let manifest = content.manifest().clone();
+    let geometry = manifest.geometry();
+    let path = to.path();
+    if let There::Folder = to.there()? {
+        return Err(GetError::IsFolder(path));
+    }
+    let part = Part::create(to, Wanted { manifest, md5: None }, options)?;
+    let mut bytes = Vec::new();
+    for piece in geometry.pieces() {
+        bytes.resize(geometry.length(piece), 0);
+        let read = content.read_at(geometry.range(piece).start, &mut bytes);
+        read.map_err(|error| GetError::Read { path: path.clone(), error: HashError::Disk(error) })?;
+        part.write_piece(piece, &bytes)?;
+    }
+    Ok(part.finish()?)
 }

@@ -27,12 +27,9 @@ use super::error::GetError;
 use super::sources::{Event, Sources};
 use super::target::{FileTarget, MemoryTarget, Slot, Target};
 use super::types::{GetEvent, GetRequest, Got};
-use super::{Delivery, absolute, folder};
+use super::{Delivery, absolute};
 use crate::content::collection::MAX_LIST;
-use crate::content::{
-    Collection, Condition, Entry, Found, InOrderHash, Kept, Md5, Part, PartOptions, Place, There, Wanted,
-    md5_of,
-};
+use crate::content::{Collection, Entry, InOrderHash, Md5, Part, PartOptions, Place, There, Wanted, md5_of};
 use crate::lock;
 use crate::peer::{delivered, fetching, fetching_no_longer};
 
@@ -244,90 +241,6 @@ impl Fetch {
                     self.disown().await;
                 }
                 other => return other,
-            }
-        }
-    }
-
-    /// The content, if it is here.
-    async fn here_already(&self) -> Result<Option<Entry>, GetError> {
-        let (catalogue, key) = (self.delivery.0.catalogue.clone(), self.key.clone());
-        let entry = tokio::task::spawn_blocking(move || {
-            let entry = catalogue.get(&key)?;
-            Ok::<_, GetError>(entry.filter(|entry| catalogue.condition(entry) == Condition::Good))
-        });
-        entry.await?
-    }
-
-    /// What is here is copied, piece by piece, as if it came from elsewhere.
-    async fn copy_from_here(&mut self, request: &GetRequest, entry: Entry) -> Result<Got, GetError> {
-        let catalogue = self.delivery.0.catalogue.clone();
-        if entry.kept == Kept::List {
-            let root = entry.root;
-            let (manifest, collection) = tokio::task::spawn_blocking(move || {
-                Ok::<_, GetError>((catalogue.manifest(&entry)?, catalogue.collection(&root)?))
-            })
-            .await??;
-            let size = manifest.geometry().size();
-            let description = Description { root, size, md5: None, collection: true, sparse: false };
-            self.identity = Some(Identity { manifest: Arc::new(manifest), description });
-            return self.get_files(request, root, collection).await;
-        }
-        let same = std::fs::canonicalize(&entry.path).ok() == std::fs::canonicalize(&request.to).ok();
-        if !same {
-            let (to, in_place) = (request.to.clone(), request.in_place);
-            let root = entry.root;
-            tokio::task::spawn_blocking(move || {
-                let file = catalogue.open(&root)?;
-                folder::copy(&file, destination(&to)?, PartOptions { in_place, ..PartOptions::default() })
-            })
-            .await??;
-        }
-        self.here_before = entry.size;
-        Ok(self.got(request, entry.root, entry.size, None))
-    }
-
-    /// What an earlier fetch has left of it.
-    async fn left_over(&mut self, to: &Path, options: PartOptions) -> Result<Option<Part>, GetError> {
-        let (to, key) = (to.to_owned(), self.key.clone());
-        let found = tokio::task::spawn_blocking(move || {
-            let place = destination(&to)?;
-            // A folder may be the destination of a collection.
-            if let There::Folder = place.there()? {
-                return Ok(Found::Nothing);
-            }
-            if let (There::File { .. }, false) = (place.there()?, options.in_place) {
-                return Err(GetError::Exists { path: to, key });
-            }
-            let is_file = matches!(place.there()?, There::File { .. });
-            let found = Part::resume(place, &key, options)?;
-            if is_file && matches!(found, Found::Nothing) {
-                return Err(GetError::Exists { path: to, key });
-            }
-            if let Found::Part(part) = &found
-                && part.doubtful() > 0
-            {
-                let checked = part.check_doubtful(&AtomicBool::new(false));
-                checked.map_err(|error| GetError::Read { path: to, error })?;
-            }
-            Ok(found)
-        });
-        match found.await?? {
-            Found::Nothing => Ok(None),
-            Found::Useless(why) => {
-                self.note(format!("an earlier try is begun anew: {why}"));
-                Ok(None)
-            }
-            Found::Part(part) => {
-                let manifest = part.wanted().manifest.clone();
-                let description = Description {
-                    root: manifest.root(),
-                    size: manifest.geometry().size(),
-                    md5: part.wanted().md5,
-                    collection: false,
-                    sparse: part.options().sparse,
-                };
-                self.identity = Some(Identity { manifest, description });
-                Ok(Some(*part))
             }
         }
     }
