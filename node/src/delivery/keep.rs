@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Delivery;
 use super::verify::Checked;
-use crate::content::{Catalogue, CatalogueError, Condition, Entry, How, Kept};
+use crate::content::{Catalogue, CatalogueError, Collection, Condition, Entry, How, Kept};
 use crate::peer::{command, delivered};
 use crate::store::StoreError;
 
@@ -195,9 +195,8 @@ impl Delivery {
         for lost in tokio::task::spawn_blocking(move || catalogue.lost_copies()).await?? {
             let (catalogue, copy) = (self.catalogue().clone(), lost.clone());
             let work = move |cancel: &AtomicBool| {
-                catalogue.find_again(&copy, cancel)?;
-                let found = catalogue.list()?.into_iter().filter(|entry| entry.path.starts_with(&copy));
-                Ok(found.flat_map(|entry| keys_of(&entry)).collect())
+                let (entry, collection) = catalogue.find_again(&copy, cancel)?;
+                all_keys_of(&catalogue, &entry, collection.as_ref())
             };
             match blocking(&stop, work).await? {
                 Ok(keys) => {
@@ -339,15 +338,9 @@ fn add_one(
         let _ = events.blocking_send(KeepEvent::LeftOut { text: skipped.to_string() });
     }
     let files = folder.collection.files();
-    let mut keys: BTreeSet<Key> = keys_of(&folder.entry).collect();
-    for root in files.iter().map(|file| file.root).collect::<BTreeSet<Root>>() {
-        match catalogue.get(&root.key())? {
-            Some(entry) => keys.extend(keys_of(&entry)),
-            None => return Err(CatalogueError::Damaged(root).into()),
-        }
-    }
     let size = files.iter().map(|file| file.size).sum();
-    Ok((added(&folder.entry, size, Some(files.len() as u64)), keys.into_iter().collect()))
+    let keys = all_keys_of(catalogue, &folder.entry, Some(&folder.collection))?;
+    Ok((added(&folder.entry, size, Some(files.len() as u64)), keys))
 }
 
 fn added(entry: &Entry, size: u64, files: Option<u64>) -> Added {
@@ -357,6 +350,23 @@ fn added(entry: &Entry, size: u64, files: Option<u64>) -> Added {
 /// The names of a content.
 pub(super) fn keys_of(entry: &Entry) -> impl Iterator<Item = Key> + use<> {
     [entry.root.key()].into_iter().chain(md5_key(entry))
+}
+
+/// The names of a content and, if it is a folder, of its files, each once.
+fn all_keys_of(
+    catalogue: &Catalogue,
+    entry: &Entry,
+    folder: Option<&Collection>,
+) -> Result<Vec<Key>, KeepError> {
+    let mut keys: BTreeSet<Key> = keys_of(entry).collect();
+    let files = folder.into_iter().flat_map(Collection::files);
+    for root in files.map(|file| file.root).collect::<BTreeSet<Root>>() {
+        match catalogue.get(&root.key())? {
+            Some(entry) => keys.extend(keys_of(&entry)),
+            None => return Err(CatalogueError::Damaged(root).into()),
+        }
+    }
+    Ok(keys.into_iter().collect())
 }
 
 /// A folder goes by its BLAKE3 hash only: no other program knows what its list's md5 is for.

@@ -15,6 +15,7 @@ use super::addition::{Addition, put};
 use super::copy::{copy, under_a_free_name};
 use super::hashing::hash_one;
 use super::{Catalogue, CatalogueError, Condition, Entry, Kept, open};
+use crate::content::collection::Collection;
 use crate::content::disk::DiskError;
 use crate::content::md5::Md5;
 use crate::content::part::Part;
@@ -70,6 +71,10 @@ impl Catalogue {
                 addition
             }
         };
+        self.add_one(addition)
+    }
+
+    fn add_one(&self, addition: Addition) -> Result<Entry, CatalogueError> {
         let root = addition.manifest.root();
         self.add_all(&[addition], None)?;
         self.get(&root.key())?.ok_or(CatalogueError::Damaged(root))
@@ -80,10 +85,7 @@ impl Catalogue {
     /// # Errors
     /// If the file is gone, or the catalogue cannot be written.
     pub fn add_fetched(&self, part: &Part, md5: Option<Md5>) -> Result<Entry, CatalogueError> {
-        let addition = Addition::fetched(part, md5)?;
-        self.add_all(&[addition], None)?;
-        let root = part.wanted().manifest.root();
-        self.get(&root.key())?.ok_or(CatalogueError::Damaged(root))
+        self.add_one(Addition::fetched(part, md5)?)
     }
 
     /// Adds files in one go: by themselves, or for a collection.
@@ -120,18 +122,23 @@ impl Catalogue {
         Ok(lost)
     }
 
-    /// Adds a lost copy again, where it lies.
+    /// Adds a lost copy again, where it lies; of a folder also which files it has.
     ///
     /// # Errors
     /// As [`Catalogue::add`].
-    pub fn find_again(&self, copy: &Path, cancel: &AtomicBool) -> Result<(), CatalogueError> {
+    pub fn find_again(
+        &self,
+        copy: &Path,
+        cancel: &AtomicBool,
+    ) -> Result<(Entry, Option<Collection>), CatalogueError> {
         if copy.is_dir() {
             let (found, _) = walk::walk(copy, cancel)?;
-            return self.add_found(copy, Kept::Copy, &found, &|_, _| (), cancel).map(drop);
+            let (entry, collection) = self.add_found(copy, Kept::Copy, &found, &|_, _| (), cancel)?;
+            return Ok((entry, Some(collection)));
         }
         let mut addition = hash_one(copy, &open(copy)?, true, &|_| (), cancel)?;
         addition.kept = Kept::Copy;
-        Ok(self.add_all(&[addition], None)?)
+        Ok((self.add_one(addition)?, None))
     }
 }
 

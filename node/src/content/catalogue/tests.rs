@@ -300,7 +300,9 @@ fn the_catalogue_can_be_built_anew_from_the_copies() {
     assert_eq!(catalogue.list().unwrap(), []);
     let lost = catalogue.lost_copies().unwrap();
     assert_eq!(lost.len(), 2);
-    lost.iter().for_each(|copy| catalogue.find_again(copy, &GO).unwrap());
+    let found = lost.iter().map(|copy| catalogue.find_again(copy, &GO).unwrap());
+    let files = found.map(|(_, collection)| collection.map_or(0, |collection| collection.files().len()));
+    assert_eq!(files.collect::<Vec<_>>(), [0, 3]);
     assert_eq!(catalogue.list().unwrap(), before);
     assert_eq!(catalogue.lost_copies().unwrap(), [] as [&Path; 0]);
 }
