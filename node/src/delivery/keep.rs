@@ -1,9 +1,11 @@
 //! What is here already: adding it, listing it, purging it. Each is done by the
 //! catalogue on a thread that may block, and told to the peer's machine, which answers others.
 
+mod types;
+
 use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -12,149 +14,19 @@ use askaround_core::key::Key;
 use askaround_core::peer::Outcome;
 use askaround_core::pieces::Root;
 use askaround_core::script::Action;
-use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use self::types::{AddRequest, Added, KeepError, KeepEvent, Listed, Purged};
 use super::Delivery;
-use super::verify::Checked;
 use crate::content::{Catalogue, CatalogueError, Collection, Condition, Entry, How, Kept};
 use crate::peer::{command, delivered};
-use crate::store::StoreError;
 
 /// How often progress is told.
 const PACE: Duration = Duration::from_millis(200);
 /// How many keys the machine is told of at once.
 const TELLING: usize = 64;
-
-/// What to add.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct AddRequest {
-    /// Files and folders, by absolute paths.
-    pub paths: Vec<PathBuf>,
-    /// Whether to keep copies in the peer's folder, instead of using the files where they lie.
-    #[serde(default)]
-    pub copy: bool,
-}
-
-/// What happens while content is added or verified.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-pub enum KeepEvent {
-    /// A file or folder is being read.
-    Reading {
-        /// Which.
-        path: String,
-        /// Bytes that are read.
-        done: u64,
-        /// Of so many.
-        size: u64,
-    },
-    /// Something in a folder is not part of its collection, and why, in words.
-    LeftOut {
-        /// In words, with its path.
-        text: String,
-    },
-    /// What is wrong or missing of a content is being fetched.
-    Repairing {
-        /// Where it is.
-        path: String,
-        /// Bytes of it that are as they should be.
-        done: u64,
-        /// Of so many.
-        size: u64,
-        /// Bytes a second, lately.
-        rate: u64,
-        /// How many sources there are.
-        sources: usize,
-    },
-    /// A file or folder was added.
-    Added(Added),
-    /// A content was verified.
-    Checked(Checked),
-}
-
-/// A file or folder that was added.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Added {
-    /// Its BLAKE3 hash, a key.
-    pub blake3: Key,
-    /// Its md5, another key for the same; a folder has none.
-    pub md5: Option<Key>,
-    /// Its bytes; of a folder, those of its files.
-    pub size: u64,
-    /// How many files a folder has.
-    pub files: Option<u64>,
-    /// Where it is.
-    pub path: String,
-}
-
-/// A content that is here.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Listed {
-    /// Its BLAKE3 hash, a key.
-    pub blake3: Key,
-    /// Its md5, another key for the same; a folder has none.
-    pub md5: Option<Key>,
-    /// Its bytes; of a folder, those of its files.
-    pub size: u64,
-    /// How many files a folder has.
-    pub files: Option<u64>,
-    /// How it came here.
-    pub kept: Kept,
-    /// Whether it can be served. A folder's is the worst of its files'.
-    pub condition: Condition,
-    /// Whether it was added or fetched by itself, and not only as a file of a folder.
-    pub own: bool,
-    /// Where it is.
-    pub path: String,
-}
-
-/// What came of a purge.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Purged {
-    /// Which key, whole, where it names content or was given whole.
-    #[serde(default)]
-    pub key: Option<Key>,
-    /// Whether the key was held, or named content that was here.
-    pub held: bool,
-    /// How many contents were forgotten: of a folder also its files.
-    pub contents: u64,
-    /// Whether it is still served, because it is a file of a folder that is here.
-    pub in_folder: bool,
-    /// Where the user's file or folder is, which stays.
-    pub stays: Option<String>,
-}
-
-/// Why something could not be added, listed, purged or verified.
-#[derive(Debug, thiserror::Error)]
-pub enum KeepError {
-    /// It was to stop.
-    #[error("stopped")]
-    Stopped,
-    /// The catalogue's, or the disk's.
-    #[error(transparent)]
-    Catalogue(CatalogueError),
-    /// The peer has ended.
-    #[error("the peer is ending")]
-    Ended,
-    /// A task of ours panicked.
-    #[error("a bug of ours: {0}")]
-    Bug(#[from] tokio::task::JoinError),
-}
-
-impl From<CatalogueError> for KeepError {
-    fn from(error: CatalogueError) -> Self {
-        if error.is_cancelled() { Self::Stopped } else { Self::Catalogue(error) }
-    }
-}
-
-impl From<StoreError> for KeepError {
-    fn from(error: StoreError) -> Self {
-        Self::Catalogue(error.into())
-    }
-}
 
 impl Delivery {
     /// Adds files and folders, one after the other, and holds them from now on.
