@@ -31,27 +31,9 @@ pub struct ServerLimits {
 }
 
 impl ServerLimits {
-    /// The same for a tracker's server, and no more connections than the system allows.
-    pub fn of_tracker(&self) -> ServerConfig {
-        self.within(connections_of_tracker())
-    }
-
-    /// The same for a peer's server, and no more connections than the system allows.
-    pub fn of_peer(&self, content: &ContentLimits) -> ServerConfig {
-        self.within(content.connections())
-    }
-
-    /// What to tell whoever starts a tracker, if the system allows fewer connections.
-    pub fn shortage_of_tracker(&self) -> Option<String> {
-        self.short_of(connections_of_tracker())
-    }
-
-    /// What to tell whoever starts a peer, if the system allows fewer connections.
-    pub fn shortage(&self, content: &ContentLimits) -> Option<String> {
-        self.short_of(content.connections())
-    }
-
-    fn within(&self, room: usize) -> ServerConfig {
+    /// The same for the server, and no more connections than the system has room for
+    /// ([`connections_of_tracker`], [`ContentLimits::connections`]).
+    pub fn config(&self, room: usize) -> ServerConfig {
         ServerConfig {
             max_connections: self.max_connections.min(room),
             message_timeout: self.message_timeout,
@@ -59,7 +41,8 @@ impl ServerLimits {
         }
     }
 
-    fn short_of(&self, room: usize) -> Option<String> {
+    /// What to tell whoever starts a node, if there is room for fewer connections.
+    pub fn shortage(&self, room: usize) -> Option<String> {
         (self.max_connections > room).then(|| {
             format!(
                 "at most {room} connections at once, not {}: the limit on open files is {} (see ulimit -n)",
@@ -81,7 +64,8 @@ fn room(each: u64, others: u64) -> usize {
     usize::try_from(files.saturating_sub(others).max(files / 2) / each).unwrap_or(usize::MAX).max(1)
 }
 
-fn connections_of_tracker() -> usize {
+/// How many connections the system allows a tracker.
+pub fn connections_of_tracker() -> usize {
     room(1, OTHER_FILES)
 }
 
@@ -163,7 +147,7 @@ impl ContentLimits {
     }
 
     /// How many connections the system allows a peer: one that is sent content has a file open.
-    fn connections(&self) -> usize {
+    pub fn connections(&self) -> usize {
         room(2, OTHER_FILES + self.open_files() as u64)
     }
 }
@@ -282,7 +266,7 @@ mod tests {
         assert_eq!((search.width, search.max_peers, search.max_pages), (2, 6, 7));
         let seconds = (config.ask_timeout.as_secs(), config.operation_timeout.as_secs());
         assert_eq!((seconds, config.max_list, args.node.asking.keep_connections), ((3, 4), 5, 8));
-        let server = args.node.server.of_peer(&args.node.content);
+        let server = args.node.server.config(args.node.content.connections());
         assert_eq!((server.max_connections, server.idle_timeout.as_secs()), (9, 11));
         assert_eq!(server.message_timeout.as_millis(), 10_500);
         let content = args.node.content.options();

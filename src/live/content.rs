@@ -43,19 +43,17 @@ pub(super) async fn get(args: GetArgs) -> Result<(), Failure> {
     if by.here.tracker.is_some() {
         return get_here(by, &args.key, &verb, &meter, &stop).await;
     }
-    if args.from.is_empty() {
-        by.here.refuse("--tracker IP:PORT")?;
-    }
     let folder = folder(&by.state)?;
-    if !api::is_running(&folder).await {
-        // Whoever names a peer to get it from needs no tracker.
-        if !args.from.is_empty() {
-            return get_here(by, &args.key, &verb, &meter, &stop).await;
-        }
+    let running = api::is_running(&folder).await;
+    // Whoever names a peer to get it from needs no tracker.
+    if !running && !args.from.is_empty() {
+        return get_here(by, &args.key, &verb, &meter, &stop).await;
+    }
+    by.here.refuse("--tracker IP:PORT")?;
+    if !running {
         let error = ApiError::NotRunning(folder);
         return Err(Failure::run(format!("{error}; or do without: --tracker IP:PORT")));
     }
-    by.here.refuse("--tracker IP:PORT")?;
     let way = Way::Running(folder);
     let reply = verb.ask(&way, &meter, &stop).await?.map_err(Failure::run)?;
     got(&verb, &args.key, &reply, &way, &meter, &stop).await
@@ -189,7 +187,7 @@ impl Here {
         let HereArgs { tracker, node, .. } = &by.here;
         // Whoever wants a file now did not ask for thousands of connections.
         if by.here.is_given("max-connections")
-            && let Some(warning) = node.server.shortage(&node.content)
+            && let Some(warning) = node.server.shortage(node.content.connections())
         {
             meter.note(&warning);
         }

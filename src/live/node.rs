@@ -22,6 +22,7 @@ use super::node_args::NodeArgs;
 use super::{folder, print};
 use crate::args::{PeerArgs, TrackerArgs};
 use crate::exit::{Failure, Stop};
+use crate::limits::connections_of_tracker;
 use crate::plain;
 
 /// `askaround tracker`.
@@ -30,12 +31,13 @@ use crate::plain;
 /// If it cannot listen; at the end the signal that ended it.
 pub(super) async fn tracker(args: TrackerArgs) -> Result<(), Failure> {
     let stop = Stop::on_signals()?;
-    if let Some(warning) = args.server.shortage_of_tracker() {
+    let room = connections_of_tracker();
+    if let Some(warning) = args.server.shortage(room) {
         eprintln!("askaround: {warning}");
     }
     let registry = args.registry.config();
     let config = TrackerConfig { registry, trust_addresses: args.trust_addresses, lab: None };
-    let node = TrackerNode::bind(Network::default(), args.listen, config, args.server.of_tracker(), None)
+    let node = TrackerNode::bind(Network::default(), args.listen, config, args.server.config(room), None)
         .map_err(|e| Failure::run(format!("cannot listen on {}: {e}", args.listen)))?;
     print(&format!("tracker listens on {}\n", node.addr().map_err(Failure::run)?))?;
     node.run(stop.token().clone(), |_| {}).await.map_err(Failure::run)?;
@@ -49,7 +51,7 @@ pub(super) async fn tracker(args: TrackerArgs) -> Result<(), Failure> {
 pub(super) async fn peer(args: PeerArgs) -> Result<(), Failure> {
     let stop = Stop::on_signals()?;
     let folder = folder(&args.state)?;
-    if let Some(warning) = args.node.server.shortage(&args.node.content) {
+    if let Some(warning) = args.node.server.shortage(args.node.content.connections()) {
         eprintln!("askaround: {warning}");
     }
     let settings = Settings {
@@ -137,7 +139,7 @@ impl Node {
         let options = PeerOptions {
             network,
             tracker,
-            server: args.server.of_peer(&args.content),
+            server: args.server.config(args.content.connections()),
             keep_connections: args.asking.keep_connections,
             store: state.store,
             content: Some(content),
