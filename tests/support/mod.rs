@@ -4,6 +4,7 @@
 pub(crate) mod content;
 pub(crate) mod lab;
 pub(crate) mod net;
+pub(crate) mod serving;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
