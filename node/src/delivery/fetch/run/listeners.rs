@@ -35,7 +35,7 @@ impl Fetch {
         // Whoever is a source under another address, since it has several, is one all the same.
         let addr = addr.map(|addr| id.and_then(|id| self.sources.addr_of(id)).unwrap_or(addr));
         if run.subscribers.len() >= MAX_SUBSCRIBERS {
-            run.subscribers.retain(|_, subscriber| !subscriber.told.is_closed());
+            run.forget_those_gone();
             if run.subscribers.len() >= MAX_SUBSCRIBERS {
                 return;
             }
@@ -87,6 +87,16 @@ impl Run {
     pub(super) fn tell_all(&self) {
         for Subscriber { told, .. } in self.subscribers.values() {
             told.send_replace(PieceSet::full(self.lengths.len() as u32));
+        }
+    }
+
+    /// Those who listen no longer are told of nothing more.
+    fn forget_those_gone(&mut self) {
+        let is_gone =
+            |(id, subscriber): (&SubscriberId, &Subscriber)| subscriber.told.is_closed().then_some(*id);
+        for gone in self.subscribers.iter().filter_map(is_gone).collect::<Vec<_>>() {
+            self.subscribers.remove(&gone);
+            self.handle(DownloadInput::Unsubscribed(gone));
         }
     }
 
