@@ -171,7 +171,10 @@ async fn serve(
         (before, at) = (status.sent, Instant::now());
     }
     meter.end();
-    meter.note(&format!("sent {} in all", units::bytes(before)));
+    // Also what was sent since it was asked last. The peer still runs.
+    let last = way.ask(&ApiRequest::Status, |_| (), &CancellationToken::new()).await;
+    let sent = if let Ok(ApiReply::Status(status)) = last { status.sent } else { before };
+    meter.note(&format!("sent {} in all", units::bytes(sent)));
     Err(stop.failure())
 }
 

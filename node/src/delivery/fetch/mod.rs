@@ -163,6 +163,8 @@ struct Fetch {
     /// Roots that turned out not to have the md5.
     wrong: BTreeSet<Root>,
     began: Instant,
+    /// How long of that it stayed, complete, for others.
+    stayed: Duration,
     here_before: u64,
 }
 
@@ -197,6 +199,7 @@ impl Fetch {
             identity: None,
             wrong: BTreeSet::new(),
             began: Instant::now(),
+            stayed: Duration::ZERO,
             here_before: 0,
         }
     }
@@ -345,6 +348,11 @@ impl Fetch {
         delivered(&self.delivery.0.commands, keys, from).await;
     }
 
+    /// How long it took until everything was here and checked.
+    fn took(&self) -> Duration {
+        self.began.elapsed().saturating_sub(self.stayed)
+    }
+
     fn got(&self, request: &GetRequest, root: Root, size: u64, files: Option<u64>) -> Got {
         self.report();
         Got {
@@ -354,7 +362,7 @@ impl Fetch {
             path: request.to.clone(),
             files,
             here_before: self.here_before,
-            seconds: self.began.elapsed().as_secs_f64(),
+            seconds: self.took().as_secs_f64(),
             sources: lock(&self.job.report).sources.clone(),
         }
     }

@@ -72,7 +72,7 @@ impl Fetch {
     /// Notes at the end who sent what.
     pub(super) fn report(&self) {
         let mut report = lock(&self.job.report);
-        let elapsed = self.began.elapsed().as_secs_f64();
+        let elapsed = self.took().as_secs_f64();
         let came: u64 = self.sources.reports().iter().map(|source| source.bytes).sum();
         report.rate = (came as f64 / elapsed.max(1e-3)) as u64;
         let mut sources = self.sources.reports();

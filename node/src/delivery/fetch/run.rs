@@ -165,11 +165,10 @@ impl Fetch {
                         error,
                     })?);
                 }
-                _ = ticks.tick() => {
-                    let download = lock(&run.download);
-                    self.progress(&mut pace, &download, run.here, told.elapsed());
+                // What is complete and said to stay goes no further.
+                _ = ticks.tick(), if !run.said => {
+                    self.progress(&mut pace, &lock(&run.download), run.here, told.elapsed());
                     told = Instant::now();
-                    drop(download);
                     self.say_that_it_stays(&mut run);
                 }
                 _ = syncs.tick() => {
@@ -187,6 +186,7 @@ impl Fetch {
                 () = run.epoch.sleep_until(deadline) => run.handle(DownloadInput::Timeout),
             }
         }
+        self.stayed = run.complete.map_or(Duration::ZERO, |since| since.elapsed());
         self.progress(&mut pace, &lock(&run.download), run.here, told.elapsed());
         while let Some(synced) = syncing.join_next().await {
             synced??;
