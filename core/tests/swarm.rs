@@ -40,6 +40,19 @@ fn small_crowds_finish_close_to_the_bound() {
     assert!(play(&slow) < 1.10);
 }
 
+/// What comes twice is paid for with an uplink.
+#[test]
+fn hardly_any_piece_comes_twice() {
+    for latency in [1, 20].map(Duration::from_millis) {
+        for (fetchers, up, pieces) in [(8, 40e6, 512), (24, 10e6, 256), (32, 40e6, 512)] {
+            let crowd = Crowd { fetchers, up, seed_up: up, pieces, latency, ..Crowd::default() };
+            let report = Swarm::new(&crowd).run();
+            let all = fetchers as u64 * u64::from(pieces);
+            assert!(report.duplicates * 100 < all, "{crowd:?}: {report:?}");
+        }
+    }
+}
+
 #[test]
 fn a_holder_that_has_sent_everything_once_may_leave() {
     let crowd = Crowd { seed_leaves: true, ..Crowd::default() };

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::pieces::PieceSet;
 use crate::time::Instant;
-use source::Source;
+use source::{Owing, Source};
 use stay::Stay;
 pub use types::{
     DownloadConfig, DownloadInput, DownloadOutput, DropReason, Listener, SourceId, SourceState, SubscriberId,
@@ -308,20 +308,27 @@ impl Download {
     fn begun(&mut self, now: Instant, id: SourceId, piece: u32, asked: u32) {
         let Some(source) = self.sources.get_mut(&id) else { return };
         let taken_back = source.answers_taken_back(asked);
-        if piece != asked && !taken_back && source.settled(asked) {
-            self.not_owed(id, asked);
+        let mut settled = None;
+        if piece != asked && !taken_back {
+            settled = source.settled(asked);
+            if settled.is_some() {
+                self.not_owed(id, asked);
+            }
         }
         let length = self.length(piece);
         let Some(source) = self.sources.get_mut(&id) else { return };
         if let Some(owed) = source.owes.iter_mut().find(|owed| owed.piece == piece) {
-            owed.begun = true;
-            return;
+            settled = Some(std::mem::replace(&mut owed.state, Owing::Begun));
+        } else {
+            // It chose another piece, or the word that this one is not wanted came too late.
+            source.chose(now, piece, length);
+            self.owed_by.entry(piece).or_default().push(id);
+            self.update_asked(piece);
+            self.cancel_elsewhere(now, id, piece);
         }
-        // It chose another piece, or the word that this one is not wanted came too late.
-        source.chose(now, piece, length);
-        self.owed_by.entry(piece).or_default().push(id);
-        self.update_asked(piece);
-        self.cancel_elsewhere(id, piece);
+        if let Some(Owing::TakenBack { by, .. }) = settled {
+            self.fill(now, by);
+        }
     }
 
     fn got(&mut self, now: Instant, id: SourceId, piece: u32) {
@@ -331,7 +338,7 @@ impl Download {
         }
         self.not_owed(id, piece);
         if self.have.insert(piece) {
-            self.cancel_elsewhere(id, piece);
+            self.cancel_elsewhere(now, id, piece);
             self.asked.remove(piece);
             self.spread(now, piece);
             self.finish_if_complete();
@@ -347,7 +354,14 @@ impl Download {
 
     fn refused(&mut self, now: Instant, id: SourceId, piece: u32) {
         let Some(source) = self.sources.get_mut(&id) else { return };
-        if source.answers_taken_back(piece) || !source.settled(piece) {
+        if source.answers_taken_back(piece) {
+            return;
+        }
+        let Some(state) = source.settled(piece) else { return };
+        if let Owing::TakenBack { by, .. } = state {
+            self.not_owed(id, piece);
+            self.fill(now, by);
+            self.fill_all(now);
             return;
         }
         // It is not asked for it again, unless it says that it has it after all.

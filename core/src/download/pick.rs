@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::Download;
-use super::source::{Source, time_at};
+use super::owed::SOON;
+use super::source::{Owing, Source, time_at};
 use super::types::{DownloadOutput, SourceId};
 use crate::time::Instant;
 
@@ -81,13 +82,14 @@ impl Download {
         best.map(|(_, piece)| piece)
     }
 
-    /// For an idle source: a piece that waits at another source, or in the end game one that comes
-    /// too slowly from there.
+    /// For an idle source: a piece that waits at another source and may be asked for at once, or in
+    /// the end game one that comes too slowly from there.
     fn take_over(&mut self, now: Instant, id: SourceId) -> Option<u32> {
         let source = self.sources.get(&id)?;
         if !source.owes.is_empty() {
             return None;
         }
+        let awaits = self.awaits(id);
         let end_game = self.is_end_game();
         let usual = self.usual_rate();
         let mut best: Option<(Duration, u32, Option<SourceId>)> = None;
@@ -98,29 +100,33 @@ impl Download {
             let [owner] = owners[..] else { continue };
             let Some(other) = self.sources.get(&owner).filter(|_| owner != id) else { continue };
             let length = self.length(*piece);
-            let begun = other.owes.iter().any(|owed| owed.piece == *piece && owed.begun);
+            let Some(owed) = other.owes.iter().find(|owed| owed.piece == *piece) else { continue };
+            let waits = owed.state == Owing::Asked;
+            let may_be_asked = match owed.state {
+                Owing::Asked => !awaits,
+                Owing::TakenBack { since, .. } => end_game && now.since(since) >= SOON,
+                Owing::Begun => end_game,
+            };
+            if !may_be_asked {
+                continue;
+            }
             let wait = other.time_until(now, *piece);
             let mine = source.time_for(length).or_else(|| time_at(usual?, length));
             let saves = wait.zip(mine).is_some_and(|(wait, mine)| wait > mine * 2 + WORTH_IT);
             // Each of those who have it is as likely to be asked for it as the others: when one
             // more has it, its share of those who wait changes over.
-            let share = !begun && !other.pieces.is_full() && {
+            let share = waits && !other.pieces.is_full() && {
                 let holders = self.copies[*piece as usize].max(1);
                 let slower =
                     source.rate().zip(other.rate()).is_some_and(|(mine, others)| mine < others / 2.0);
                 !slower && self.random.u32(0..holders) == 0
             };
-            if (saves && (!begun || end_game) || share)
-                && best.is_none_or(|(most, ..)| wait.unwrap_or_default() > most)
-            {
-                best = Some((wait.unwrap_or_default(), *piece, (!begun).then_some(owner)));
+            if (saves || share) && best.is_none_or(|(most, ..)| wait.unwrap_or_default() > most) {
+                best = Some((wait.unwrap_or_default(), *piece, waits.then_some(owner)));
             }
         }
         let (_, piece, owner) = best?;
-        if let Some(owner) = owner {
-            self.cancel(owner, piece);
-        }
-        Some(piece)
+        owner.is_none_or(|owner| self.take_back(now, owner, piece, id)).then_some(piece)
     }
 
     /// The mean rate of the sources whose rate is known, in bytes a second.

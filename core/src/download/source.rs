@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::types::DownloadConfig;
+use super::types::{DownloadConfig, SourceId};
 use crate::pieces::PieceSet;
 use crate::time::Instant;
 
@@ -20,7 +20,7 @@ pub(super) struct Source {
     /// What it was asked for, in order; it answers in order.
     pub(super) owes: VecDeque<Owed>,
     pub(super) owed_bytes: u64,
-    /// What was taken back from it and it has not answered yet, oldest first.
+    /// What it need not send, and has not answered yet, oldest first.
     pub(super) taken_back: Vec<u32>,
     pub(super) last_progress: Instant,
     /// Whether others may be asked for what it owes.
@@ -36,7 +36,19 @@ pub(super) struct Source {
 pub(super) struct Owed {
     pub(super) piece: u32,
     pub(super) length: u64,
-    pub(super) begun: bool,
+    pub(super) state: Owing,
+}
+
+/// How far a source is with what it owes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owing {
+    /// It was asked.
+    Asked,
+    /// It was told that another may send it instead, which is asked as soon as this one agrees. It
+    /// may have begun already.
+    TakenBack { by: SourceId, since: Instant },
+    /// It comes.
+    Begun,
 }
 
 impl Source {
@@ -64,7 +76,7 @@ impl Source {
             self.window_began = now;
             self.window_bytes = 0;
         }
-        self.owes.push_back(Owed { piece, length, begun: false });
+        self.owes.push_back(Owed { piece, length, state: Owing::Asked });
         self.owed_bytes += length;
     }
 
@@ -73,18 +85,17 @@ impl Source {
         self.asked(now, piece, length);
         if let Some(last) = self.owes.pop_back() {
             // Behind those that have come and are still being verified.
-            let at = self.owes.iter().position(|owed| !owed.begun).unwrap_or(self.owes.len());
-            self.owes.insert(at, Owed { begun: true, ..last });
+            let at = self.owes.iter().position(|owed| owed.state != Owing::Begun).unwrap_or(self.owes.len());
+            self.owes.insert(at, Owed { state: Owing::Begun, ..last });
         }
     }
 
-    /// It no longer owes this piece. False if it did not.
-    pub(super) fn settled(&mut self, piece: u32) -> bool {
-        let Some(at) = self.owes.iter().position(|owed| owed.piece == piece) else { return false };
-        if let Some(owed) = self.owes.remove(at) {
-            self.owed_bytes -= owed.length;
-        }
-        true
+    /// It no longer owes this piece. How far it was with it, if it did.
+    pub(super) fn settled(&mut self, piece: u32) -> Option<Owing> {
+        let at = self.owes.iter().position(|owed| owed.piece == piece)?;
+        let owed = self.owes.remove(at)?;
+        self.owed_bytes -= owed.length;
+        Some(owed.state)
     }
 
     /// Its answer to a request for this piece comes. True if that was taken back: what was asked
@@ -131,9 +142,13 @@ impl Source {
     /// How long it will be until it has sent everything up to this piece. A source that has been
     /// silent is expected to be so for as long again: it serves others meanwhile.
     pub(super) fn time_until(&self, now: Instant, piece: u32) -> Option<Duration> {
-        let at = self.owes.iter().position(|owed| owed.piece == piece)?;
-        let bytes: u64 = self.owes.iter().take(at + 1).map(|owed| owed.length).sum();
-        Some(self.time_for(bytes)?.max(now.since(self.last_progress)))
+        let owed = self.owes.iter().find(|owed| owed.piece == piece)?;
+        Some(self.time_for(self.bytes_before(piece) + owed.length)?.max(now.since(self.last_progress)))
+    }
+
+    /// How much it sends before this piece.
+    pub(super) fn bytes_before(&self, piece: u32) -> u64 {
+        self.owes.iter().take_while(|owed| owed.piece != piece).map(|owed| owed.length).sum()
     }
 
     /// How long it takes for so many bytes.

@@ -153,6 +153,67 @@ fn what_was_taken_back_and_asked_for_again_is_answered_twice() {
     assert_eq!(owes(&download), 0);
 }
 
+/// A download of which a piece is asked of source 1, where source 2 has it too and is to be asked in
+/// its place. Whether it is, is a matter of chance.
+fn taken_back() -> Download {
+    let begin = |seed| {
+        let config = DownloadConfig { seed, ..DownloadConfig::default() };
+        let mut download = Download::new(config, vec![PIECE; 2], PieceSet::empty(2));
+        open(&mut download, at(0), 1, set(2, &[0]));
+        assert_eq!(asked(&mut download, 1), [0]);
+        open(&mut download, at(1), 2, set(2, &[0]));
+        let outputs = outputs(&mut download);
+        (download, outputs)
+    };
+    let all = (0..50).map(begin).find(|(_, outputs)| !outputs.is_empty()).unwrap();
+    assert_eq!(all.1, [DownloadOutput::Cancel(1, 0)], "the other is not asked yet");
+    all.0
+}
+
+#[test]
+fn a_piece_is_asked_of_another_when_the_first_has_agreed() {
+    let mut agrees = taken_back();
+    agrees.handle(at(2), DownloadInput::Refused(1, 0));
+    assert_eq!(asked(&mut agrees, 2), [0]);
+
+    let mut sends = taken_back();
+    sends.handle(at(2), DownloadInput::Begun { source: 1, piece: 0, asked: 0 });
+    sends.handle(at(3), DownloadInput::Got(1, 0));
+    assert!(asked(&mut sends, 2).is_empty());
+
+    let mut goes = taken_back();
+    goes.handle(at(2), DownloadInput::Closed(1));
+    assert_eq!(asked(&mut goes, 2), [0]);
+}
+
+#[test]
+fn at_the_end_who_does_not_say_whether_it_agrees_is_not_waited_for_long() {
+    let mut download = download(3);
+    open(&mut download, at(0), 1, set(3, &[0, 2]));
+    open(&mut download, at(0), 2, set(3, &[1]));
+    for (source, piece) in [(1, 0), (2, 1)] {
+        download.handle(at(100), DownloadInput::Begun { source, piece, asked: piece });
+        download.handle(at(100), DownloadInput::Progress(source, PIECE.into()));
+        download.handle(at(100), DownloadInput::Got(source, piece));
+    }
+    outputs(&mut download);
+    download.handle(at(100), DownloadInput::News(2, vec![2]));
+    let mut when = |wanted: &DownloadOutput| {
+        std::iter::from_fn(|| {
+            let found = outputs(&mut download).contains(wanted);
+            let now = download.poll_timeout()?;
+            download.handle(now, DownloadInput::Timeout);
+            Some((found, now))
+        })
+        .find_map(|(found, now)| found.then_some(now))
+        .unwrap()
+    };
+    let cancelled = when(&DownloadOutput::Cancel(1, 2));
+    let asked = when(&DownloadOutput::Ask { source: 2, piece: 2, any: false });
+    let waited = asked.since(cancelled);
+    assert!((200..400).contains(&waited.as_millis()), "{waited:?}");
+}
+
 #[test]
 fn rare_pieces_are_told_at_once_and_common_ones_together() {
     let mut download = download(100);
@@ -282,7 +343,7 @@ mod faults {
             let mut now = at(0);
             let mut all: Vec<Mood> = moods;
             all.insert(random.usize(0..=all.len()), Mood::Good);
-            let mut owed: BTreeMap<SourceId, VecDeque<(u32, bool)>> = BTreeMap::new();
+            let mut owed: BTreeMap<SourceId, VecDeque<(u32, bool, bool)>> = BTreeMap::new();
             let mut gone = BTreeSet::new();
             for (i, mood) in all.iter().enumerate() {
                 let pieces = match mood {
@@ -297,10 +358,12 @@ mod faults {
                     match output {
                         DownloadOutput::Ask { source, piece, any } => {
                             prop_assert!(!gone.contains(&source), "asked who was dropped");
-                            owed.get_mut(&source).unwrap().push_back((piece, any));
+                            owed.get_mut(&source).unwrap().push_back((piece, any, false));
                         }
                         DownloadOutput::Cancel(source, piece) => {
-                            owed.get_mut(&source).unwrap().retain(|(p, _)| *p != piece);
+                            let owed = owed.get_mut(&source).unwrap();
+                            let taken = owed.iter_mut().find(|(p, _, cancelled)| *p == piece && !cancelled);
+                            taken.expect("what it was asked for").2 = true;
                         }
                         DownloadOutput::Drop(source, _) => {
                             gone.insert(source);
@@ -325,7 +388,12 @@ mod faults {
                     download.handle(now, DownloadInput::Timeout);
                     continue;
                 };
-                let (asked, any) = owed.get_mut(&source).unwrap().pop_front().unwrap();
+                let (asked, any, cancelled) = owed.get_mut(&source).unwrap().pop_front().unwrap();
+                if cancelled && random.bool() {
+                    // Otherwise the word came too late.
+                    download.handle(now, DownloadInput::Refused(source, asked));
+                    continue;
+                }
                 match all[source as usize] {
                     Mood::Bad => download.handle(now, DownloadInput::Bad(source, asked)),
                     Mood::Refuses => download.handle(now, DownloadInput::Refused(source, asked)),

@@ -15,8 +15,6 @@ use askaround_core::upload::{Grant, Upload, UploadConfig, UploadInput, Want};
 
 pub(crate) use crowd::{Crowd, Report};
 
-/// Longer than the last pieces of a holder that leaves are under way.
-const SEND: Duration = Duration::from_secs(1);
 const CONTENT: Root = Root::new([1; 32]);
 
 /// One connection: `to` asks `from`. It is numbered by its place, which is also the number of the
@@ -30,6 +28,8 @@ struct Link {
     due: bool,
     sending: bool,
     open: bool,
+    /// When the last piece arrives that was sent.
+    arrives: Instant,
 }
 
 struct Node {
@@ -161,6 +161,7 @@ impl Swarm {
             due: false,
             sending: false,
             open: true,
+            arrives: Instant::ZERO,
         });
         let pieces = match &self.nodes[from].download {
             Some(download) => download.have().clone(),
@@ -319,6 +320,7 @@ impl Swarm {
         let through = receiver.downlink_free.max(begins) + Duration::from_secs_f64(bits / receiver.down);
         let arrives = through.max(left) + self.crowd.latency;
         receiver.downlink_free = through;
+        self.links[link].arrives = arrives;
         self.at(begins + self.crowd.latency, Event::Begun(link, piece, asked));
         self.at(left, Event::Left(link));
         self.at(arrives, Event::Arrived(link, piece));
@@ -332,7 +334,8 @@ impl Swarm {
         for link in 0..self.links.len() {
             if self.links[link].from == 0 {
                 self.stop_sending(link);
-                self.at(self.now + 2 * self.crowd.latency + SEND, Event::Closed(link));
+                let closes = self.links[link].arrives.max(self.now + self.crowd.latency);
+                self.at(closes, Event::Closed(link));
             }
         }
     }
