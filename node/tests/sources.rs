@@ -268,6 +268,23 @@ async fn the_hashes_of_a_large_content_come_in_several_answers() {
     server.await.unwrap();
 }
 
+#[tokio::test]
+async fn hashes_that_are_known_are_not_asked_for() {
+    let (bytes, manifest) = content(200_000);
+    let (first, then) = good(&bytes, &manifest);
+    // All but the hashes and their line: were they asked for, the answer would be another.
+    let first = first[..first.len() - manifest.as_bytes().len() - b"A {\"hashes\":4}\n".len()].to_vec();
+    let (addr, server) = script(first, then, usize::MAX).await;
+    let mut client = Client::knowing(addr, manifest);
+    let SourceEvent::Opened(opened) = client.event().await else { panic!() };
+    assert!(opened.hashes.is_empty());
+    client.get(0, false).await;
+    assert!(matches!(client.event().await, SourceEvent::News { .. }));
+    assert!(matches!(client.event().await, SourceEvent::Piece { piece: 0, result: Ok(()), .. }));
+    client.end().await;
+    server.await.unwrap();
+}
+
 /// A server that sends `bytes` at once, and then one byte of `then` again and again, as long as
 /// somebody listens.
 async fn trickle(bytes: Vec<u8>, then: u8) -> (SocketAddr, JoinHandle<()>) {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use askaround_core::download::SourceId;
 use askaround_core::id::{Contact, PeerId};
@@ -31,6 +32,7 @@ pub(super) struct Sources {
     delivery: Delivery,
     key: Key,
     slot: Arc<Slot>,
+    hashes_known: Arc<AtomicBool>,
     by_id: BTreeMap<SourceId, Source>,
     by_addr: BTreeMap<SocketAddr, SourceId>,
     /// Whoever sent what it should not have is not asked again.
@@ -63,6 +65,7 @@ impl Sources {
             delivery,
             key,
             slot,
+            hashes_known: Arc::default(),
             by_id: BTreeMap::new(),
             by_addr: BTreeMap::new(),
             blamed: BTreeSet::new(),
@@ -92,6 +95,7 @@ impl Sources {
             network: options.network,
             addr,
             interest: Interest { key: self.key.clone(), files: false, id: Some(me.id), port: Some(me.port) },
+            hashes_known: self.hashes_known.clone(),
             pool: self.delivery.0.pool.clone(),
             down: self.delivery.0.down.clone(),
             limits: options.source_limits.clone(),
@@ -103,6 +107,11 @@ impl Sources {
             Source { addr, contact, how, bytes: 0, opened: None, early: Vec::new(), files: None, commands },
         );
         true
+    }
+
+    /// Whether the piece hashes are known, and connections from now on need not ask for them.
+    pub(super) fn know_hashes(&self, known: bool) {
+        self.hashes_known.store(known, Ordering::Release);
     }
 
     pub(super) fn get(&self, id: SourceId) -> Option<&Source> {

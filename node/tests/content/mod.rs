@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -182,15 +183,31 @@ impl Client {
     }
 
     pub(crate) fn with_pool(addr: SocketAddr, key: Key, limits: SourceLimits, pool: Arc<Pool>) -> Self {
-        let sink = Arc::new(MemorySink::default());
-        let options = SourceOptions {
+        Self::start(Self::options(addr, key, limits, pool), MemorySink::default())
+    }
+
+    /// One that knows the hashes.
+    pub(crate) fn knowing(addr: SocketAddr, manifest: Manifest) -> Self {
+        let (key, pool) = (manifest.root().key(), Pool::new(0, 4 << 20));
+        let options = Self::options(addr, key, SourceLimits::default(), pool);
+        options.hashes_known.store(true, Ordering::Release);
+        Self::start(options, MemorySink { manifest: manifest.into(), ..MemorySink::default() })
+    }
+
+    fn options(addr: SocketAddr, key: Key, limits: SourceLimits, pool: Arc<Pool>) -> SourceOptions {
+        SourceOptions {
             network: Network::default(),
             addr,
             interest: Interest { key, files: false, id: None, port: None },
+            hashes_known: Arc::default(),
             pool,
             down: Arc::new(Rate::new(None)),
             limits,
-        };
+        }
+    }
+
+    fn start(options: SourceOptions, sink: MemorySink) -> Self {
+        let sink = Arc::new(sink);
         let (commands, incoming) = mpsc::channel(4);
         let (outgoing, events) = mpsc::channel(4);
         let task = tokio::spawn(source::run(7, options, sink.clone(), incoming, outgoing));

@@ -45,7 +45,7 @@ impl Fetch {
             .await??;
             let size = manifest.geometry().size();
             let description = Description { root, size, md5: None, collection: true, sparse: false };
-            self.identity = Some(Identity { manifest: Arc::new(manifest), description });
+            self.identified(Identity { manifest: Arc::new(manifest), description });
             return self.get_files(request, root, collection).await;
         }
         let same = std::fs::canonicalize(&entry.path).ok() == std::fs::canonicalize(&request.to).ok();
@@ -106,7 +106,7 @@ impl Fetch {
                     collection: false,
                     sparse: part.options().sparse,
                 };
-                self.identity = Some(Identity { manifest, description });
+                self.identified(Identity { manifest, description });
                 Ok(Some(*part))
             }
         }
@@ -162,7 +162,7 @@ impl Fetch {
         let part = part.await??;
         let manifest = part.wanted().manifest.clone();
         let description = Description { root, size, md5, collection: false, sparse };
-        self.identity = Some(Identity { manifest, description });
+        self.identified(Identity { manifest, description });
         Ok(part)
     }
 }

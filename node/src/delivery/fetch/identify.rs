@@ -109,15 +109,22 @@ impl Fetch {
             manifest.map(|manifest| Identity { manifest: Arc::new(manifest), description })
         });
         match proven.await? {
-            Ok(identity) => self.identity = Some(identity),
+            Ok(identity) => self.identified(identity),
             Err(error) => self.lost(id, &error.to_string(), true),
         }
         Ok(())
     }
 
+    /// What the key names is known.
+    pub(super) fn identified(&mut self, identity: Identity) {
+        self.identity = Some(identity);
+        self.sources.know_hashes(true);
+    }
+
     /// What came under the md5 was not it: nobody who describes it so is asked again.
     pub(super) async fn disown(&mut self) {
         let Some(identity) = self.identity.take() else { return };
+        self.sources.know_hashes(false);
         for id in self.sources.ids() {
             let opened = self.sources.get(id).and_then(|source| source.opened.as_ref());
             if opened.is_none_or(|opened| opened.description.root == identity.description.root) {

@@ -1,5 +1,7 @@
 //! What is asked of a source, and told to it.
 
+use std::sync::atomic::Ordering;
+
 use askaround_core::Key;
 use askaround_core::message::{
     ByteRange, ErrorAnswer, ErrorCode, Interest, MAX_NEWS, Message, News, Request, VERSION,
@@ -24,7 +26,8 @@ pub(super) enum Asked {
 }
 
 impl Connection {
-    /// Everything that the first piece needs to be asked for, in one packet.
+    /// Everything that the first piece needs to be asked for, in one packet. Where dozens fetch
+    /// the same, the hashes from each of the others would be a hundredth of all that is sent.
     pub(super) fn open(&mut self) {
         let interest = self.options.interest.clone();
         let key = interest.key.clone();
@@ -32,7 +35,10 @@ impl Connection {
         self.ask(Request::Describe(key.clone()), Asked::Describe);
         let files = interest.files;
         self.ask(Request::Interest(interest), Asked::Interest { files });
-        self.ask(Request::Hashes { key: key.clone(), first: 0 }, Asked::Hashes { key, first: 0 });
+        self.opening.hashes = !self.options.hashes_known.load(Ordering::Acquire);
+        if self.opening.hashes {
+            self.ask(Request::Hashes { key: key.clone(), first: 0 }, Asked::Hashes { key, first: 0 });
+        }
     }
 
     fn ask(&mut self, request: Request, asked: Asked) {

@@ -74,6 +74,8 @@ pub(super) enum Reading {
 #[derive(Debug, Default)]
 pub(super) struct Opening {
     pub(super) done: bool,
+    /// Whether hashes were asked for.
+    pub(super) hashes: bool,
     pub(super) description: Option<Description>,
     pub(super) has: Option<Has>,
 }

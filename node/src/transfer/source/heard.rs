@@ -121,20 +121,27 @@ impl Connection {
     fn has(&mut self, files: bool, has: Has) {
         if !self.opening.done && self.opening.has.is_none() {
             self.opening.has = Some(has);
+            if !self.opening.hashes {
+                self.opened(Vec::new());
+            }
         } else if files {
             self.untold.push_back(SourceEvent::Files(has));
         }
     }
 
     fn hashes(&mut self, key: Key, first: u32, hashes: Vec<u8>) {
+        match self.opening.done {
+            false => self.opened(hashes),
+            true => self.untold.push_back(SourceEvent::Hashes { key, first, hashes }),
+        }
+    }
+
+    /// The first answers have all come: they come in order.
+    fn opened(&mut self, hashes: Vec<u8>) {
         let opening = &mut self.opening;
-        if !opening.done
-            && let (Some(description), Some(has)) = (opening.description.take(), opening.has.take())
-        {
+        if let (Some(description), Some(has)) = (opening.description.take(), opening.has.take()) {
             opening.done = true;
             self.untold.push_back(SourceEvent::Opened(Opened { description, hashes, has }));
-        } else {
-            self.untold.push_back(SourceEvent::Hashes { key, first, hashes });
         }
     }
 

@@ -12,6 +12,7 @@ mod wake;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use askaround_core::Key;
@@ -156,7 +157,7 @@ pub struct Opened {
     /// What the content is.
     pub description: Description,
     /// The first piece hashes, 32 bytes each: all of them, unless they are more than
-    /// [`MAX_HASHES`](askaround_core::message::MAX_HASHES).
+    /// [`MAX_HASHES`](askaround_core::message::MAX_HASHES). None if they were known.
     pub hashes: Vec<u8>,
     /// Which pieces it has.
     pub has: Has,
@@ -181,6 +182,9 @@ pub struct SourceOptions {
     pub addr: SocketAddr,
     /// The content, and what we say of ourselves.
     pub interest: Interest,
+    /// Whether the piece hashes are known by the time that the connection stands, so that they are
+    /// not asked for.
+    pub hashes_known: Arc<AtomicBool>,
     /// The memory for pieces on their way.
     pub pool: Arc<Pool>,
     /// How much is taken a second.
