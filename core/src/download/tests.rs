@@ -277,6 +277,14 @@ fn with_a_holder_there_it_stays_for_a_moment_and_without_one_for_longer() {
     held.handle(at(10_000), DownloadInput::Timeout);
     assert!(unneeded(&mut held));
 
+    let mut idle = complete_and_needed(Duration::from_secs(30));
+    idle.handle(at(8100), DownloadInput::UplinkIdle(true));
+    assert_eq!(idle.poll_timeout(), Some(at(8250)), "nobody waits for anything from here");
+    idle.handle(at(8200), DownloadInput::UplinkIdle(false));
+    assert_eq!(idle.poll_timeout(), Some(at(10_000)));
+    idle.handle(at(9000), DownloadInput::UplinkIdle(true));
+    assert!(unneeded(&mut idle));
+
     let mut alone = complete_and_needed(Duration::from_secs(30));
     alone.handle(at(9000), DownloadInput::Closed(1));
     assert_eq!(alone.poll_timeout(), Some(at(38_000)));
