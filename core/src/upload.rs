@@ -1,6 +1,7 @@
 //! [`Upload`]: whose turn it is to be sent something, and which piece.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use crate::pieces::{PieceSet, Root};
 use crate::tracker::ConnectionId;
@@ -22,20 +23,38 @@ impl Default for UploadConfig {
     }
 }
 
-/// What a connection wants next.
+/// What is sent piece by piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Served {
+    /// Which content.
+    pub root: Root,
+    /// Whether it is the files that it lists (PROTOCOL.md §7.6), and not the content itself.
+    pub files: bool,
+}
+
+/// What a connection asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Want {
-    /// Of which content, or collection of files.
-    pub content: Root,
-    /// How many pieces that has.
-    pub count: u32,
-    /// Whether all of them are here.
-    pub complete: bool,
+pub struct Wish {
     /// Which piece, if it is a whole one.
     pub piece: Option<u32>,
     /// Whether another piece is as welcome (PROTOCOL.md §7.5).
     pub any: bool,
-    /// How many others are known to have the piece; 0 where that is not known.
+}
+
+/// What a connection wants next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Want {
+    /// Of what.
+    pub served: Served,
+    /// How many pieces that has.
+    pub count: u32,
+    /// Which of them a holder should send once before it sends one twice. None if it is all.
+    pub distinct: Option<Arc<PieceSet>>,
+    /// Whether all of them are here.
+    pub complete: bool,
+    /// What is to be sent in one turn; at least one.
+    pub wishes: Vec<Wish>,
+    /// How many others are known to have the first piece; 0 where that is not known.
     pub copies: u32,
     /// How many pieces whoever wants it is known to have.
     pub has: u32,
@@ -58,17 +77,19 @@ pub enum UploadInput {
     Wants(ConnectionId, Want),
     /// The next request of a connection was cancelled.
     Unwanted(ConnectionId),
-    /// Whoever is at the other end has these pieces of this content already.
+    /// Whoever is at the other end has these pieces already.
     Knows {
         /// Which connection.
         connection: ConnectionId,
         /// Of what.
-        content: Root,
+        served: Served,
         /// How many pieces that has.
         count: u32,
         /// Which.
         pieces: Vec<u32>,
     },
+    /// Of what was granted, this piece is not sent after all.
+    NotSent(ConnectionId, u32),
     /// What was granted has been sent.
     Sent(ConnectionId),
     /// The connection takes nothing for the moment: its slot is lent to another.
@@ -78,12 +99,12 @@ pub enum UploadInput {
 }
 
 /// It is the turn of this connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
     /// Which.
     pub connection: ConnectionId,
-    /// The piece to send: the one that it wanted, or another.
-    pub piece: Option<u32>,
+    /// For each wish the piece to send: the one that it names, or another.
+    pub pieces: Vec<Option<u32>>,
 }
 
 /// Decides for all connections of a peer (PROTOCOL.md §7.5). It has no timers: after each
@@ -98,15 +119,15 @@ pub struct Upload {
     /// Each with how many later ones have been granted before it.
     waiting: VecDeque<(ConnectionId, Want, usize)>,
     sending: BTreeMap<ConnectionId, Sending>,
-    rounds: BTreeMap<Root, Round>,
+    rounds: BTreeMap<Served, Round>,
     known: Known,
     outputs: VecDeque<Grant>,
 }
 
 #[derive(Debug)]
 struct Sending {
-    content: Root,
-    piece: Option<u32>,
+    served: Served,
+    pieces: Vec<Option<u32>>,
     stalled: bool,
 }
 
@@ -117,22 +138,22 @@ struct Round {
     served: BTreeSet<ConnectionId>,
 }
 
-/// What the other end of a connection has, of the content that it asked for last.
+/// What the other end of a connection has, of what it asked for last.
 #[derive(Debug, Default)]
-struct Known(BTreeMap<ConnectionId, (Root, PieceSet)>);
+struct Known(BTreeMap<ConnectionId, (Served, PieceSet)>);
 
 impl Known {
-    /// How many pieces of a content it has, as far as is known.
-    fn count(&self, connection: ConnectionId, content: Root) -> u32 {
-        let known = self.0.get(&connection).filter(|(known, _)| *known == content);
+    /// How many pieces it has, as far as is known.
+    fn count(&self, connection: ConnectionId, served: Served) -> u32 {
+        let known = self.0.get(&connection).filter(|(known, _)| *known == served);
         known.map_or(0, |(_, pieces)| pieces.len())
     }
 
-    /// Which pieces of a content of `count` pieces it has. What was known of another is forgotten.
-    fn pieces(&mut self, connection: ConnectionId, content: Root, count: u32) -> &mut PieceSet {
-        let fresh = || (content, PieceSet::empty(count));
+    /// Which of `count` pieces it has. What was known of something else is forgotten.
+    fn pieces(&mut self, connection: ConnectionId, served: Served, count: u32) -> &mut PieceSet {
+        let fresh = || (served, PieceSet::empty(count));
         let known = self.0.entry(connection).or_insert_with(fresh);
-        if known.0 != content || known.1.count() != count {
+        if known.0 != served || known.1.count() != count {
             *known = fresh();
         }
         &mut known.1
@@ -153,10 +174,17 @@ impl Upload {
                 self.waiting.push_back((connection, want, 0));
             }
             UploadInput::Unwanted(connection) => self.waiting.retain(|(c, ..)| *c != connection),
-            UploadInput::Knows { connection, content, count, pieces } => {
-                let known = self.known.pieces(connection, content, count);
+            UploadInput::Knows { connection, served, count, pieces } => {
+                let known = self.known.pieces(connection, served, count);
                 for piece in pieces {
                     known.insert(piece);
+                }
+            }
+            UploadInput::NotSent(connection, piece) => {
+                if let Some(sending) = self.sending.get_mut(&connection) {
+                    sending.pieces.retain(|granted| *granted != Some(piece));
+                    let served = sending.served;
+                    self.unsent(served, piece);
                 }
             }
             UploadInput::Sent(connection) => {
@@ -186,9 +214,10 @@ impl Upload {
         while self.sending.values().filter(|s| !s.stalled).count() < self.config.slots.max(1)
             && let Some((connection, want)) = self.next_waiting()
         {
-            let piece = self.choose(connection, &want);
-            self.sending.insert(connection, Sending { content: want.content, piece, stalled: false });
-            self.outputs.push_back(Grant { connection, piece });
+            let pieces = self.choose(connection, &want);
+            let sending = Sending { served: want.served, pieces: pieces.clone(), stalled: false };
+            self.sending.insert(connection, sending);
+            self.outputs.push_back(Grant { connection, pieces });
         }
     }
 
@@ -214,42 +243,54 @@ impl Upload {
 
     /// How far whoever is at the other end has got, as far as is known.
     fn progress(&self, connection: ConnectionId, want: &Want) -> u32 {
-        progress(want.has.max(self.known.count(connection, want.content)), want.count)
+        progress(want.has.max(self.known.count(connection, want.served)), want.count)
     }
 
-    fn choose(&mut self, connection: ConnectionId, want: &Want) -> Option<u32> {
-        let wanted = want.piece.filter(|_| want.complete)?;
-        let round = self
-            .rounds
-            .entry(want.content)
-            .or_insert_with(|| Round { unsent: PieceSet::full(want.count), served: BTreeSet::new() });
-        round.served.insert(connection);
-        let known = self.known.pieces(connection, want.content, want.count);
-        let mut piece = wanted;
-        if want.any && !round.unsent.contains(wanted) && !round.unsent.is_empty() {
-            let nothing = PieceSet::empty(want.count);
-            let start = (self.config.seed % u64::from(want.count.max(1))) as u32;
-            let mut unsent = round.unsent.without(known, &nothing);
-            let first = unsent.next();
-            piece = first
-                .filter(|p| *p >= start)
-                .or_else(|| unsent.find(|p| *p >= start))
-                .or(first)
-                .unwrap_or(wanted);
+    fn choose(&mut self, connection: ConnectionId, want: &Want) -> Vec<Option<u32>> {
+        if !want.complete || want.wishes.iter().all(|wish| wish.piece.is_none()) {
+            return want.wishes.iter().map(|wish| wish.piece.filter(|_| want.complete)).collect();
         }
-        round.unsent.remove(piece);
-        known.insert(piece);
-        Some(piece)
+        let round = self.rounds.entry(want.served).or_insert_with(|| {
+            let unsent = want.distinct.as_deref().cloned();
+            Round { unsent: unsent.unwrap_or_else(|| PieceSet::full(want.count)), served: BTreeSet::new() }
+        });
+        round.served.insert(connection);
+        let known = self.known.pieces(connection, want.served, want.count);
+        let start = (self.config.seed % u64::from(want.count.max(1))) as u32;
+        let nothing = PieceSet::empty(want.count);
+        let choose = |wish: &Wish| {
+            let wanted = wish.piece?;
+            let mut piece = wanted;
+            if wish.any && !round.unsent.contains(wanted) && !round.unsent.is_empty() {
+                let mut unsent = round.unsent.without(known, &nothing);
+                let first = unsent.next();
+                piece = first
+                    .filter(|p| *p >= start)
+                    .or_else(|| unsent.find(|p| *p >= start))
+                    .or(first)
+                    .unwrap_or(wanted);
+            }
+            round.unsent.remove(piece);
+            known.insert(piece);
+            Some(piece)
+        };
+        want.wishes.iter().map(choose).collect()
+    }
+
+    /// A piece may not have arrived.
+    fn unsent(&mut self, served: Served, piece: u32) {
+        if let Some(round) = self.rounds.get_mut(&served) {
+            round.unsent.insert(piece);
+        }
     }
 
     fn gone(&mut self, connection: ConnectionId) {
         self.waiting.retain(|(c, ..)| *c != connection);
         self.known.0.remove(&connection);
-        if let Some(Sending { content, piece: Some(piece), .. }) = self.sending.remove(&connection)
-            && let Some(round) = self.rounds.get_mut(&content)
-        {
-            // It may not have arrived.
-            round.unsent.insert(piece);
+        if let Some(Sending { served, pieces, .. }) = self.sending.remove(&connection) {
+            for piece in pieces.into_iter().flatten() {
+                self.unsent(served, piece);
+            }
         }
         self.rounds.retain(|_, round| {
             round.served.remove(&connection);
@@ -262,14 +303,20 @@ impl Upload {
 mod tests {
     use super::*;
 
-    const CONTENT: Root = Root::new([7; 32]);
+    const CONTENT: Served = Served { root: Root::new([7; 32]), files: false };
 
     fn want(piece: u32, any: bool) -> Want {
-        Want { content: CONTENT, count: 4, complete: true, piece: Some(piece), any, copies: 0, has: 0 }
+        let wishes = vec![Wish { piece: Some(piece), any }];
+        Want { served: CONTENT, count: 4, distinct: None, complete: true, wishes, copies: 0, has: 0 }
     }
 
+    /// Of wants of one piece each.
     fn grants(upload: &mut Upload) -> Vec<(ConnectionId, Option<u32>)> {
-        std::iter::from_fn(|| upload.poll_output()).map(|g| (g.connection, g.piece)).collect()
+        let one = |grant: Grant| {
+            assert_eq!(grant.pieces.len(), 1);
+            (grant.connection, grant.pieces[0])
+        };
+        std::iter::from_fn(|| upload.poll_output()).map(one).collect()
     }
 
     /// Has each connection want a piece and be sent it at once.
@@ -307,7 +354,7 @@ mod tests {
     fn nobody_is_sent_what_it_is_known_to_have() {
         let mut upload = Upload::default();
         let pieces = vec![0, 1];
-        upload.handle(UploadInput::Knows { connection: 2, content: CONTENT, count: 4, pieces });
+        upload.handle(UploadInput::Knows { connection: 2, served: CONTENT, count: 4, pieces });
         assert_eq!(sent(&mut upload, &[(1, 2, true), (2, 2, true), (2, 2, true)]), [2, 3, 2]);
     }
 
@@ -383,9 +430,50 @@ mod tests {
     #[test]
     fn ranges_that_are_no_piece_and_partial_content_are_granted_as_they_are() {
         let mut upload = Upload::default();
-        let part = Want { piece: None, ..want(0, true) };
+        let part = Want { wishes: vec![Wish { piece: None, any: true }], ..want(0, true) };
         upload.handle(UploadInput::Wants(1, part));
         upload.handle(UploadInput::Wants(2, Want { complete: false, ..want(3, true) }));
         assert_eq!(grants(&mut upload), [(1, None), (2, None)]);
+    }
+
+    #[test]
+    fn several_are_chosen_in_one_turn_and_what_is_not_sent_is_chosen_again() {
+        let mut upload = Upload::default();
+        let wishes = vec![Wish { piece: Some(1), any: true }; 3];
+        upload.handle(UploadInput::Wants(1, Want { wishes, ..want(0, true) }));
+        let Grant { pieces, .. } = upload.poll_output().unwrap();
+        assert_eq!(pieces, [Some(1), Some(0), Some(2)]);
+        upload.handle(UploadInput::NotSent(1, 0));
+        upload.handle(UploadInput::Sent(1));
+        let mut rest = sent(&mut upload, &[(2, 1, true), (2, 1, true)]);
+        rest.sort_unstable();
+        assert_eq!(rest, [0, 3]);
+    }
+
+    #[test]
+    fn what_is_the_same_as_another_is_sent_only_to_those_who_ask_for_it() {
+        let mut upload = Upload::default();
+        let mut distinct = PieceSet::full(4);
+        distinct.remove(3);
+        let distinct = Some(Arc::new(distinct));
+        let sent = (1..=4).map(|connection| {
+            let want = Want { distinct: distinct.clone(), ..want(0, true) };
+            upload.handle(UploadInput::Wants(connection, want));
+            let granted = grants(&mut upload);
+            upload.handle(UploadInput::Sent(connection));
+            granted[0].1
+        });
+        assert_eq!(sent.collect::<Vec<_>>(), [Some(0), Some(1), Some(2), Some(0)]);
+        upload.handle(UploadInput::Wants(5, want(3, true)));
+        assert_eq!(grants(&mut upload), [(5, Some(3))]);
+    }
+
+    #[test]
+    fn a_list_and_its_files_are_two_things() {
+        let mut upload = Upload::default();
+        assert_eq!(sent(&mut upload, &[(1, 0, true)]), [0]);
+        let files = Served { files: true, ..CONTENT };
+        upload.handle(UploadInput::Wants(2, Want { served: files, ..want(0, true) }));
+        assert_eq!(grants(&mut upload), [(2, Some(0))]);
     }
 }

@@ -10,7 +10,7 @@ use askaround_core::key::Key;
 use askaround_node::delivery::{DeliveryOptions, GetError, GetEvent, GetRequest, Got};
 use nodes::{Network, Node, bytes};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -95,6 +95,43 @@ async fn a_folder_comes_whole_and_what_is_there_is_not_fetched_again() {
     let third = network.peer(3).await;
     let again = tempfile::tempdir().unwrap();
     assert_eq!(get(&third, &key, &again.path().join("c")).await.unwrap().size, 340_010);
+    network.stop().await;
+}
+
+/// Of a folder too, as far as those who ask leave it the choice.
+#[tokio::test]
+async fn a_holder_sends_no_piece_of_a_folder_twice_before_it_has_sent_all() {
+    let network = Network::start().await;
+    let seed = network.peer(1).await;
+    let source = tempfile::tempdir().unwrap();
+    let sizes = [("a", 70_000), ("b", 10), ("c", 0), ("d", 70_000), ("e", 65_536)];
+    for (name, size) in sizes {
+        fs::write(source.path().join(name), bytes(size)).unwrap();
+    }
+    let key = seed.add_folder(source.path()).await;
+    let addr = seed.delivery.status().unwrap().me.addr();
+    let same = blake3::hash(&bytes(70_000));
+    let mut sent = Vec::new();
+    let mut open = Vec::new();
+    for _ in 0..5 {
+        let mut client = BufReader::new(TcpStream::connect(addr).await.unwrap());
+        let range = format!("\"key\":\"{same}\",\"from\":0,\"length\":65536,\"any\":true");
+        let asks = format!("V {{\"version\":1}}\nI {{\"key\":\"{key}\",\"files\":true}}\nG {{{range}}}\n");
+        client.write_all(asks.as_bytes()).await.unwrap();
+        let mut lines = (String::new(), String::new());
+        client.read_line(&mut lines.0).await.unwrap();
+        client.read_line(&mut lines.1).await.unwrap();
+        assert_eq!(lines.0, "A {\"pieces\":\"all\"}\n");
+        sent.push(lines.1);
+        // What may not have arrived would count as unsent.
+        open.push(client);
+    }
+    let first = format!("A {{\"key\":\"{same}\",\"from\":0,\"length\":65536}}\n");
+    assert_eq!((&sent[0], &sent[4]), (&first, &first), "{sent:?}");
+    sent.truncate(4);
+    sent.sort_unstable();
+    sent.dedup();
+    assert_eq!(sent.len(), 4, "{sent:?}");
     network.stop().await;
 }
 

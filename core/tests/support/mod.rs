@@ -11,11 +11,11 @@ use askaround_core::download::{
     Download, DownloadConfig, DownloadInput, DownloadOutput, Listener, SourceId, SubscriberId,
 };
 use askaround_core::pieces::{PieceSet, Root};
-use askaround_core::upload::{Grant, Upload, UploadConfig, UploadInput, Want};
+use askaround_core::upload::{Grant, Served, Upload, UploadConfig, UploadInput, Want, Wish};
 
 pub(crate) use crowd::{Crowd, Report};
 
-const CONTENT: Root = Root::new([1; 32]);
+const CONTENT: Served = Served { root: Root::new([1; 32]), files: false };
 
 /// One connection: `to` asks `from`. It is numbered by its place, which is also the number of the
 /// source at `to`, of the subscriber at `from`, and of the connection at `from`.
@@ -221,7 +221,7 @@ impl Swarm {
             Event::Known(link, pieces) => {
                 let input = UploadInput::Knows {
                     connection: link as u64,
-                    content: CONTENT,
+                    served: CONTENT,
                     count: self.crowd.pieces,
                     pieces,
                 };
@@ -287,17 +287,18 @@ impl Swarm {
         let has =
             self.nodes[from].download.as_ref().and_then(|download| download.progress_of(to)).unwrap_or(0);
         let count = self.crowd.pieces;
-        let want = Want { content: CONTENT, count, complete, piece: Some(piece), any, copies, has };
+        let wishes = vec![Wish { piece: Some(piece), any }];
+        let want = Want { served: CONTENT, count, distinct: None, complete, wishes, copies, has };
         self.upload(from, UploadInput::Wants(link as u64, want));
     }
 
     fn upload(&mut self, node: usize, input: UploadInput) {
         self.nodes[node].upload.handle(input);
-        while let Some(Grant { connection, piece }) = self.nodes[node].upload.poll_output() {
+        while let Some(Grant { connection, pieces }) = self.nodes[node].upload.poll_output() {
             let link = connection as usize;
             let (asked, _) = self.links[link].waiting.pop_front().expect("a request was granted");
             (self.links[link].due, self.links[link].sending) = (false, true);
-            self.send(link, piece.unwrap_or(asked), asked);
+            self.send(link, pieces[0].unwrap_or(asked), asked);
         }
         let idle = self.nodes[node].upload.is_idle();
         if idle != self.nodes[node].idle {

@@ -8,6 +8,7 @@
 //! | [`file`](mod@file) | [`ContentFile`]: what a server needs to send pieces |
 //! | [`catalogue`] | [`Catalogue`]: which content is here, and in which file |
 //! | [`collection`] | the list of a folder's files, itself content |
+//! | [`layout`] | how the pieces of those files are numbered |
 //! | [`restore`] | what it takes to have a collection in a folder |
 //! | [`place`] | a name in an open folder: where files are made and renamed, and how nothing from a peer leaves its folder |
 //! | [`path`] | [`RelativePath`]: the path of a file below a folder, which may come from a stranger |
@@ -28,6 +29,7 @@ pub mod collection;
 pub mod disk;
 pub mod file;
 pub mod hash;
+pub mod layout;
 pub mod md5;
 pub mod part;
 pub mod path;
@@ -43,6 +45,7 @@ pub use collection::{Collection, CollectionError, ListedFile};
 pub use disk::{DiskError, Fault};
 pub use file::ContentFile;
 pub use hash::{HashError, Hashed, InOrderHash, hash_file};
+pub use layout::Layout;
 pub use md5::{Md5, md5_of};
 pub(crate) use part::remove_old_journal;
 pub use part::{Found, Part, PartError, PartOptions, Wanted};

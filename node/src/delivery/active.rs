@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::error::GetError;
 use super::types::FetchReport;
-use crate::content::ContentFile;
+use crate::content::{ContentFile, Layout};
 use crate::lock;
 
 /// So many fetches that are over are remembered.
@@ -51,6 +51,11 @@ pub(super) struct Served {
 /// Opens what came so far of the content of a key, if it is part of this fetch.
 pub(super) trait Opens: Send + Sync {
     fn open(&self, key: &Key) -> io::Result<Option<Arc<ContentFile>>>;
+
+    /// How the pieces are numbered, of a collection.
+    fn layout(&self) -> Option<Arc<Layout>> {
+        None
+    }
 }
 
 /// Somebody wants to be told of pieces.

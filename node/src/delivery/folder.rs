@@ -1,31 +1,29 @@
 //! [`FolderTarget`]: the files of a collection, fetched as one: their pieces are numbered one
 //! after the other (PROTOCOL.md §7.6).
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use askaround_core::key::Key;
-use askaround_core::pieces::{Geometry, Manifest, PieceIndex, PieceSet, Root};
+use askaround_core::message::ByteRange;
+use askaround_core::pieces::{Manifest, PieceSet, Root};
 
 use super::active::Opens;
 use super::error::GetError;
 use super::folder_file::{FolderFile, Shared};
 use super::open_files::OpenFiles;
-use super::target::{Target, place};
-use crate::content::{Addition, Catalogue, Collection, ContentFile, DiskError, Folder, PartError, plan};
+use super::target::Target;
+use crate::content::{
+    Addition, Catalogue, Collection, ContentFile, DiskError, Folder, Layout, PartError, plan,
+};
 use crate::transfer::source::{self, Rejected, Sink};
 
 /// The files of a collection.
 pub(super) struct FolderTarget {
     shared: Arc<Shared>,
-    geometries: Vec<Geometry>,
-    /// The number of the first piece of each file.
-    starts: Vec<u32>,
-    count: u32,
-    by_root: BTreeMap<Root, usize>,
+    layout: Arc<Layout>,
     files: Vec<Arc<FolderFile>>,
 }
 
@@ -40,23 +38,16 @@ impl FolderTarget {
         cancel: &AtomicBool,
     ) -> Result<Self, GetError> {
         let folder = Folder::make(to)?;
-        let (mut geometries, mut starts, mut files, mut by_root) = (vec![], vec![], vec![], BTreeMap::new());
-        let mut count = 0;
-        for (index, file) in collection.files().iter().enumerate() {
-            // A collection has no file that is too large.
-            let geometry = Geometry::new(file.size).map_err(crate::content::CollectionError::from)?;
-            starts.push(count);
-            count += geometry.count();
-            geometries.push(geometry);
-            by_root.entry(file.root).or_insert(index);
-        }
+        // A collection has no file that is too large.
+        let layout = Arc::new(Layout::new(&collection).map_err(crate::content::CollectionError::from)?);
+        let mut files = vec![];
         let steps = plan(&collection, &folder, catalogue, cancel)?;
         let shared = Arc::new(Shared { folder, collection, open });
         for step in steps {
             let file = FolderFile::begin(&shared, &files, step, catalogue, cancel)?;
             files.push(file);
         }
-        Ok(Self { shared, geometries, starts, count, by_root, files })
+        Ok(Self { shared, layout, files })
     }
 
     /// The files whose piece hashes have to be asked for.
@@ -70,7 +61,7 @@ impl FolderTarget {
 
     /// The size of a file.
     pub(super) fn size_of(&self, root: &Root) -> Option<u64> {
-        self.by_root.get(root).map(|index| self.geometries[*index].size())
+        self.layout.file(root).map(|(_, geometry)| geometry.size())
     }
 
     /// The piece hashes of a file are known now. What an earlier try has left of it is gone on
@@ -92,31 +83,21 @@ impl FolderTarget {
         let Shared { folder, collection, .. } = &*self.shared;
         let entry = catalogue.add_collection(collection, folder.path(), &additions)?;
         let mut keys = vec![entry.root.key()];
-        keys.extend(self.by_root.keys().map(Root::key));
+        keys.extend(self.layout.roots().map(Root::key));
         Ok(keys)
-    }
-
-    /// The file that a piece belongs to, and which piece of it that is.
-    fn locate(&self, piece: u32) -> Option<(usize, PieceIndex)> {
-        if piece >= self.count {
-            return None;
-        }
-        // Empty files have no pieces: of those that begin there the last one counts.
-        let index = self.starts.partition_point(|start| *start <= piece) - 1;
-        Some((index, self.geometries[index].piece(piece - self.starts[index])?))
     }
 }
 
 impl Target for FolderTarget {
     fn lengths(&self) -> Vec<u32> {
-        self.geometries.iter().flat_map(|geometry| super::target::lengths(*geometry)).collect()
+        self.layout.lengths()
     }
 
     fn have(&self) -> PieceSet {
-        let mut have = PieceSet::empty(self.count);
-        for (start, file) in self.starts.iter().zip(&self.files) {
+        let mut have = PieceSet::empty(self.layout.count());
+        for (index, file) in self.files.iter().enumerate() {
             for piece in file.pieces().iter().flat_map(PieceSet::iter) {
-                have.insert(start + piece);
+                have.insert(self.layout.start(index) + piece);
             }
         }
         have
@@ -129,25 +110,27 @@ impl Target for FolderTarget {
 
 impl Sink for FolderTarget {
     fn place(&self, piece: u32) -> Option<source::Place> {
-        let (index, piece) = self.locate(piece)?;
-        let root = self.shared.collection.files()[index].root;
-        place(&root.key(), self.geometries[index], piece.get())
+        let ByteRange { key, from, length } = self.layout.range(piece)?;
+        Some(source::Place { key, from, length })
     }
 
     fn find(&self, key: &Key, from: u64, length: u64) -> Option<u32> {
-        let index = *self.by_root.get(&Root::from_key(key)?)?;
-        Some(self.starts[index] + self.geometries[index].exactly(from, length)?.get())
+        self.layout.find(key, from, length)
     }
 
     fn accept(&self, piece: u32, bytes: &[u8]) -> Result<(), Rejected> {
-        let Some((index, piece)) = self.locate(piece) else { return Err(Rejected::Bad) };
+        let Some((index, piece)) = self.layout.locate(piece) else { return Err(Rejected::Bad) };
         self.files[index].accept(piece, bytes)
     }
 }
 
 impl Opens for FolderTarget {
     fn open(&self, key: &Key) -> io::Result<Option<Arc<ContentFile>>> {
-        let index = Root::from_key(key).and_then(|root| self.by_root.get(&root));
-        index.map_or(Ok(None), |index| self.files[*index].content())
+        let file = Root::from_key(key).and_then(|root| self.layout.file(&root));
+        file.map_or(Ok(None), |(index, _)| self.files[index].content())
+    }
+
+    fn layout(&self) -> Option<Arc<Layout>> {
+        Some(self.layout.clone())
     }
 }

@@ -35,19 +35,20 @@ mod target;
 pub mod types;
 pub mod verify;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use askaround_core::id::Contact;
 use askaround_core::key::Key;
-use askaround_core::pieces::MAX_PIECE;
+use askaround_core::pieces::{MAX_PIECE, Root};
 use askaround_core::upload::UploadConfig;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::content::Catalogue;
+use crate::content::{Catalogue, Layout};
 use crate::lock;
 use crate::network::Network;
 use crate::peer::PeerCommand;
@@ -122,6 +123,8 @@ struct Inner {
     down: Arc<Rate>,
     active: Mutex<Active>,
     open_files: Arc<OpenFiles>,
+    /// Of the collections that somebody is interested in.
+    layouts: Mutex<BTreeMap<Root, Weak<Layout>>>,
     /// Whether there is nothing to send.
     uplink_idle: watch::Receiver<bool>,
 }
@@ -146,6 +149,7 @@ impl Delivery {
             down: Arc::new(Rate::new(options.down)),
             active: Mutex::default(),
             open_files: OpenFiles::new(options.max_open_files),
+            layouts: Mutex::default(),
             uplink_idle: uploads.watch_idle(),
             options,
         }));

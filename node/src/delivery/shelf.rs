@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use askaround_core::key::Key;
 use askaround_core::message::{Description, Interest};
@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::Delivery;
 use super::active::Subscribe;
-use crate::content::{CatalogueError, Condition, ContentFile, DiskError, Entry, Fault, Kept};
+use crate::content::{CatalogueError, Condition, ContentFile, DiskError, Entry, Fault, Kept, Layout};
 use crate::lock;
 use crate::peer::command_soon;
 use crate::transfer::shelf::{Demand, Holding, Pieces, Shelf};
@@ -65,21 +65,21 @@ impl Shelf for Delivery {
             let subscribe = Subscribe { told, addr, id: interest.id };
             // A fetch that is so busy, or over, tells nobody; they ask again.
             fetch.subscribe.try_send(subscribe).map_err(io::Error::other)?;
-            return Ok(Some(Holding { root: fetch.description.root, pieces: Pieces::Live(live) }));
+            let layout = fetch.files.layout().filter(|_| interest.files);
+            return Ok(Some(Holding { root: fetch.description.root, pieces: Pieces::Live(live), layout }));
         }
         let Some(entry) = self.entry(&interest.key)? else { return Ok(None) };
-        let count = if interest.files {
-            let collection = self.0.catalogue.collection(&entry.root).map_err(io::Error::other)?;
-            let counts = collection.files().iter().map(|file| Geometry::new(file.size).map(|g| g.count()));
-            counts.sum::<Result<u32, _>>().map_err(io::Error::other)?
+        let (count, layout) = if interest.files {
+            let layout = self.layout(&entry.root)?;
+            (layout.count(), Some(layout))
         } else {
-            Geometry::new(entry.size).map_err(io::Error::other)?.count()
+            (Geometry::new(entry.size).map_err(io::Error::other)?.count(), None)
         };
-        Ok(Some(Holding { root: entry.root, pieces: Pieces::All(count) }))
+        Ok(Some(Holding { root: entry.root, pieces: Pieces::All(count), layout }))
     }
 
-    fn demand(&self, key: &Key, piece: u32, by: Option<SocketAddr>) -> Demand {
-        let Some(fetch) = lock(&self.0.active).served(key, false) else { return Demand::default() };
+    fn demand(&self, key: &Key, files: bool, piece: u32, by: Option<SocketAddr>) -> Demand {
+        let Some(fetch) = lock(&self.0.active).served(key, files) else { return Demand::default() };
         let download = lock(&fetch.download);
         Demand {
             copies: download.copies(piece),
@@ -105,6 +105,21 @@ impl Delivery {
                 Ok(None)
             }
         }
+    }
+
+    /// How the pieces of a collection's files are numbered. Those who fetch it share that: a list
+    /// may be long.
+    fn layout(&self, root: &Root) -> io::Result<Arc<Layout>> {
+        let shared = lock(&self.0.layouts).get(root).and_then(Weak::upgrade);
+        if let Some(layout) = shared {
+            return Ok(layout);
+        }
+        let collection = self.0.catalogue.collection(root).map_err(io::Error::other)?;
+        let layout = Arc::new(Layout::new(&collection).map_err(io::Error::other)?);
+        let mut layouts = lock(&self.0.layouts);
+        layouts.retain(|_, layout| layout.strong_count() > 0);
+        layouts.insert(*root, Arc::downgrade(&layout));
+        Ok(layout)
     }
 
     /// Its file is not what it was: the peer holds it no longer. The catalogue keeps the entry, so

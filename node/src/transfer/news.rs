@@ -1,17 +1,20 @@
 //! [`Interests`]: what a connection was told of the pieces that are here, and what has come since.
 
 use std::pin::pin;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
+use askaround_core::key::Key;
 use askaround_core::message::{Interest, MAX_NEWS, Message, News};
 use askaround_core::pieces::{PieceSet, Root};
+use askaround_core::upload::Served;
 use askaround_core::wire::encode;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::shelf::{Holding, Pieces};
+use crate::content::Layout;
 use crate::lock;
 
 /// The most contents that a connection may be interested in at once.
@@ -35,6 +38,25 @@ struct Told {
     pieces: PieceSet,
     /// What is here; none if that changes no more.
     live: Option<watch::Receiver<PieceSet>>,
+    layout: Option<Arc<Layout>>,
+}
+
+/// A folder that the other end is interested in.
+#[derive(Debug, Clone)]
+pub(super) struct OfFolder {
+    /// What it asked about.
+    pub(super) key: Key,
+    /// Its files.
+    pub(super) served: Served,
+    /// Whether all of them are here.
+    pub(super) complete: bool,
+    pub(super) layout: Arc<Layout>,
+}
+
+impl Told {
+    fn served(&self) -> Served {
+        Served { root: self.root, files: self.about.files }
+    }
 }
 
 impl Default for Interests {
@@ -59,7 +81,8 @@ impl Interests {
         if all.len() == MAX_INTERESTS {
             return None;
         }
-        all.push(Told { about, root: holding.root, pieces: pieces.clone(), live });
+        let Holding { root, layout, .. } = holding;
+        all.push(Told { about, root, pieces: pieces.clone(), live, layout });
         Some(pieces)
     }
 
@@ -68,16 +91,25 @@ impl Interests {
         lock(&self.told).iter().any(|told| told.root == root && !told.about.files)
     }
 
+    /// The folder that the other end is interested in and that has a file of this hash.
+    pub(super) fn folder_with(&self, root: &Root) -> Option<OfFolder> {
+        lock(&self.told).iter().find_map(|told| {
+            let layout = told.layout.clone().filter(|layout| layout.file(root).is_some())?;
+            let (key, served, complete) = (told.about.key.clone(), told.served(), told.live.is_none());
+            Some(OfFolder { key, served, complete, layout })
+        })
+    }
+
     /// The port that the other end says it listens on.
     pub(super) fn port(&self) -> Option<u16> {
         lock(&self.told).iter().find_map(|told| told.about.port)
     }
 
     /// The other end says what it has. `None` if that is about nothing that it is interested in.
-    pub(super) fn heard(&self, news: News) -> Option<(Root, u32, Vec<u32>)> {
+    pub(super) fn heard(&self, news: News) -> Option<(Served, u32, Vec<u32>)> {
         let told = lock(&self.told);
         let told = told.iter().find(|t| t.about.key == news.key && t.about.files == news.files)?;
-        (!news.files).then_some((told.root, told.pieces.count(), news.pieces))
+        Some((told.served(), told.pieces.count(), news.pieces))
     }
 
     /// Appends what is new.

@@ -278,8 +278,8 @@ impl Connection<'_> {
     /// The requester has pieces from elsewhere. It has said before what it is interested in;
     /// anything else is nothing to us.
     fn heard(&self, news: News) {
-        if let Some((root, count, pieces)) = self.interests.heard(news) {
-            self.server.uploads.knows(self.id, root, count, pieces);
+        if let Some((served, count, pieces)) = self.interests.heard(news) {
+            self.server.uploads.knows(self.id, served, count, pieces);
         }
     }
 

@@ -9,7 +9,7 @@ use askaround_core::message::{Description, Interest};
 use askaround_core::pieces::{PieceSet, Root};
 use tokio::sync::watch;
 
-use crate::content::ContentFile;
+use crate::content::{ContentFile, Layout};
 
 /// The content that is here, whole or being fetched. All of it may block.
 pub trait Shelf: std::fmt::Debug + Send + Sync + 'static {
@@ -32,10 +32,10 @@ pub trait Shelf: std::fmt::Debug + Send + Sync + 'static {
     /// As [`Shelf::open`].
     fn interest(&self, from: IpAddr, interest: &Interest) -> io::Result<Option<Holding>>;
 
-    /// How much a piece of content that is being fetched is needed by whoever listens at `by`. Asked
-    /// while something is about to be sent: it must not block.
-    fn demand(&self, key: &Key, piece: u32, by: Option<SocketAddr>) -> Demand {
-        let _ = (key, piece, by);
+    /// How much a piece of content that is being fetched, or of its `files`, is needed by whoever
+    /// listens at `by`. Asked while something is about to be sent: it must not block.
+    fn demand(&self, key: &Key, files: bool, piece: u32, by: Option<SocketAddr>) -> Demand {
+        let _ = (key, files, piece, by);
         Demand::default()
     }
 
@@ -59,6 +59,8 @@ pub struct Holding {
     pub root: Root,
     /// Which pieces.
     pub pieces: Pieces,
+    /// How they are numbered, if they are those of the files of a collection.
+    pub layout: Option<Arc<Layout>>,
 }
 
 /// Which pieces are here.

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use askaround_core::pieces::Root;
 use askaround_core::tracker::ConnectionId;
-use askaround_core::upload::{Upload, UploadConfig, UploadInput, Want};
+use askaround_core::upload::{Served, Upload, UploadConfig, UploadInput, Want};
 use tokio::sync::{oneshot, watch};
 
 use crate::lock;
@@ -20,7 +19,7 @@ pub struct Uploads {
 #[derive(Debug, Default)]
 struct State {
     machine: Upload,
-    waiting: BTreeMap<ConnectionId, oneshot::Sender<Option<u32>>>,
+    waiting: BTreeMap<ConnectionId, oneshot::Sender<Vec<Option<u32>>>>,
 }
 
 impl Uploads {
@@ -35,9 +34,9 @@ impl Uploads {
         self.idle.subscribe()
     }
 
-    /// Asks for a connection's turn. When it comes, so does the piece to send, unless what is
-    /// wanted is not a whole one. A connection asks for one turn at a time.
-    pub(super) fn want(&self, connection: ConnectionId, want: Want) -> oneshot::Receiver<Option<u32>> {
+    /// Asks for a connection's turn. When it comes, so does for each wish the piece to send, unless
+    /// what is wished for is not a whole one. A connection asks for one turn at a time.
+    pub(super) fn want(&self, connection: ConnectionId, want: Want) -> oneshot::Receiver<Vec<Option<u32>>> {
         let (sender, receiver) = oneshot::channel();
         let mut state = lock(&self.state);
         state.waiting.insert(connection, sender);
@@ -67,9 +66,9 @@ impl Uploads {
         self.idle.send_if_modified(|was| std::mem::replace(was, idle) != idle);
     }
 
-    /// The connection has these pieces of a content from elsewhere.
-    pub(super) fn knows(&self, connection: ConnectionId, content: Root, count: u32, pieces: Vec<u32>) {
-        self.handle(UploadInput::Knows { connection, content, count, pieces });
+    /// The connection has these pieces from elsewhere.
+    pub(super) fn knows(&self, connection: ConnectionId, served: Served, count: u32, pieces: Vec<u32>) {
+        self.handle(UploadInput::Knows { connection, served, count, pieces });
     }
 
     /// The connection has ended.
@@ -87,7 +86,7 @@ impl State {
         while let Some(grant) = self.machine.poll_output() {
             if let Some(waiting) = self.waiting.remove(&grant.connection) {
                 // If nobody waits any more, the connection is about to say that it is gone.
-                let _ = waiting.send(grant.piece);
+                let _ = waiting.send(grant.pieces);
             }
         }
     }

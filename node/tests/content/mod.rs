@@ -86,7 +86,7 @@ impl Shelf for OneContent {
             Some(live) => Pieces::Live(live.subscribe()),
             None => Pieces::All(self.file.geometry().count()),
         };
-        Ok(self.root(&interest.key).map(|root| Holding { root, pieces }))
+        Ok(self.root(&interest.key).map(|root| Holding { root, pieces, layout: None }))
     }
 
     fn changed(&self, root: Root) {
