@@ -3,7 +3,7 @@
 mod nodes;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use askaround_core::key::Key;
@@ -135,30 +135,55 @@ async fn a_holder_sends_no_piece_of_a_folder_twice_before_it_has_sent_all() {
     network.stop().await;
 }
 
-#[tokio::test]
-async fn a_crowd_fetches_from_each_other() {
-    let network = Network::start().await;
-    let seed = network.peer(1).await;
+/// Four fetch what a peer of a network holds, whose uplink takes a second for all of it. Where it
+/// went, and how much of it came from the holder.
+async fn crowd(network: &Network, seed: &Node, key: &str, folder: &Path) -> (Vec<PathBuf>, u64) {
     seed.delivery.set_limits(Some(Some(4_000_000)), None);
-    let content = bytes(4_000_000);
-    let key = seed.add_file("x", &content).await.root.to_string();
-    let folder = tempfile::tempdir().unwrap();
     let mut fetchers = Vec::new();
     for id in 2..6 {
         fetchers.push(network.peer(id).await);
     }
-    let gets = fetchers.iter().enumerate().map(|(i, node)| {
-        let (key, to) = (key.clone(), folder.path().join(i.to_string()));
-        async move {
-            let got = get(node, &key, &to).await.unwrap();
-            (to, got)
-        }
-    });
-    let mut from_seed = 0;
-    for (to, got) in nodes::join_all(gets).await {
-        assert!(fs::read(to).unwrap() == content);
+    let gets = fetchers.iter().enumerate().map(|(i, node)| async move {
+        let to = folder.join(i.to_string());
+        let got = get(node, key, &to).await.unwrap();
         let seeds = got.sources.iter().filter(|s| s.peer.is_some_and(|p| p.id.as_u64() == 1));
-        from_seed += seeds.map(|s| s.bytes).sum::<u64>();
+        (to, seeds.map(|s| s.bytes).sum::<u64>())
+    });
+    let (to, from_seed): (_, Vec<u64>) = nodes::join_all(gets).await.into_iter().unzip();
+    (to, from_seed.into_iter().sum())
+}
+
+#[tokio::test]
+async fn a_crowd_fetches_from_each_other() {
+    let network = Network::start().await;
+    let seed = network.peer(1).await;
+    let content = bytes(4_000_000);
+    let key = seed.add_file("x", &content).await.root.to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let (to, from_seed) = crowd(&network, &seed, &key, folder.path()).await;
+    for to in to {
+        assert!(fs::read(to).unwrap() == content);
+    }
+    assert!(from_seed < 2 * 4_000_000, "the holder has sent {from_seed} bytes to four");
+    network.stop().await;
+}
+
+#[tokio::test]
+async fn a_crowd_fetches_a_folder_from_each_other() {
+    let network = Network::start().await;
+    let seed = network.peer(1).await;
+    let source = tempfile::tempdir().unwrap();
+    let sizes = (1..=40).map(|i| (format!("{i}"), 98_000 + i * 100)).collect::<Vec<_>>();
+    for (name, size) in &sizes {
+        fs::write(source.path().join(name), bytes(*size)).unwrap();
+    }
+    let key = seed.add_folder(source.path()).await.to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let (to, from_seed) = crowd(&network, &seed, &key, folder.path()).await;
+    for to in to {
+        for (name, size) in &sizes {
+            assert!(fs::read(to.join(name)).unwrap() == bytes(*size), "{name}");
+        }
     }
     assert!(from_seed < 2 * 4_000_000, "the holder has sent {from_seed} bytes to four");
     network.stop().await;

@@ -8,6 +8,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use askaround_core::pieces::{Geometry, Manifest, PieceIndex, PieceSet};
 use serde::{Deserialize, Serialize};
 
+use super::disk::DiskError;
+
 /// By what a file is recognised as the one that was hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
@@ -59,6 +61,16 @@ impl ContentFile {
     /// A whole file, which had this stamp when it was verified.
     pub fn whole(file: File, manifest: Arc<Manifest>, stamp: Stamp) -> Self {
         Self { file: Arc::new(file), manifest, have: Have::All(stamp) }
+    }
+
+    /// These bytes, in a file without a name, to be served as any file is.
+    ///
+    /// # Errors
+    /// If the file cannot be made.
+    pub fn of_bytes(bytes: &[u8], manifest: Arc<Manifest>) -> Result<Self, DiskError> {
+        let file = file_of(bytes)?;
+        let stamp = Stamp::of(&file).map_err(DiskError::at(&std::env::temp_dir()))?;
+        Ok(Self::whole(file, manifest, stamp))
     }
 
     /// A file that is being fetched.
@@ -122,6 +134,14 @@ impl ContentFile {
     pub fn read_at(&self, from: u64, into: &mut [u8]) -> io::Result<()> {
         self.file.read_exact_at(into, from)
     }
+}
+
+/// A file without a name that has these bytes in it.
+pub(super) fn file_of(bytes: &[u8]) -> Result<File, DiskError> {
+    let in_temp = std::env::temp_dir();
+    let file = tempfile::tempfile().map_err(DiskError::at(&in_temp))?;
+    file.write_all_at(bytes, 0).map_err(DiskError::at(&in_temp))?;
+    Ok(file)
 }
 
 /// Reads the set, also when another thread panicked meanwhile: that is reported where it is

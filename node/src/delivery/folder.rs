@@ -23,8 +23,16 @@ use crate::transfer::source::{self, Rejected, Sink};
 /// The files of a collection.
 pub(super) struct FolderTarget {
     shared: Arc<Shared>,
+    list: List,
     layout: Arc<Layout>,
     files: Vec<Arc<FolderFile>>,
+}
+
+/// The list of a collection, which others ask for before they ask for its files.
+pub(super) struct List {
+    /// What it is known by.
+    pub(super) keys: Vec<Key>,
+    pub(super) manifest: Arc<Manifest>,
 }
 
 impl FolderTarget {
@@ -32,6 +40,7 @@ impl FolderTarget {
     /// Blocks.
     pub(super) fn new(
         to: &Path,
+        list: List,
         collection: Collection,
         catalogue: &Catalogue,
         open: Arc<OpenFiles>,
@@ -47,7 +56,7 @@ impl FolderTarget {
             let file = FolderFile::begin(&shared, &files, step, catalogue, cancel)?;
             files.push(file);
         }
-        Ok(Self { shared, layout, files })
+        Ok(Self { shared, list, layout, files })
     }
 
     /// The files whose piece hashes have to be asked for.
@@ -126,6 +135,11 @@ impl Sink for FolderTarget {
 
 impl Opens for FolderTarget {
     fn open(&self, key: &Key) -> io::Result<Option<Arc<ContentFile>>> {
+        if self.list.keys.contains(key) {
+            let list = self.shared.collection.to_bytes();
+            let list = ContentFile::of_bytes(&list, self.list.manifest.clone()).map_err(io::Error::other)?;
+            return Ok(Some(Arc::new(list)));
+        }
         let file = Root::from_key(key).and_then(|root| self.layout.file(&root));
         file.map_or(Ok(None), |(index, _)| self.files[index].content())
     }

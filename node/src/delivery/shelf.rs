@@ -45,9 +45,12 @@ impl Shelf for Delivery {
     }
 
     fn describe(&self, key: &Key) -> io::Result<Option<Description>> {
-        if let Some(fetch) = lock(&self.0.active).served(key, false) {
+        let active = lock(&self.0.active);
+        // Whoever fetches the files of a collection has its list.
+        if let Some(fetch) = active.served(key, false).or_else(|| active.served(key, true)) {
             return Ok(Some(fetch.description.clone()));
         }
+        drop(active);
         let Some(entry) = self.entry(key)? else { return Ok(None) };
         Ok(Some(Description {
             root: entry.root,
@@ -67,6 +70,13 @@ impl Shelf for Delivery {
             fetch.subscribe.try_send(subscribe).map_err(io::Error::other)?;
             let layout = fetch.files.layout().filter(|_| interest.files);
             return Ok(Some(Holding { root: fetch.description.root, pieces: Pieces::Live(live), layout }));
+        }
+        if !interest.files
+            && let Some(fetch) = lock(&self.0.active).served(&interest.key, true)
+        {
+            let Description { root, size, .. } = fetch.description;
+            let count = Geometry::new(size).map_err(io::Error::other)?.count();
+            return Ok(Some(Holding { root, pieces: Pieces::All(count), layout: None }));
         }
         let Some(entry) = self.entry(&interest.key)? else { return Ok(None) };
         let (count, layout) = if interest.files {

@@ -10,7 +10,6 @@ mod tables;
 mod verify;
 
 use std::fs::File;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -283,9 +282,7 @@ impl Catalogue {
     pub fn open_entry(&self, entry: &Entry) -> Result<Arc<ContentFile>, CatalogueError> {
         let manifest = Arc::new(self.manifest(entry)?);
         if entry.kept == Kept::List {
-            let file = self.list_file(&entry.root)?;
-            let stamp = Stamp::of(&file).map_err(DiskError::at(&entry.path))?;
-            return Ok(Arc::new(ContentFile::whole(file, manifest, stamp)));
+            return Ok(Arc::new(ContentFile::of_bytes(&self.list_bytes(&entry.root)?, manifest)?));
         }
         let file = open(&entry.path)?;
         if Stamp::of(&file).map_err(DiskError::at(&entry.path))? != entry.stamp {
@@ -332,15 +329,6 @@ impl Catalogue {
             Ok(row.map(|row| row.value().to_vec()))
         })?;
         bytes.ok_or_else(|| CatalogueError::Unknown(root.key()))
-    }
-
-    /// A file without a name that has the list in it, to be served as any file is.
-    fn list_file(&self, root: &Root) -> Result<File, CatalogueError> {
-        let bytes = self.list_bytes(root)?;
-        let in_temp = std::env::temp_dir();
-        let file = tempfile::tempfile().map_err(DiskError::at(&in_temp))?;
-        file.write_all_at(&bytes, 0).map_err(DiskError::at(&in_temp))?;
-        Ok(file)
     }
 
     fn read<T>(

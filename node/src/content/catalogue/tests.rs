@@ -1,7 +1,6 @@
 //! The catalogue, as a peer uses it.
 
-use std::os::unix::fs::{PermissionsExt as _, symlink};
-
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
 use std::sync::atomic::AtomicBool;
 
 use super::*;

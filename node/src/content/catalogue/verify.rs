@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use askaround_core::Key;
 use askaround_core::pieces::{PieceSet, Root};
 
+use super::super::file::file_of;
 use super::{Catalogue, CatalogueError, Condition, Entry, Kept, open, tables};
 use crate::content::boot::BootId;
 use crate::content::disk::DiskError;
@@ -55,7 +56,7 @@ impl Catalogue {
         let mut entry = self.get(key)?.ok_or_else(|| CatalogueError::Unknown(key.clone()))?;
         let manifest = self.manifest(&entry)?;
         let is_list = entry.kept == Kept::List;
-        let file = if is_list { self.list_file(&entry.root)? } else { open(&entry.path)? };
+        let file = if is_list { file_of(&self.list_bytes(&entry.root)?)? } else { open(&entry.path)? };
         let before = Stamp::of(&file).map_err(DiskError::at(&entry.path))?;
         let pieces: Vec<_> = manifest.geometry().pieces().collect();
         let hash_error = |error| CatalogueError::Hash { path: entry.path.clone(), error };

@@ -1,7 +1,7 @@
 //! Before the files of a collection are fetched: what is there already, and the piece hashes of
 //! those that are cut.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -11,7 +11,7 @@ use askaround_core::key::Key;
 use askaround_core::pieces::{Manifest, Root};
 
 use super::super::error::GetError;
-use super::super::folder::FolderTarget;
+use super::super::folder::{FolderTarget, List};
 use super::Fetch;
 use crate::content::Collection;
 use crate::transfer::source::{SourceCommand, SourceEvent};
@@ -24,6 +24,7 @@ impl Fetch {
     pub(super) async fn begin_folder(
         &mut self,
         to: &Path,
+        list: List,
         collection: Collection,
     ) -> Result<Arc<FolderTarget>, GetError> {
         let (to, delivery) = (to.to_owned(), self.delivery.0.clone());
@@ -31,7 +32,7 @@ impl Fetch {
         let guard = CancelOnDrop(cancel.clone());
         let looked = tokio::task::spawn_blocking(move || {
             let open = delivery.open_files.clone();
-            FolderTarget::new(&to, collection, &delivery.catalogue, open, &cancel).map(Arc::new)
+            FolderTarget::new(&to, list, collection, &delivery.catalogue, open, &cancel).map(Arc::new)
         });
         let target = looked.await??;
         drop(guard);
@@ -43,9 +44,12 @@ impl Fetch {
         let mut wanted = target.unknown();
         wanted.reverse();
         let mut open: BTreeMap<Root, (SourceId, Vec<u8>)> = BTreeMap::new();
+        // Those who fetch the folder too, and do not know all hashes yet. They are asked again after
+        // the next search.
+        let mut without = BTreeSet::new();
         loop {
             while open.len() < AT_ONCE
-                && let Some(source) = self.ready_source()
+                && let Some(source) = self.ready_source(&without)
                 && let Some(root) = wanted.pop()
             {
                 open.insert(root, (source, Vec::new()));
@@ -61,12 +65,16 @@ impl Fetch {
             tokio::select! {
                 Some((id, event)) = self.incoming.recv() => match event {
                     SourceEvent::Hashes { key, hashes, .. } if key != self.key => {
-                        self.hashes(target, id, &key, hashes, &mut open, &mut wanted).await?;
+                        if let Some(root) = self.hashes(target, id, &key, hashes, &mut open).await? {
+                            wanted.push(root);
+                            without.insert(id);
+                        }
                     }
                     SourceEvent::Gone(error) => {
                         self.gone(id, &error);
                         let of_it: Vec<_> =
                             open.iter().filter(|(_, (source, _))| *source == id).map(|(root, _)| *root).collect();
+                        without.remove(&id);
                         for root in of_it {
                             open.remove(&root);
                             wanted.push(root);
@@ -75,12 +83,16 @@ impl Fetch {
                     event => self.heard_first(id, event).await?,
                 },
                 Some(holder) = self.holders.recv() => self.add_holder(holder),
-                Some(over) = self.search.join_next() => self.search_over(over?)?,
+                Some(over) = self.search.join_next() => {
+                    without.clear();
+                    self.search_over(over?)?;
+                }
                 () = tokio::time::sleep_until(self.next_search), if self.may_search() => {}
             }
         }
     }
 
+    /// Takes the hashes of a file. The file, if somebody else has to be asked for them.
     async fn hashes(
         &mut self,
         target: &Arc<FolderTarget>,
@@ -88,47 +100,44 @@ impl Fetch {
         key: &Key,
         hashes: Vec<u8>,
         open: &mut BTreeMap<Root, (SourceId, Vec<u8>)>,
-        wanted: &mut Vec<Root>,
-    ) -> Result<(), GetError> {
-        let Some(root) = Root::from_key(key) else { return Ok(()) };
+    ) -> Result<Option<Root>, GetError> {
+        let Some(root) = Root::from_key(key) else { return Ok(None) };
         let (Some((source, come)), Some(size)) = (open.get_mut(&root), target.size_of(&root)) else {
-            return Ok(());
+            return Ok(None);
         };
         if *source != id {
-            return Ok(());
+            return Ok(None);
         }
         if hashes.is_empty() {
             open.remove(&root);
-            wanted.insert(0, root);
-            self.lost(id, "it has not all files of the collection", false);
-            return Ok(());
+            return Ok(Some(root));
         }
         come.extend(hashes);
         let count = askaround_core::pieces::Geometry::new(size).map_or(0, |geometry| geometry.count());
         let first = (come.len() / askaround_core::pieces::HASH_LEN) as u32;
         if first < count {
             self.sources.tell(id, SourceCommand::Hashes { key: key.clone(), first }).await;
-            return Ok(());
+            return Ok(None);
         }
-        let Some((_, come)) = open.remove(&root) else { return Ok(()) };
+        let Some((_, come)) = open.remove(&root) else { return Ok(None) };
         let target = target.clone();
         let learnt = tokio::task::spawn_blocking(move || {
             let manifest = Manifest::from_bytes(root, size, &come).ok();
             manifest.map(|manifest| target.learn(&Arc::new(manifest)))
         });
         match learnt.await? {
-            Some(learnt) => learnt?,
+            Some(learnt) => learnt.map(|()| None),
             None => {
-                wanted.push(root);
                 self.lost(id, "it sent piece hashes that do not belong to their file", true);
+                Ok(Some(root))
             }
         }
-        Ok(())
     }
 
     /// A source that has said what it has.
-    fn ready_source(&self) -> Option<SourceId> {
-        let ready = |id: &SourceId| self.sources.get(*id).is_some_and(|source| source.opened.is_some());
+    fn ready_source(&self, without: &BTreeSet<SourceId>) -> Option<SourceId> {
+        let is_open = |id: &SourceId| self.sources.get(*id).is_some_and(|source| source.opened.is_some());
+        let ready = |id: &SourceId| is_open(id) && !without.contains(id);
         self.sources.ids().into_iter().find(ready)
     }
 }

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::active::Job;
 use super::error::GetError;
+use super::folder::List;
 use super::sources::{Event, Sources};
 use super::target::{FileTarget, MemoryTarget, Slot, Target};
 use super::types::{GetEvent, GetRequest, Got};
@@ -321,7 +322,12 @@ impl Fetch {
         files: Collection,
     ) -> Result<Got, GetError> {
         let (size, count) = (files.size(), files.files().len() as u64);
-        let target = self.begin_folder(&request.to, files).await?;
+        let manifest = match &self.identity {
+            Some(identity) => identity.manifest.clone(),
+            None => unreachable!("what is fetched is known"),
+        };
+        let list = List { keys: self.names(root), manifest };
+        let target = self.begin_folder(&request.to, list, files).await?;
         self.here_before = self.found(&*target, size, Some(count));
         let served = run::Serving { keys: self.names(root), files: true, opens: target.clone() };
         self.run(target.clone(), served, None).await?;
