@@ -205,6 +205,12 @@ fn wait(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "expected a number of seconds from 0.01 to 31536000".into())
 }
 
+/// The same, or no wait at all; a day is enough.
+pub fn stay(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().filter(|s| (0.0..=86_400.0).contains(s));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "expected a number of seconds from 0 to 86400".into())
+}
+
 fn whole(text: &str, low: usize, high: usize) -> Result<usize, String> {
     let number = text.parse().ok().filter(|n| (low..=high).contains(n));
     number.ok_or_else(|| format!("expected a whole number from {low} to {high}"))

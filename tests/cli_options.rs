@@ -121,6 +121,7 @@ fn an_option_that_would_have_no_effect_is_wrong_use() {
         (["get", &key, "--max-sources", "3"], "--max-sources is for a peer that this command starts"),
         (["get", &key, "--listen", "127.0.0.1:0"], "--listen is"),
         (["get", &key, "--up", "1M"], "askaround limit"),
+        (["get", &key, "--stay", "3"], "--stay is"),
         (["add", &file, "--max-connections", "3"], "with --serve"),
         (["add", &file, "--tracker", &net.tracker], "--tracker is"),
         (["add", &file, "--idle-timeout", "3"], "--idle-timeout is"),

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use askaround_core::Key;
 use askaround_core::pieces::Root;
@@ -15,6 +16,7 @@ use super::node_args::{ByArgs, rate};
 use super::progress::Show;
 use super::units;
 use crate::args::{StateArgs, VerbArgs};
+use crate::limits;
 
 /// `askaround add`.
 #[derive(Debug, Args)]
@@ -58,8 +60,14 @@ pub struct GetArgs {
     #[arg(long, env = "ASKAROUND_IN_PLACE", value_parser = FalseyValueParser::new())]
     pub in_place: bool,
     /// By which peer
+    // Before --stay: it sees what was given, and reading an option's value takes it away.
     #[command(flatten)]
     pub by: ByArgs,
+    /// The most seconds that the peer of this command stays, when it has everything, for those who fetch
+    /// from it what nobody else has
+    #[arg(long, value_name = "SECONDS", default_value = "3600", value_parser = limits::stay, env = "ASKAROUND_STAY")]
+    #[arg(help_heading = "Limits of content", hide_short_help = true)]
+    pub stay: Duration,
 }
 
 /// `askaround limit`.

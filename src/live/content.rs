@@ -22,8 +22,6 @@ use crate::plain;
 
 /// How often `add --serve` says what is being sent.
 const PACE: Duration = Duration::from_secs(1);
-/// How long a command that is complete stays for those who still need it.
-const LONGEST_STAY: Duration = Duration::from_secs(30);
 
 /// `askaround get`.
 ///
@@ -41,13 +39,13 @@ pub(super) async fn get(args: GetArgs) -> Result<(), Failure> {
     let (stop, meter) = (Stop::on_signals()?, Meter::new(verb.show));
     let by = args.by;
     if by.here.tracker.is_some() {
-        return get_here(by, &args.key, &verb, &meter, &stop).await;
+        return get_here(by, args.stay, &args.key, &verb, &meter, &stop).await;
     }
     let folder = folder(&by.state)?;
     let running = api::is_running(&folder).await;
     // Whoever names a peer to get it from needs no tracker.
     if !running && !args.from.is_empty() {
-        return get_here(by, &args.key, &verb, &meter, &stop).await;
+        return get_here(by, args.stay, &args.key, &verb, &meter, &stop).await;
     }
     by.here.refuse("--tracker IP:PORT")?;
     if !running {
@@ -60,8 +58,15 @@ pub(super) async fn get(args: GetArgs) -> Result<(), Failure> {
 }
 
 /// With a peer in this process.
-async fn get_here(by: ByArgs, key: &Key, verb: &Verb, meter: &Meter, stop: &Stop) -> Result<(), Failure> {
-    let here = Here::start(by, meter, false)?;
+async fn get_here(
+    by: ByArgs,
+    stay: Duration,
+    key: &Key,
+    verb: &Verb,
+    meter: &Meter,
+    stop: &Stop,
+) -> Result<(), Failure> {
+    let here = Here::start(by, Some(stay), meter, false)?;
     let way = Way::Here(&here.node);
     let result = match verb.ask(&way, meter, stop).await? {
         Ok(reply) => got(verb, key, &reply, &way, meter, stop).await,
@@ -119,7 +124,7 @@ pub(super) async fn add(args: AddArgs) -> Result<(), Failure> {
         return Err(Failure::usage("--serve needs --tracker IP:PORT, by which others find this peer"));
     };
     let (stop, meter) = (Stop::on_signals()?, Meter::new(verb.show));
-    let here = Here::start(args.by, &meter, true)?;
+    let here = Here::start(args.by, None, &meter, true)?;
     let way = Way::Here(&here.node);
     let result = match verb.ask(&way, &meter, &stop).await?.map_err(Failure::run)? {
         ApiReply::Added(added) => {
@@ -185,8 +190,8 @@ struct Here {
 }
 
 impl Here {
-    /// Starts it. `tell` has its registration told as well, and not only that there is none.
-    fn start(by: ByArgs, meter: &Meter, tell: bool) -> Result<Self, Failure> {
+    /// Starts it. What it fetches it keeps for others for so long. `tell` has its registration told as well, and not only that there is none.
+    fn start(by: ByArgs, longest_stay: Option<Duration>, meter: &Meter, tell: bool) -> Result<Self, Failure> {
         let HereArgs { tracker, node, .. } = &by.here;
         // Whoever wants a file now did not ask for thousands of connections.
         if by.here.is_given("max-connections")
@@ -194,7 +199,6 @@ impl Here {
         {
             meter.note(&warning);
         }
-        let longest_stay = Some(LONGEST_STAY);
         let settings = Settings { tracker: *tracker, folder: by.state.dir, longest_stay, node: by.here.node };
         let (stop, meter) = (CancellationToken::new(), meter.clone());
         let node = Node::start(settings, stop.clone(), move |registered, text| {

@@ -118,9 +118,11 @@ impl FromArgMatches for Given {
         let node = NodeArgs::augment_args(Command::new("peer"));
         let here = |option: &&str| {
             let id = option.replace('-', "_");
-            matches.value_source(&id) == Some(ValueSource::CommandLine)
+            // `add` has no --stay.
+            matches.try_contains_id(&id).is_ok()
+                && matches.value_source(&id) == Some(ValueSource::CommandLine)
         };
-        let options = ["tracker"].into_iter().chain(node.get_arguments().filter_map(Arg::get_long));
+        let options = ["tracker", "stay"].into_iter().chain(node.get_arguments().filter_map(Arg::get_long));
         Ok(Self(options.filter(here).map(str::to_owned).collect()))
     }
 

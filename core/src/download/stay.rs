@@ -21,6 +21,9 @@ use crate::time::Instant;
 const MOMENT: u32 = 4;
 const SHORTEST_MOMENT: Duration = Duration::from_millis(250);
 const LONGEST_MOMENT: Duration = Duration::from_secs(5);
+/// Without a holder it stays as long as somebody needs it, for at most the time that the
+/// fetch took, or this if that is more.
+const LEAST_ALONE: Duration = Duration::from_secs(30);
 
 /// Where a download is in its life.
 #[derive(Debug, Default)]
@@ -52,7 +55,7 @@ impl Download {
             let moment = if self.uplink_idle { SHORTEST_MOMENT } else { took / MOMENT };
             moment.clamp(SHORTEST_MOMENT, LONGEST_MOMENT).min(longest)
         } else if self.waited_for().next().is_some() {
-            took.max(longest)
+            took.max(LEAST_ALONE).min(longest)
         } else {
             LONGEST_MOMENT.min(longest)
         };

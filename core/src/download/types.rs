@@ -29,8 +29,8 @@ pub struct DownloadConfig {
     pub news_delay: Duration,
     /// The most sources at once.
     pub max_sources: usize,
-    /// The longest that it stays when it is complete, for those who need what no holder has. None
-    /// if the content stays here anyway, in a peer that goes on.
+    /// The longest that it stays when it is complete, for those who need what no holder has; it may
+    /// be less. None if the content stays here anyway, in a peer that goes on.
     pub longest_stay: Option<Duration>,
 }
 

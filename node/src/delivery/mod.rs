@@ -78,7 +78,7 @@ pub struct DeliveryOptions {
     /// How many files may be open for the fetches of folders, all together.
     pub max_open_files: usize,
     /// The longest that a fetch that is complete stays for those who fetch from here what no
-    /// holder has; it may be as long as the fetch took, too. None for a peer that goes on.
+    /// holder has. None for a peer that goes on.
     pub longest_stay: Option<Duration>,
     /// How slow a source may be.
     pub source_limits: SourceLimits,
