@@ -53,6 +53,16 @@ fn hardly_any_piece_comes_twice() {
     }
 }
 
+/// Requests have to be under way for as long as the path takes, and not only one after the other.
+#[test]
+fn a_long_path_is_filled_too() {
+    let far = Crowd { pieces: 512, latency: Duration::from_millis(100), ..Crowd::default() };
+    for fetchers in [1, 8] {
+        let ratio = play(&Crowd { fetchers, ..far.clone() });
+        assert!(ratio < 1.25, "{ratio:.3} for {fetchers}");
+    }
+}
+
 #[test]
 fn a_holder_that_has_sent_everything_once_may_leave() {
     let crowd = Crowd { seed_leaves: true, ..Crowd::default() };

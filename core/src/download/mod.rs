@@ -317,8 +317,8 @@ impl Download {
         }
         let length = self.length(piece);
         let Some(source) = self.sources.get_mut(&id) else { return };
-        if let Some(owed) = source.owes.iter_mut().find(|owed| owed.piece == piece) {
-            settled = Some(std::mem::replace(&mut owed.state, Owing::Begun));
+        if let Some(owed) = source.begins(now, piece) {
+            settled = Some(owed);
         } else {
             // It chose another piece, or the word that this one is not wanted came too late.
             source.chose(now, piece, length);

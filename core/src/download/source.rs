@@ -28,6 +28,8 @@ pub(super) struct Source {
     pub(super) got: u32,
     pub(super) bytes: u64,
     rate: Option<f64>,
+    /// The shortest time from a request until its piece began to come: what the path takes.
+    path: Option<Duration>,
     window_began: Instant,
     window_bytes: u64,
 }
@@ -37,6 +39,7 @@ pub(super) struct Owed {
     pub(super) piece: u32,
     pub(super) length: u64,
     pub(super) state: Owing,
+    asked_at: Instant,
 }
 
 /// How far a source is with what it owes.
@@ -65,6 +68,7 @@ impl Source {
             got: 0,
             bytes: 0,
             rate: None,
+            path: None,
             window_began: now,
             window_bytes: 0,
         }
@@ -76,7 +80,7 @@ impl Source {
             self.window_began = now;
             self.window_bytes = 0;
         }
-        self.owes.push_back(Owed { piece, length, state: Owing::Asked });
+        self.owes.push_back(Owed { piece, length, state: Owing::Asked, asked_at: now });
         self.owed_bytes += length;
     }
 
@@ -88,6 +92,14 @@ impl Source {
             let at = self.owes.iter().position(|owed| owed.state != Owing::Begun).unwrap_or(self.owes.len());
             self.owes.insert(at, Owed { state: Owing::Begun, ..last });
         }
+    }
+
+    /// A piece that it owes begins to come. How far it was with it; none if it does not owe it.
+    pub(super) fn begins(&mut self, now: Instant, piece: u32) -> Option<Owing> {
+        let owed = self.owes.iter_mut().find(|owed| owed.piece == piece)?;
+        let took = now.since(owed.asked_at);
+        self.path = Some(self.path.map_or(took, |path| path.min(took)));
+        Some(std::mem::replace(&mut owed.state, Owing::Begun))
     }
 
     /// It no longer owes this piece. How far it was with it, if it did.
@@ -132,7 +144,10 @@ impl Source {
             return true;
         }
         let wanted = match self.rate {
-            Some(rate) => (rate * config.pipeline_time.as_secs_f64()) as u64,
+            Some(rate) => {
+                let time = config.pipeline_time + self.path.unwrap_or_default();
+                (rate * time.as_secs_f64()) as u64
+            }
             // Twice as much each time that all of it has come.
             None => config.first_pipeline.saturating_add(self.bytes),
         };
