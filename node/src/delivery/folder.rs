@@ -3,8 +3,8 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 use askaround_core::key::Key;
 use askaround_core::message::ByteRange;
@@ -18,6 +18,7 @@ use super::target::Target;
 use crate::content::{
     Addition, Catalogue, Collection, ContentFile, DiskError, Folder, Layout, PartError, plan,
 };
+use crate::lock;
 use crate::transfer::source::{self, Rejected, Sink};
 
 /// The files of a collection.
@@ -31,8 +32,26 @@ pub(super) struct FolderTarget {
 /// The list of a collection, which others ask for before they ask for its files.
 pub(super) struct List {
     /// What it is known by.
-    pub(super) keys: Vec<Key>,
-    pub(super) manifest: Arc<Manifest>,
+    keys: Vec<Key>,
+    manifest: Arc<Manifest>,
+    /// Once somebody has asked for it.
+    content: Mutex<Option<Arc<ContentFile>>>,
+}
+
+impl List {
+    pub(super) fn new(keys: Vec<Key>, manifest: Arc<Manifest>) -> Self {
+        Self { keys, manifest, content: Mutex::default() }
+    }
+
+    /// The list as a file, made once for all who ask. Blocks.
+    fn content(&self, collection: &Collection) -> io::Result<Arc<ContentFile>> {
+        let mut content = lock(&self.content);
+        if let Some(content) = &*content {
+            return Ok(content.clone());
+        }
+        let made = ContentFile::of_bytes(&collection.to_bytes(), self.manifest.clone());
+        Ok(content.insert(Arc::new(made.map_err(io::Error::other)?)).clone())
+    }
 }
 
 impl FolderTarget {
@@ -136,9 +155,7 @@ impl Sink for FolderTarget {
 impl Opens for FolderTarget {
     fn open(&self, key: &Key) -> io::Result<Option<Arc<ContentFile>>> {
         if self.list.keys.contains(key) {
-            let list = self.shared.collection.to_bytes();
-            let list = ContentFile::of_bytes(&list, self.list.manifest.clone()).map_err(io::Error::other)?;
-            return Ok(Some(Arc::new(list)));
+            return self.list.content(&self.shared.collection).map(Some);
         }
         let file = Root::from_key(key).and_then(|root| self.layout.file(&root));
         file.map_or(Ok(None), |(index, _)| self.files[index].content())

@@ -326,7 +326,7 @@ impl Fetch {
             Some(identity) => identity.manifest.clone(),
             None => unreachable!("what is fetched is known"),
         };
-        let list = List { keys: self.names(root), manifest };
+        let list = List::new(self.names(root), manifest);
         let target = self.begin_folder(&request.to, list, files).await?;
         self.here_before = self.found(&*target, size, Some(count));
         let served = run::Serving { keys: self.names(root), files: true, opens: target.clone() };
