@@ -361,19 +361,18 @@ impl Download {
         if let Owing::TakenBack { by, .. } = state {
             self.not_owed(id, piece);
             self.fill(now, by);
-            self.fill_all(now);
-            return;
-        }
-        // It is not asked for it again, unless it says that it has it after all.
-        let was_complete = source.pieces.is_full();
-        if source.pieces.remove(piece) {
-            match was_complete {
-                // Now it counts among those who have a part.
-                true => source.pieces.iter().for_each(|piece| self.copies[piece as usize] += 1),
-                false => self.copies[piece as usize] -= 1,
+        } else {
+            // It is not asked for it again, unless it says that it has it after all.
+            let was_complete = source.pieces.is_full();
+            if source.pieces.remove(piece) {
+                match was_complete {
+                    // Now it counts among those who have a part.
+                    true => source.pieces.iter().for_each(|piece| self.copies[piece as usize] += 1),
+                    false => self.copies[piece as usize] -= 1,
+                }
             }
+            self.not_owed(id, piece);
         }
-        self.not_owed(id, piece);
         self.fill_all(now);
     }
 
