@@ -2,7 +2,7 @@
 
 use crate::id::PeerId;
 use crate::key::Key;
-use crate::pieces::{HASH_LEN, MAX_PIECE, Md5, Root};
+use crate::pieces::{Geometry, HASH_LEN, MAX_PIECE, Md5, PieceIndex, Root};
 
 /// The most bytes that one `G` asks for: a piece of the largest size.
 pub const MAX_BYTES: u64 = MAX_PIECE;
@@ -22,6 +22,14 @@ pub struct ByteRange {
     pub from: u64,
     /// How many bytes, 1 to [`MAX_BYTES`].
     pub length: u64,
+}
+
+impl ByteRange {
+    /// A piece of the content with this key, which is cut like this.
+    pub fn of_piece(key: Key, geometry: Geometry, piece: PieceIndex) -> Self {
+        let range = geometry.range(piece);
+        Self { key, from: range.start, length: range.end - range.start }
+    }
 }
 
 /// `I` (§7.4): what have you got, and tell me what you get.

@@ -97,6 +97,12 @@ impl Geometry {
         (range.end - range.start) as usize
     }
 
+    /// The length of each piece, in order.
+    pub fn lengths(self) -> impl Iterator<Item = u32> {
+        // At most MAX_PIECE.
+        self.pieces().map(move |piece| self.length(piece) as u32)
+    }
+
     /// The piece that begins at byte `from` and has `length` bytes, if one does.
     pub fn exactly(&self, from: u64, length: u64) -> Option<PieceIndex> {
         let index = u32::try_from(from / self.piece_size).ok()?;

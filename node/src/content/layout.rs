@@ -73,11 +73,7 @@ impl Layout {
 
     /// The length of each piece.
     pub fn lengths(&self) -> Vec<u32> {
-        let of_file = |laid: &Laid| {
-            let geometry = laid.geometry;
-            geometry.pieces().map(move |piece| geometry.length(piece) as u32)
-        };
-        self.files.iter().flat_map(of_file).collect()
+        self.files.iter().flat_map(|laid| laid.geometry.lengths()).collect()
     }
 
     /// The hashes of the files, each once.
@@ -113,8 +109,7 @@ impl Layout {
     pub fn range(&self, piece: u32) -> Option<ByteRange> {
         let (index, piece) = self.locate(piece)?;
         let Laid { root, geometry, .. } = &self.files[index];
-        let from = geometry.range(piece).start;
-        Some(ByteRange { key: root.key(), from, length: geometry.length(piece) as u64 })
+        Some(ByteRange::of_piece(root.key(), *geometry, piece))
     }
 
     /// The piece that these bytes of a file are, if they are a whole one.

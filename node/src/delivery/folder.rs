@@ -19,7 +19,7 @@ use crate::content::{
     Addition, Catalogue, Collection, ContentFile, DiskError, Folder, Layout, PartError, plan,
 };
 use crate::lock;
-use crate::transfer::source::{self, Rejected, Sink};
+use crate::transfer::source::{Rejected, Sink};
 
 /// The files of a collection.
 pub(super) struct FolderTarget {
@@ -137,9 +137,8 @@ impl Target for FolderTarget {
 }
 
 impl Sink for FolderTarget {
-    fn place(&self, piece: u32) -> Option<source::Place> {
-        let ByteRange { key, from, length } = self.layout.range(piece)?;
-        Some(source::Place { key, from, length })
+    fn range(&self, piece: u32) -> Option<ByteRange> {
+        self.layout.range(piece)
     }
 
     fn find(&self, key: &Key, from: u64, length: u64) -> Option<u32> {

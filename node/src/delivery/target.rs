@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use askaround_core::key::Key;
+use askaround_core::message::ByteRange;
 use askaround_core::pieces::{Geometry, Manifest, PieceIndex, PieceSet};
 
 use super::active::Opens;
 use crate::content::{ContentFile, DiskError, Part, PartError};
 use crate::lock;
-use crate::transfer::source::{Place, Rejected, Sink};
+use crate::transfer::source::{Rejected, Sink};
 
 /// Where the pieces of a fetch go.
 pub(super) trait Target: Sink {
@@ -48,8 +49,8 @@ impl Slot {
 }
 
 impl Sink for Slot {
-    fn place(&self, piece: u32) -> Option<Place> {
-        self.target()?.place(piece)
+    fn range(&self, piece: u32) -> Option<ByteRange> {
+        self.target()?.range(piece)
     }
 
     fn find(&self, key: &Key, from: u64, length: u64) -> Option<u32> {
@@ -60,18 +61,6 @@ impl Sink for Slot {
         // Nothing is asked for before there is a target.
         self.target().map_or(Err(Rejected::Bad), |target| target.accept(piece, bytes))
     }
-}
-
-/// The lengths of the pieces of one content.
-pub(super) fn lengths(geometry: Geometry) -> Vec<u32> {
-    geometry.pieces().map(|piece| geometry.length(piece) as u32).collect()
-}
-
-/// The bytes of a piece of one content.
-pub(super) fn place(key: &Key, geometry: Geometry, piece: u32) -> Option<Place> {
-    let piece = geometry.piece(piece)?;
-    let (from, length) = (geometry.range(piece).start, geometry.length(piece) as u64);
-    Some(Place { key: key.clone(), from, length })
 }
 
 /// A file.
@@ -100,7 +89,7 @@ impl FileTarget {
 
 impl Target for FileTarget {
     fn lengths(&self) -> Vec<u32> {
-        lengths(self.geometry())
+        self.geometry().lengths().collect()
     }
 
     fn have(&self) -> PieceSet {
@@ -126,8 +115,9 @@ impl Opens for FileTarget {
 }
 
 impl Sink for FileTarget {
-    fn place(&self, piece: u32) -> Option<Place> {
-        place(&self.key, self.geometry(), piece)
+    fn range(&self, piece: u32) -> Option<ByteRange> {
+        let geometry = self.geometry();
+        Some(ByteRange::of_piece(self.key.clone(), geometry, geometry.piece(piece)?))
     }
 
     fn find(&self, key: &Key, from: u64, length: u64) -> Option<u32> {
@@ -179,7 +169,7 @@ impl Opens for MemoryTarget {
 
 impl Target for MemoryTarget {
     fn lengths(&self) -> Vec<u32> {
-        lengths(self.manifest.geometry())
+        self.manifest.geometry().lengths().collect()
     }
 
     fn have(&self) -> PieceSet {
@@ -188,8 +178,9 @@ impl Target for MemoryTarget {
 }
 
 impl Sink for MemoryTarget {
-    fn place(&self, piece: u32) -> Option<Place> {
-        place(&self.key, self.manifest.geometry(), piece)
+    fn range(&self, piece: u32) -> Option<ByteRange> {
+        let geometry = self.manifest.geometry();
+        Some(ByteRange::of_piece(self.key.clone(), geometry, geometry.piece(piece)?))
     }
 
     fn find(&self, key: &Key, from: u64, length: u64) -> Option<u32> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use askaround_core::id::{Contact, PeerId};
 use askaround_core::key::Key;
-use askaround_core::message::{Description, Interest};
+use askaround_core::message::{ByteRange, Description, Interest};
 use askaround_core::peer::{AskError, PeerConfig};
 use askaround_core::pieces::{Geometry, Manifest, PieceSet, Root, piece_hash};
 use askaround_core::upload::UploadConfig;
@@ -24,7 +24,7 @@ use askaround_node::transfer::rate::Rate;
 use askaround_node::transfer::serve::ContentServer;
 use askaround_node::transfer::shelf::{Holding, Pieces, Shelf};
 use askaround_node::transfer::source::{
-    self, Opened, Place, Rejected, Sink, SourceCommand, SourceEvent, SourceId, SourceLimits, SourceOptions,
+    self, Opened, Rejected, Sink, SourceCommand, SourceEvent, SourceId, SourceLimits, SourceOptions,
 };
 use askaround_node::transfer::uploads::Uploads;
 use tokio::sync::{mpsc, watch};
@@ -144,10 +144,10 @@ impl MemorySink {
 }
 
 impl Sink for MemorySink {
-    fn place(&self, piece: u32) -> Option<Place> {
+    fn range(&self, piece: u32) -> Option<ByteRange> {
         let manifest = self.manifest.get()?;
-        let range = manifest.geometry().range(manifest.geometry().piece(piece)?);
-        Some(Place { key: manifest.root().key(), from: range.start, length: range.end - range.start })
+        let geometry = manifest.geometry();
+        Some(ByteRange::of_piece(manifest.root().key(), geometry, geometry.piece(piece)?))
     }
 
     fn find(&self, key: &Key, from: u64, length: u64) -> Option<u32> {

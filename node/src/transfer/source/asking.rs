@@ -9,7 +9,7 @@ use askaround_core::message::{
 use askaround_core::wire::encode;
 
 use super::connection::Connection;
-use super::{Place, SourceCommand, SourceEvent};
+use super::{SourceCommand, SourceEvent};
 
 /// The most requests under way on a connection; further commands wait in their channel.
 const MAX_ASKED: usize = 256;
@@ -22,7 +22,7 @@ pub(super) enum Asked {
     Describe,
     Interest { files: bool },
     Hashes { key: Key, first: u32 },
-    Get { piece: u32, place: Place, any: bool, cancelled: bool },
+    Get { piece: u32, range: ByteRange, any: bool, cancelled: bool },
 }
 
 impl Connection {
@@ -55,10 +55,10 @@ impl Connection {
     pub(super) fn command(&mut self, command: SourceCommand) {
         let interest = self.options.interest.clone();
         match command {
-            SourceCommand::Get { piece, any } => match self.sink.place(piece) {
-                Some(place) => {
-                    let range = place.range();
-                    self.ask(Request::Get { range, any }, Asked::Get { piece, place, any, cancelled: false });
+            SourceCommand::Get { piece, any } => match self.sink.range(piece) {
+                Some(range) => {
+                    let asked = Asked::Get { piece, range: range.clone(), any, cancelled: false };
+                    self.ask(Request::Get { range, any }, asked);
                 }
                 None => {
                     let error = ErrorAnswer::new(ErrorCode::NotHere, "there is no such piece");
@@ -67,12 +67,12 @@ impl Connection {
             },
             SourceCommand::Cancel { piece } => {
                 for asked in &mut self.asked {
-                    if let Asked::Get { piece: asked, place, cancelled, .. } = asked
+                    if let Asked::Get { piece: asked, range, cancelled, .. } = asked
                         && *asked == piece
                         && !*cancelled
                     {
                         *cancelled = true;
-                        encode(&Message::Cancel(place.range()), &mut self.unsent);
+                        encode(&Message::Cancel(range.clone()), &mut self.unsent);
                         return;
                     }
                 }
@@ -91,11 +91,5 @@ impl Connection {
                 self.ask(Request::Interest(interest), Asked::Interest { files: true });
             }
         }
-    }
-}
-
-impl Place {
-    fn range(&self) -> ByteRange {
-        ByteRange { key: self.key.clone(), from: self.from, length: self.length }
     }
 }

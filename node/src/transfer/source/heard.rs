@@ -12,7 +12,7 @@ use super::asking::Asked;
 use super::checks::Piece;
 use super::connection::{Connection, Reading, misbehaved};
 use super::inbox::Destination;
-use super::{Has, Opened, Place, SourceEvent};
+use super::{Has, Opened, SourceEvent};
 
 /// A source has each piece to tell of once. So much more is forgiven; anything beyond is a flood.
 const SPARE_NEWS: u64 = 1000;
@@ -53,8 +53,8 @@ impl Connection {
                 self.expect_bytes(Reading::Hashes { key, first }, count as usize * HASH_LEN);
                 Ok(())
             }
-            (Asked::Get { piece, place, any, .. }, Answer::Raw(RawAnswer::Bytes(range))) => {
-                self.announced(piece, &place, any, &range)
+            (Asked::Get { piece, range, any, .. }, Answer::Raw(RawAnswer::Bytes(sent))) => {
+                self.announced(piece, sent == range, any, &sent)
             }
             _ => Err(misbehaved("answered something other than what was asked")),
         }
@@ -81,8 +81,13 @@ impl Connection {
         self.inbox.expect(Destination::Bytes(Vec::new(), length));
     }
 
-    fn announced(&mut self, asked: u32, place: &Place, any: bool, range: &ByteRange) -> Result<(), AskError> {
-        let as_asked = (&place.key, place.from, place.length) == (&range.key, range.from, range.length);
+    fn announced(
+        &mut self,
+        asked: u32,
+        as_asked: bool,
+        any: bool,
+        range: &ByteRange,
+    ) -> Result<(), AskError> {
         let piece = match as_asked {
             true => Some(asked),
             false if any => self.sink.find(&range.key, range.from, range.length),

@@ -16,7 +16,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use askaround_core::Key;
-use askaround_core::message::{Description, ErrorAnswer, Interest};
+use askaround_core::message::{ByteRange, Description, ErrorAnswer, Interest};
 use askaround_core::peer::AskError;
 use tokio::sync::mpsc;
 
@@ -30,7 +30,7 @@ pub type SourceId = u64;
 /// Where the pieces of a fetch belong. It may be many files; piece numbers run over all of them.
 pub trait Sink: Send + Sync + 'static {
     /// The bytes that a piece is asked for by. `None` if there is no such piece.
-    fn place(&self, piece: u32) -> Option<Place>;
+    fn range(&self, piece: u32) -> Option<ByteRange>;
 
     /// The piece that these bytes are, if they are a whole one.
     fn find(&self, key: &Key, from: u64, length: u64) -> Option<u32>;
@@ -41,17 +41,6 @@ pub trait Sink: Send + Sync + 'static {
     /// # Errors
     /// If it is not the piece, or cannot be written.
     fn accept(&self, piece: u32, bytes: &[u8]) -> Result<(), Rejected>;
-}
-
-/// The bytes of a piece.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// The key of its file.
-    pub key: Key,
-    /// Its first byte there.
-    pub from: u64,
-    /// How many; at most [`MAX_BYTES`](askaround_core::message::MAX_BYTES).
-    pub length: u64,
 }
 
 /// Why a piece was not taken.
