@@ -3,26 +3,17 @@
 mod nodes;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use askaround_core::key::Key;
-use askaround_node::delivery::{DeliveryOptions, GetError, GetEvent, GetRequest, Got};
-use nodes::{Network, Node, bytes};
+use askaround_node::delivery::{DeliveryOptions, GetError, GetEvent, GetRequest};
+use nodes::{Network, bytes};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
-
-async fn get(node: &Node, key: &str, to: &Path) -> Result<Got, GetError> {
-    let request = GetRequest { key: Key::new(key).unwrap(), to: to.into(), from: vec![], in_place: false };
-    let (events, mut told) = mpsc::channel::<GetEvent>(64);
-    let told = tokio::spawn(async move { while told.recv().await.is_some() {} });
-    let got = node.delivery.get(request, events, CancellationToken::new()).await;
-    told.await.unwrap();
-    got
-}
 
 /// The names beside a file, hidden ones too.
 fn names(folder: &Path) -> Vec<String> {
@@ -42,7 +33,7 @@ async fn files_of_every_size_come_by_either_key() {
         let folder = tempfile::tempdir().unwrap();
         for (name, key) in [("a", entry.root.to_string()), ("b", entry.md5.unwrap().to_string())] {
             let to = folder.path().join(name);
-            let got = get(&fetcher, &key, &to).await.unwrap();
+            let got = fetcher.get(&key, &to).await.unwrap();
             assert_eq!((got.size, &got.blake3), (size as u64, &entry.root.to_string()));
             assert!(fs::read(&to).unwrap() == content, "{size}");
         }
@@ -59,11 +50,11 @@ async fn what_was_fetched_is_held_served_and_known_to_come_from_there() {
     let entry = one.add_file("x", &bytes(300_000)).await;
     let key = entry.root.to_string();
     let folder = tempfile::tempdir().unwrap();
-    get(&two, &key, &folder.path().join("x")).await.unwrap();
+    two.get(&key, &folder.path().join("x")).await.unwrap();
     assert!(two.holds(&key).await);
     one.stop().await;
     let three = network.peer(3).await;
-    let got = get(&three, &key, &folder.path().join("y")).await.unwrap();
+    let got = three.get(&key, &folder.path().join("y")).await.unwrap();
     assert_eq!(got.sources[0].peer.unwrap().id.as_u64(), 2);
     network.stop().await;
 }
@@ -84,7 +75,7 @@ async fn a_folder_comes_whole_and_what_is_there_is_not_fetched_again() {
     let to = to.path().join("copy");
     fs::create_dir(&to).unwrap();
     fs::write(to.join("same1"), bytes(70_000)).unwrap();
-    let got = get(&fetcher, &key, &to).await.unwrap();
+    let got = fetcher.get(&key, &to).await.unwrap();
     assert_eq!((got.files, got.size, got.here_before >= 70_000), (Some(5), 340_010, true));
     for (name, size) in files {
         assert!(fs::read(to.join(name)).unwrap() == bytes(size), "{name}");
@@ -94,98 +85,7 @@ async fn a_folder_comes_whole_and_what_is_there_is_not_fetched_again() {
     seed.stop().await;
     let third = network.peer(3).await;
     let again = tempfile::tempdir().unwrap();
-    assert_eq!(get(&third, &key, &again.path().join("c")).await.unwrap().size, 340_010);
-    network.stop().await;
-}
-
-/// Of a folder too, as far as those who ask leave it the choice.
-#[tokio::test]
-async fn a_holder_sends_no_piece_of_a_folder_twice_before_it_has_sent_all() {
-    let network = Network::start().await;
-    let seed = network.peer(1).await;
-    let source = tempfile::tempdir().unwrap();
-    let sizes = [("a", 70_000), ("b", 10), ("c", 0), ("d", 70_000), ("e", 65_536)];
-    for (name, size) in sizes {
-        fs::write(source.path().join(name), bytes(size)).unwrap();
-    }
-    let key = seed.add_folder(source.path()).await;
-    let addr = seed.delivery.status().unwrap().me.addr();
-    let same = blake3::hash(&bytes(70_000));
-    let mut sent = Vec::new();
-    let mut open = Vec::new();
-    for _ in 0..5 {
-        let mut client = BufReader::new(TcpStream::connect(addr).await.unwrap());
-        let range = format!("\"key\":\"{same}\",\"from\":0,\"length\":65536,\"any\":true");
-        let asks = format!("V {{\"version\":1}}\nI {{\"key\":\"{key}\",\"files\":true}}\nG {{{range}}}\n");
-        client.write_all(asks.as_bytes()).await.unwrap();
-        let mut lines = (String::new(), String::new());
-        client.read_line(&mut lines.0).await.unwrap();
-        client.read_line(&mut lines.1).await.unwrap();
-        assert_eq!(lines.0, "A {\"pieces\":\"all\"}\n");
-        sent.push(lines.1);
-        // What may not have arrived would count as unsent.
-        open.push(client);
-    }
-    let first = format!("A {{\"key\":\"{same}\",\"from\":0,\"length\":65536}}\n");
-    assert_eq!((&sent[0], &sent[4]), (&first, &first), "{sent:?}");
-    sent.truncate(4);
-    sent.sort_unstable();
-    sent.dedup();
-    assert_eq!(sent.len(), 4, "{sent:?}");
-    network.stop().await;
-}
-
-/// Four fetch what a peer of a network holds, whose uplink takes a second for all of it. Where it
-/// went, and how much of it came from the holder.
-async fn crowd(network: &Network, seed: &Node, key: &str, folder: &Path) -> (Vec<PathBuf>, u64) {
-    seed.delivery.set_limits(Some(Some(4_000_000)), None);
-    let mut fetchers = Vec::new();
-    for id in 2..6 {
-        fetchers.push(network.peer(id).await);
-    }
-    let gets = fetchers.iter().enumerate().map(|(i, node)| async move {
-        let to = folder.join(i.to_string());
-        let got = get(node, key, &to).await.unwrap();
-        let seeds = got.sources.iter().filter(|s| s.peer.is_some_and(|p| p.id.as_u64() == 1));
-        (to, seeds.map(|s| s.bytes).sum::<u64>())
-    });
-    let (to, from_seed): (_, Vec<u64>) = nodes::join_all(gets).await.into_iter().unzip();
-    (to, from_seed.into_iter().sum())
-}
-
-#[tokio::test]
-async fn a_crowd_fetches_from_each_other() {
-    let network = Network::start().await;
-    let seed = network.peer(1).await;
-    let content = bytes(4_000_000);
-    let key = seed.add_file("x", &content).await.root.to_string();
-    let folder = tempfile::tempdir().unwrap();
-    let (to, from_seed) = crowd(&network, &seed, &key, folder.path()).await;
-    for to in to {
-        assert!(fs::read(to).unwrap() == content);
-    }
-    assert!(from_seed < 2 * 4_000_000, "the holder has sent {from_seed} bytes to four");
-    network.stop().await;
-}
-
-#[tokio::test]
-async fn a_crowd_fetches_a_folder_from_each_other() {
-    let network = Network::start().await;
-    let seed = network.peer(1).await;
-    let source = tempfile::tempdir().unwrap();
-    let sizes = (1..=40).map(|i| (format!("{i}"), 98_000 + i * 100)).collect::<Vec<_>>();
-    for (name, size) in &sizes {
-        fs::write(source.path().join(name), bytes(*size)).unwrap();
-    }
-    let key = seed.add_folder(source.path()).await.to_string();
-    let folder = tempfile::tempdir().unwrap();
-    let (to, from_seed) = crowd(&network, &seed, &key, folder.path()).await;
-    for to in to {
-        for (name, size) in &sizes {
-            assert!(fs::read(to.join(name)).unwrap() == bytes(*size), "{name}");
-        }
-    }
-    assert!(from_seed < 2 * 4_000_000, "the holder has sent {from_seed} bytes to four");
+    assert_eq!(third.get(&key, &again.path().join("c")).await.unwrap().size, 340_010);
     network.stop().await;
 }
 
@@ -195,18 +95,18 @@ async fn what_cannot_be_got_says_why() {
     let (seed, node) = (network.peer(1).await, network.peer(2).await);
     let folder = tempfile::tempdir().unwrap();
     let unknown = "00".repeat(32);
-    let error = get(&node, &unknown, &folder.path().join("x")).await.unwrap_err();
+    let error = node.get(&unknown, &folder.path().join("x")).await.unwrap_err();
     assert!(matches!(error, GetError::NotFound { asked: 1, truncated: false, .. }), "{error}");
     let key = seed.add_file("x", b"hello").await.root.to_string();
-    let error = get(&node, &key, folder.path()).await.unwrap_err();
+    let error = node.get(&key, folder.path()).await.unwrap_err();
     assert!(matches!(error, GetError::IsFolder(_)), "{error}");
     let there = folder.path().join("there");
     fs::write(&there, "something else").unwrap();
-    let error = get(&node, &key, &there).await.unwrap_err();
+    let error = node.get(&key, &there).await.unwrap_err();
     assert!(matches!(error, GetError::Exists { .. }), "{error}");
     assert_eq!(fs::read(&there).unwrap(), b"something else");
     let nowhere = folder.path().join("no/such/folder/x");
-    assert!(get(&node, &key, &nowhere).await.is_err());
+    assert!(node.get(&key, &nowhere).await.is_err());
     assert_eq!(names(folder.path()), ["there"]);
     network.stop().await;
 }
@@ -236,7 +136,7 @@ async fn a_stopped_fetch_goes_on_where_it_was() {
     assert!(matches!(stopped, Err(GetError::Stopped)), "{stopped:?}");
     assert!(!to.exists());
     seed.delivery.set_limits(Some(None), None);
-    let got = tokio::time::timeout(Duration::from_secs(60), get(&node, &key, &to)).await.unwrap().unwrap();
+    let got = tokio::time::timeout(Duration::from_secs(60), node.get(&key, &to)).await.unwrap().unwrap();
     assert!(got.here_before > 500_000, "{}", got.here_before);
     let came: u64 = got.sources.iter().map(|s| s.bytes).sum();
     assert_eq!(came + got.here_before, 3_000_000);
@@ -255,7 +155,7 @@ async fn who_lies_about_an_md5_is_found_out_and_the_fetch_goes_on_with_others() 
     liar.add_as("y", &bytes(400_000), md5).await;
     let folder = tempfile::tempdir().unwrap();
     let to = folder.path().join("x");
-    let got = get(&node, &md5.to_string(), &to).await.unwrap();
+    let got = node.get(&md5.to_string(), &to).await.unwrap();
     assert_eq!(got.blake3, entry.root.to_string());
     assert!(fs::read(&to).unwrap() == content);
     assert_eq!(names(folder.path()), ["x"]);
@@ -272,7 +172,7 @@ async fn a_file_that_changed_since_is_not_served() {
     let entry = seed.add_file("x", &bytes(200_000)).await;
     fs::write(&entry.path, bytes(200_001)).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let error = get(&node, &entry.root.to_string(), &folder.path().join("x")).await.unwrap_err();
+    let error = node.get(&entry.root.to_string(), &folder.path().join("x")).await.unwrap_err();
     assert!(matches!(error, GetError::NoSource { .. } | GetError::NotFound { .. }), "{error}");
     assert!(!seed.holds(&entry.root.to_string()).await, "it holds it no longer");
     network.stop().await;
@@ -316,7 +216,7 @@ async fn two_fetches_of_one_key_are_one_too_many() {
     let key = seed.add_file("x", &bytes(300_000)).await.root.to_string();
     let folder = tempfile::tempdir().unwrap();
     let (one, two) = (folder.path().join("1"), folder.path().join("2"));
-    let (one, two) = tokio::join!(get(&node, &key, &one), get(&node, &key, &two));
+    let (one, two) = tokio::join!(node.get(&key, &one), node.get(&key, &two));
     assert!(one.is_ok());
     assert!(matches!(two, Err(GetError::Busy { .. })), "{two:?}");
     network.stop().await;
@@ -403,7 +303,7 @@ async fn a_peer_that_does_not_answer_keeps_nobody_from_being_found() {
         is_asked.await.unwrap();
         quick.add_file("x", &content).await;
     };
-    let both = async { tokio::join!(get(&fetcher, &key, &to), adding) };
+    let both = async { tokio::join!(fetcher.get(&key, &to), adding) };
     // The slow one alone takes longer than this.
     let (got, ()) =
         tokio::time::timeout(Duration::from_secs(60), both).await.expect("the quick one is found");

@@ -9,13 +9,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use askaround_core::id::{Contact, PeerId};
-use askaround_core::key::Key;
-use askaround_node::delivery::{GetError, GetRequest, Got};
+use askaround_node::delivery::GetError;
 use nodes::source::Said;
 use nodes::{Network, Node};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -137,14 +135,6 @@ async fn then(first: JoinHandle<()>, good: SocketAddr) -> (SocketAddr, JoinHandl
     (addr, task)
 }
 
-async fn get(node: &Node, key: Key, to: &Path, from: Vec<SocketAddr>) -> Result<Got, GetError> {
-    let request = GetRequest { key, to: to.into(), from, in_place: false };
-    // Nobody watches.
-    // Whoever asked for it does not look at what it is told.
-    let (events, _told) = mpsc::channel(1);
-    node.delivery.get(request, events, CancellationToken::new()).await
-}
-
 fn names(folder: &Path) -> Vec<String> {
     fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect()
 }
@@ -162,7 +152,7 @@ async fn others_give_what_a_source_did_not_say() {
         let to = folder.path().join("x");
         let (first, over) = cut_off(&content, cut).await;
         let (second, over) = then(over, good).await;
-        let got = get(&fetcher, key.clone(), &to, vec![first, second]).await;
+        let got = fetcher.get_from(key.clone(), &to, vec![first, second]).await;
         let got = got.unwrap_or_else(|error| panic!("{cut:?}: {error}"));
         over.await.unwrap();
         assert_eq!((got.size, got.here_before), (SIZE as u64, 0), "{cut:?}");
@@ -211,13 +201,13 @@ async fn a_search_that_finds_nobody_else_ends_the_fetch() {
     let folder = tempfile::tempdir().unwrap();
     let to = folder.path().join("x");
     let (addr, over) = cut_off(&content, Cut { answer: 2, at: At::Left(1) }).await;
-    let error = get(&fetcher, content.root.key(), &to, vec![addr]).await.unwrap_err();
+    let error = fetcher.get_from(content.root.key(), &to, vec![addr]).await.unwrap_err();
     over.await.unwrap();
     assert!(matches!(error, GetError::Starved { missing: 2 }), "{error}");
     assert!(!to.exists());
     // The piece that came whole is not fetched again.
     let good = good.delivery.status().unwrap().me.addr();
-    let got = get(&fetcher, content.root.key(), &to, vec![good]).await.unwrap();
+    let got = fetcher.get_from(content.root.key(), &to, vec![good]).await.unwrap();
     assert!(got.here_before > 0);
     assert!(fs::read(&to).unwrap() == content.bytes);
     far.stop().await;

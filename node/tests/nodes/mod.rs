@@ -18,12 +18,13 @@ use askaround_core::search::SearchConfig;
 use askaround_core::tracker::TrackerConfig;
 use askaround_node::content::file::Stamp;
 use askaround_node::content::{Addition, Catalogue, Entry, How, Kept, hash_file};
-use askaround_node::delivery::{Delivery, DeliveryOptions};
+use askaround_node::delivery::{Delivery, DeliveryOptions, GetError, GetRequest, Got};
 use askaround_node::network;
 use askaround_node::peer::{PeerNews, PeerNode, PeerOptions, command, command_channel};
 use askaround_node::tracker::TrackerNode;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -207,6 +208,19 @@ impl Node {
         let added = tokio::task::spawn_blocking(add).await.unwrap();
         self.hold(added.entry.root.key()).await;
         added.entry.root
+    }
+
+    /// Fetches, from whomever is found.
+    pub(crate) async fn get(&self, key: &str, to: &Path) -> Result<Got, GetError> {
+        self.get_from(Key::new(key).unwrap(), to, vec![]).await
+    }
+
+    /// Fetches from these, or from whomever is found if there are none.
+    pub(crate) async fn get_from(&self, key: Key, to: &Path, from: Vec<SocketAddr>) -> Result<Got, GetError> {
+        let request = GetRequest { key, to: to.into(), from, in_place: false };
+        // Nobody looks at what is told.
+        let (events, _told) = mpsc::channel(1);
+        self.delivery.get(request, events, CancellationToken::new()).await
     }
 
     async fn hold(&self, key: Key) {
