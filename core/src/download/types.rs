@@ -145,7 +145,7 @@ pub enum DownloadOutput {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DropReason {
     /// It sent something else than the piece.
-    #[error("it sent a piece {0} that is not what it should be")]
+    #[error("it sent wrong bytes for piece {0}")]
     BadPiece(u32),
     /// It owes pieces and sends nothing.
     #[error("it sent nothing for {} s", .0.as_secs())]

@@ -153,7 +153,8 @@ impl Sources {
         self.by_addr.remove(&source.addr);
         if blame {
             self.blamed.insert(source.addr);
-            tracing::warn!(source = %source.addr, why, "a source is not used any more");
+            // Whoever asked for the content is told too.
+            tracing::info!(source = %source.addr, why, "a source is not used any more");
         }
         if self.lost.len() < REMEMBERED {
             self.lost.push(SourceReport { lost: Some(why.to_owned()), ..report(&source) });
