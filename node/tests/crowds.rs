@@ -3,11 +3,13 @@
 mod nodes;
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use askaround_node::delivery::DeliveryOptions;
 use nodes::{Network, Node, bytes};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
 
 /// Of a folder too, as far as those who ask leave it the choice.
 #[tokio::test]
@@ -97,5 +99,52 @@ async fn a_crowd_fetches_a_folder_from_each_other() {
         }
     }
     assert!(from_seed < 2 * 4_000_000, "the holder has sent {from_seed} bytes to four");
+    network.stop().await;
+}
+
+/// Has a peer believe that whoever listens at this port of 127.0.0.1 fetches what it fetches.
+async fn fetch_too(peer: SocketAddr, key: &str, port: u16) -> TcpStream {
+    let mut stream = BufReader::new(TcpStream::connect(peer).await.unwrap());
+    let asks = format!("I {{\"key\":\"{key}\",\"id\":9,\"port\":{port}}}\n");
+    stream.write_all(b"V {\"version\":1}\n").await.unwrap();
+    let mut answer = String::new();
+    // It does not know the content before it has found somebody.
+    while !answer.starts_with("A ") {
+        stream.write_all(asks.as_bytes()).await.unwrap();
+        answer.clear();
+        stream.read_line(&mut answer).await.unwrap();
+    }
+    stream.into_inner()
+}
+
+#[tokio::test]
+async fn who_fetches_too_and_has_found_nobody_yet_is_no_source_that_was_lost() {
+    let network = Network::start().await;
+    let seed = network.peer_with(1, DeliveryOptions { up: Some(1), ..Default::default() }).await;
+    let fetcher = network.peer(2).await;
+    let key = seed.add_file("x", &bytes(300_000)).await.root.to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("x");
+    let addr = fetcher.delivery.status().unwrap().me.addr();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let refused = async {
+        let asked = fetch_too(addr, &key, listener.local_addr().unwrap().port()).await;
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream = BufReader::new(stream);
+        let mut line = String::new();
+        while !line.starts_with("D ") {
+            line.clear();
+            assert!(stream.read_line(&mut line).await.unwrap() > 0);
+        }
+        stream.write_all(b"E {\"code\":\"unknown-key\",\"text\":\"\",\"definite\":true}\n").await.unwrap();
+        let mut rest = Vec::new();
+        // Until it is given up; how the connection ends is the same to us.
+        let _ = stream.read_to_end(&mut rest).await;
+        seed.delivery.set_limits(Some(None), None);
+        asked
+    };
+    let (got, _) = tokio::join!(fetcher.get(&key, &to), refused);
+    let sources = got.unwrap().sources;
+    assert_eq!(sources.len(), 1, "{sources:?}");
     network.stop().await;
 }

@@ -48,6 +48,8 @@ pub(super) struct Source {
     pub(super) addr: SocketAddr,
     pub(super) contact: Option<Contact>,
     pub(super) how: String,
+    /// Whether it fetches the content itself, as far as was known when it was found.
+    pub(super) fetches: bool,
     pub(super) bytes: u64,
     /// What it said first, until it takes part.
     pub(super) opened: Option<Opened>,
@@ -78,14 +80,14 @@ impl Sources {
     }
 
     /// Opens a source, unless it is one already, or is not to be one.
-    pub(super) fn open(&mut self, addr: SocketAddr, contact: Option<Contact>, how: String) -> bool {
+    pub(super) fn open(&mut self, addr: SocketAddr, contact: Option<Contact>, how: String, fetches: bool) {
         let options = &self.delivery.0.options;
         if self.by_id.len() >= options.max_sources
             || self.by_addr.contains_key(&addr)
             || self.blamed.contains(&addr)
             || self.delivery.is_me(addr, contact)
         {
-            return false;
+            return;
         }
         self.last += 1;
         let id = self.last;
@@ -104,9 +106,18 @@ impl Sources {
         self.by_addr.insert(addr, id);
         self.by_id.insert(
             id,
-            Source { addr, contact, how, bytes: 0, opened: None, early: Vec::new(), files: None, commands },
+            Source {
+                addr,
+                contact,
+                how,
+                fetches,
+                bytes: 0,
+                opened: None,
+                early: Vec::new(),
+                files: None,
+                commands,
+            },
         );
-        true
     }
 
     /// Whether the piece hashes are known, and connections from now on need not ask for them.
@@ -149,8 +160,7 @@ impl Sources {
 
     /// A source is used no longer. Its connection ends with the way to it.
     pub(super) fn lose(&mut self, id: SourceId, why: &str, blame: bool) -> Option<Source> {
-        let source = self.by_id.remove(&id)?;
-        self.by_addr.remove(&source.addr);
+        let source = self.forget(id)?;
         if blame {
             self.blamed.insert(source.addr);
             // Whoever asked for the content is told too.
@@ -159,6 +169,13 @@ impl Sources {
         if self.lost.len() < REMEMBERED {
             self.lost.push(SourceReport { lost: Some(why.to_owned()), ..report(&source) });
         }
+        Some(source)
+    }
+
+    /// Whatever it was, it has come to nothing that anybody has to hear of.
+    pub(super) fn forget(&mut self, id: SourceId) -> Option<Source> {
+        let source = self.by_id.remove(&id)?;
+        self.by_addr.remove(&source.addr);
         while self.tasks.try_join_next().is_some() {}
         Some(source)
     }

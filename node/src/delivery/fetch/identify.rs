@@ -2,20 +2,19 @@
 //! counts. Under an md5 key that proof is only of the root, and the rest comes at the end.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use askaround_core::download::SourceId;
 use askaround_core::id::Contact;
-use askaround_core::message::{Description, MAX_HASHES};
+use askaround_core::message::{Description, ErrorCode, MAX_HASHES};
 use askaround_core::peer::{AskError, Outcome};
 use askaround_core::pieces::{Geometry, HASH_LEN, Manifest};
 use askaround_core::search::{Ask, Holder, Reply};
 use tokio::time::Instant;
 
 use super::super::error::GetError;
-use super::super::sources::found_by;
+use super::super::sources::{Source, found_by};
 use super::super::types::{AskedReport, GetEvent};
 use super::{Fetch, Identity};
 use crate::lock;
@@ -57,9 +56,7 @@ impl Fetch {
     pub(super) async fn heard_first(&mut self, id: SourceId, event: SourceEvent) -> Result<(), GetError> {
         match event {
             SourceEvent::Opened(opened) => {
-                if let Some(source) = self.sources.get_mut(id) {
-                    source.opened = Some(opened);
-                }
+                self.opened(id, opened);
                 self.ask_or_prove(id).await
             }
             SourceEvent::Hashes { hashes, .. } => {
@@ -150,16 +147,18 @@ impl Fetch {
         }
     }
 
-    pub(super) fn add_source(&mut self, addr: SocketAddr, peer: Option<Contact>, how: String) {
-        if self.sources.open(addr, peer, how.clone()) {
-            self.tell(GetEvent::Source { addr, peer, how });
-        }
+    /// A source has said what it has.
+    pub(super) fn opened(&mut self, id: SourceId, opened: Opened) {
+        let Some(source) = self.sources.get_mut(id) else { return };
+        source.opened = Some(opened);
+        let event = GetEvent::Source { addr: source.addr, peer: source.contact, how: source.how.clone() };
+        self.tell(event);
     }
 
     pub(super) fn add_holder(&mut self, holder: Holder) {
         let how = found_by(holder.reason);
         let how = if holder.complete { how } else { format!("{how}; it is fetching it too") };
-        self.add_source(holder.peer.addr(), Some(holder.peer), how);
+        self.sources.open(holder.peer.addr(), Some(holder.peer), how, !holder.complete);
     }
 
     pub(super) fn lost(&mut self, id: SourceId, why: &str, blame: bool) {
@@ -169,6 +168,15 @@ impl Fetch {
     }
 
     pub(super) fn gone(&mut self, id: SourceId, error: &AskError) {
+        // Who fetches too may be asked before it has found out itself what the key names.
+        let too_early = |source: &Source| source.fetches && source.opened.is_none();
+        if let AskError::Refused(refused) = error
+            && refused.code == ErrorCode::UnknownKey
+            && self.sources.get(id).is_some_and(too_early)
+        {
+            self.sources.forget(id);
+            return;
+        }
         self.lost(id, &error.to_string(), matches!(error, AskError::Misbehaved(_)));
     }
 
@@ -183,7 +191,7 @@ impl Fetch {
 
     /// Takes this source, and never another.
     pub(super) fn only_from(&mut self, peer: Contact) {
-        self.add_source(peer.addr(), Some(peer), "it was found before".into());
+        self.sources.open(peer.addr(), Some(peer), "it was found before".into(), false);
         self.one_source = true;
         self.searched = Some((1, false));
     }

@@ -215,7 +215,7 @@ impl Fetch {
             }
         }
         for addr in &request.from {
-            self.add_source(*addr, None, "named by its user".into());
+            self.sources.open(*addr, None, "named by its user".into(), false);
         }
         if let Some(entry) = self.here_already().await? {
             return self.copy_from_here(request, entry).await;

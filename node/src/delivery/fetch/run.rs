@@ -253,9 +253,7 @@ impl Fetch {
         }
         match event {
             SourceEvent::Opened(opened) => {
-                if let Some(source) = self.sources.get_mut(id) {
-                    source.opened = Some(opened);
-                }
+                self.opened(id, opened);
                 self.take_part(run, id).await;
             }
             SourceEvent::Files(has) => {

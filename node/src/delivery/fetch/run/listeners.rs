@@ -47,7 +47,7 @@ impl Fetch {
         run.handle(DownloadInput::Subscribed { subscriber: run.last_subscriber, addr });
         if let (Some(addr), false) = (addr, self.one_source) {
             let contact = id.map(|id| Contact::new(id, addr));
-            self.add_source(addr, contact, "it asked for pieces itself".into());
+            self.sources.open(addr, contact, "it asked for pieces itself".into(), true);
         }
     }
 
