@@ -1,7 +1,6 @@
 //! [`Upload`]: whose turn it is to be sent something, and which piece.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 
 use crate::pieces::{PieceSet, Root};
 use crate::tracker::ConnectionId;
@@ -48,8 +47,6 @@ pub struct Want {
     pub served: Served,
     /// How many pieces that has.
     pub count: u32,
-    /// Which of them a holder should send once before it sends one twice. None if it is all.
-    pub distinct: Option<Arc<PieceSet>>,
     /// Whether all of them are here.
     pub complete: bool,
     /// What is to be sent in one turn; at least one.
@@ -250,10 +247,8 @@ impl Upload {
         if !want.complete || want.wishes.iter().all(|wish| wish.piece.is_none()) {
             return want.wishes.iter().map(|wish| wish.piece.filter(|_| want.complete)).collect();
         }
-        let round = self.rounds.entry(want.served).or_insert_with(|| {
-            let unsent = want.distinct.as_deref().cloned();
-            Round { unsent: unsent.unwrap_or_else(|| PieceSet::full(want.count)), served: BTreeSet::new() }
-        });
+        let fresh = || Round { unsent: PieceSet::full(want.count), served: BTreeSet::new() };
+        let round = self.rounds.entry(want.served).or_insert_with(fresh);
         round.served.insert(connection);
         let known = self.known.pieces(connection, want.served, want.count);
         let start = (self.config.seed % u64::from(want.count.max(1))) as u32;
@@ -307,7 +302,7 @@ mod tests {
 
     fn want(piece: u32, any: bool) -> Want {
         let wishes = vec![Wish { piece: Some(piece), any }];
-        Want { served: CONTENT, count: 4, distinct: None, complete: true, wishes, copies: 0, has: 0 }
+        Want { served: CONTENT, count: 4, complete: true, wishes, copies: 0, has: 0 }
     }
 
     /// Of wants of one piece each.
@@ -448,24 +443,6 @@ mod tests {
         let mut rest = sent(&mut upload, &[(2, 1, true), (2, 1, true)]);
         rest.sort_unstable();
         assert_eq!(rest, [0, 3]);
-    }
-
-    #[test]
-    fn what_is_the_same_as_another_is_sent_only_to_those_who_ask_for_it() {
-        let mut upload = Upload::default();
-        let mut distinct = PieceSet::full(4);
-        distinct.remove(3);
-        let distinct = Some(Arc::new(distinct));
-        let sent = (1..=4).map(|connection| {
-            let want = Want { distinct: distinct.clone(), ..want(0, true) };
-            upload.handle(UploadInput::Wants(connection, want));
-            let granted = grants(&mut upload);
-            upload.handle(UploadInput::Sent(connection));
-            granted[0].1
-        });
-        assert_eq!(sent.collect::<Vec<_>>(), [Some(0), Some(1), Some(2), Some(0)]);
-        upload.handle(UploadInput::Wants(5, want(3, true)));
-        assert_eq!(grants(&mut upload), [(5, Some(3))]);
     }
 
     #[test]

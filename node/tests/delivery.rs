@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use askaround_core::key::Key;
-use askaround_node::delivery::{DeliveryOptions, GetError, GetEvent, GetRequest};
+use askaround_node::delivery::{DeliveryOptions, GetError, GetEvent, GetRequest, Got};
 use nodes::{Network, bytes};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
@@ -74,9 +74,11 @@ async fn a_folder_comes_whole_and_what_is_there_is_not_fetched_again() {
     let to = tempfile::tempdir().unwrap();
     let to = to.path().join("copy");
     fs::create_dir(&to).unwrap();
-    fs::write(to.join("same1"), bytes(70_000)).unwrap();
+    fs::write(to.join("same2"), bytes(70_000)).unwrap();
+    // The list of the files comes too.
+    let sent_kb = |got: &Got| got.sources.iter().map(|source| source.bytes).sum::<u64>() / 1000;
     let got = fetcher.get(&key, &to).await.unwrap();
-    assert_eq!((got.files, got.size, got.here_before >= 70_000), (Some(5), 340_010, true));
+    assert_eq!((got.files, got.size, got.here_before, sent_kb(&got)), (Some(5), 340_010, 140_000, 200));
     for (name, size) in files {
         assert!(fs::read(to.join(name)).unwrap() == bytes(size), "{name}");
     }
@@ -85,7 +87,12 @@ async fn a_folder_comes_whole_and_what_is_there_is_not_fetched_again() {
     seed.stop().await;
     let third = network.peer(3).await;
     let again = tempfile::tempdir().unwrap();
-    assert_eq!(third.get(&key, &again.path().join("c")).await.unwrap().size, 340_010);
+    let to = again.path().join("c");
+    let got = third.get(&key, &to).await.unwrap();
+    assert_eq!((got.size, sent_kb(&got)), (340_010, 270), "what is the same comes once");
+    for (name, size) in files {
+        assert!(fs::read(to.join(name)).unwrap() == bytes(size), "{name}");
+    }
     network.stop().await;
 }
 

@@ -1,23 +1,21 @@
 //! [`Layout`]: how the pieces of a collection's files are numbered (PROTOCOL.md §7.6).
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, btree_map};
 
 use askaround_core::key::Key;
 use askaround_core::message::ByteRange;
-use askaround_core::pieces::{Geometry, PieceIndex, PieceSet, Root, TooLarge};
+use askaround_core::pieces::{Geometry, PieceIndex, Root, TooLarge};
 
 use super::Collection;
 
 /// The pieces of the files of a collection, one after the other in the order of the list, each file
-/// cut by its own size.
+/// cut by its own size. Of files that are the same the first has pieces.
 #[derive(Debug)]
 pub struct Layout {
     files: Vec<Laid>,
     count: u32,
-    /// Of several files that are the same, the first.
+    /// Where among those each is.
     by_root: BTreeMap<Root, usize>,
-    distinct: Option<Arc<PieceSet>>,
 }
 
 #[derive(Debug)]
@@ -35,15 +33,15 @@ impl Layout {
     /// If a file is too large. No collection from a list has such a file.
     pub fn new(collection: &Collection) -> Result<Self, TooLarge> {
         let (mut files, mut by_root, mut count) = (vec![], BTreeMap::new(), 0);
-        for (index, file) in collection.files().iter().enumerate() {
-            let geometry = Geometry::new(file.size)?;
-            files.push(Laid { root: file.root, geometry, start: count });
-            count += geometry.count();
-            by_root.entry(file.root).or_insert(index);
+        for file in collection.files() {
+            if let btree_map::Entry::Vacant(new) = by_root.entry(file.root) {
+                new.insert(files.len());
+                let geometry = Geometry::new(file.size)?;
+                files.push(Laid { root: file.root, geometry, start: count });
+                count += geometry.count();
+            }
         }
-        let mut layout = Self { files, count, by_root, distinct: None };
-        layout.distinct = layout.find_distinct().map(Arc::new);
-        Ok(layout)
+        Ok(Self { files, count, by_root })
     }
 
     /// How many pieces there are.
@@ -51,71 +49,50 @@ impl Layout {
         self.count
     }
 
-    /// The pieces without those of files that are the same as an earlier one. None if there are no
-    /// such files.
-    pub fn distinct(&self) -> Option<&Arc<PieceSet>> {
-        self.distinct.as_ref()
-    }
-
-    fn find_distinct(&self) -> Option<PieceSet> {
-        if self.by_root.len() == self.files.len() {
-            return None;
-        }
-        let mut distinct = PieceSet::empty(self.count);
-        for index in self.by_root.values() {
-            let Laid { geometry, start, .. } = self.files[*index];
-            for piece in geometry.pieces() {
-                distinct.insert(start + piece.get());
-            }
-        }
-        Some(distinct)
-    }
-
     /// The length of each piece.
     pub fn lengths(&self) -> Vec<u32> {
         self.files.iter().flat_map(|laid| laid.geometry.lengths()).collect()
     }
 
-    /// The hashes of the files, each once.
-    pub fn roots(&self) -> impl Iterator<Item = &Root> {
-        self.by_root.keys()
+    /// The files, each content once: their hashes, and the numbers of their first pieces.
+    pub fn files(&self) -> impl Iterator<Item = (&Root, u32)> {
+        self.files.iter().map(|laid| (&laid.root, laid.start))
     }
 
-    /// Which file has this hash, and how it is cut.
-    pub fn file(&self, root: &Root) -> Option<(usize, Geometry)> {
-        self.by_root.get(root).map(|index| (*index, self.files[*index].geometry))
+    /// How the file with this hash is cut, if there is one.
+    pub fn geometry(&self, root: &Root) -> Option<Geometry> {
+        self.laid(root).map(|laid| laid.geometry)
     }
 
-    /// The number of the first piece of a file of the list.
-    ///
-    /// # Panics
-    /// If there is no such file.
-    pub fn start(&self, index: usize) -> u32 {
-        self.files[index].start
+    fn laid(&self, root: &Root) -> Option<&Laid> {
+        self.by_root.get(root).map(|index| &self.files[*index])
     }
 
-    /// The file that a piece belongs to, and which piece of it that is.
-    pub fn locate(&self, piece: u32) -> Option<(usize, PieceIndex)> {
+    /// The hash of the file that a piece belongs to, and which piece of it that is.
+    pub fn locate(&self, piece: u32) -> Option<(&Root, PieceIndex)> {
+        let (laid, piece) = self.laid_at(piece)?;
+        Some((&laid.root, piece))
+    }
+
+    fn laid_at(&self, piece: u32) -> Option<(&Laid, PieceIndex)> {
         if piece >= self.count {
             return None;
         }
         // Empty files have no pieces: of those that begin there the last one counts.
-        let index = self.files.partition_point(|laid| laid.start <= piece) - 1;
-        let Laid { geometry, start, .. } = &self.files[index];
-        Some((index, geometry.piece(piece - start)?))
+        let laid = &self.files[self.files.partition_point(|laid| laid.start <= piece) - 1];
+        Some((laid, laid.geometry.piece(piece - laid.start)?))
     }
 
     /// The bytes that a piece is asked for by.
     pub fn range(&self, piece: u32) -> Option<ByteRange> {
-        let (index, piece) = self.locate(piece)?;
-        let Laid { root, geometry, .. } = &self.files[index];
-        Some(ByteRange::of_piece(root.key(), *geometry, piece))
+        let (laid, piece) = self.laid_at(piece)?;
+        Some(ByteRange::of_piece(laid.root.key(), laid.geometry, piece))
     }
 
     /// The piece that these bytes of a file are, if they are a whole one.
     pub fn find(&self, key: &Key, from: u64, length: u64) -> Option<u32> {
-        let (index, geometry) = self.file(&Root::from_key(key)?)?;
-        Some(self.start(index) + geometry.exactly(from, length)?.get())
+        let laid = self.laid(&Root::from_key(key)?)?;
+        Some(laid.start + laid.geometry.exactly(from, length)?.get())
     }
 }
 
@@ -135,23 +112,14 @@ mod tests {
         let sizes = [("a", 1, 100_000), ("b", 2, 0), ("c", 3, 65_536), ("d", 1, 100_000), ("e", 4, 1)];
         let files = sizes.map(|(path, root, size)| listed(path, root, size));
         let layout = Layout::new(&Collection::new(files.to_vec()).unwrap()).unwrap();
-        assert_eq!(layout.lengths(), [65_536, 34_464, 65_536, 65_536, 34_464, 1]);
-        let located: Vec<_> = (0..7).map(|piece| layout.locate(piece).map(|(i, p)| (i, p.get()))).collect();
-        assert_eq!(
-            located,
-            [(0, 0), (0, 1), (2, 0), (3, 0), (3, 1), (4, 0)]
-                .map(Some)
-                .into_iter()
-                .chain([None])
-                .collect::<Vec<_>>()
-        );
+        assert_eq!(layout.lengths(), [65_536, 34_464, 65_536, 1]);
+        let located: Vec<_> =
+            (0..5).map(|piece| layout.locate(piece).map(|(r, p)| (r.as_bytes()[0], p.get()))).collect();
+        assert_eq!(located, [Some((1, 0)), Some((1, 1)), Some((3, 0)), Some((4, 0)), None]);
         for piece in 0..layout.count() {
             let ByteRange { key, from, length } = layout.range(piece).unwrap();
-            // The second of two files that are the same is found as the first.
-            let same = if (3..5).contains(&piece) { piece - 3 } else { piece };
-            assert_eq!(layout.find(&key, from, length), Some(same));
+            assert_eq!(layout.find(&key, from, length), Some(piece));
             assert_eq!(layout.find(&key, from, length + 1), None);
         }
-        assert_eq!(layout.distinct().unwrap().iter().collect::<Vec<_>>(), [0, 1, 2, 5]);
     }
 }

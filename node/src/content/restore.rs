@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use askaround_core::pieces::Root;
+
 use super::catalogue::{Addition, Catalogue, Condition, Entry, Kept};
 use super::collection::{Collection, ListedFile};
 use super::disk::{DiskError, Fault};
@@ -25,7 +27,7 @@ pub enum Step {
     There(Addition),
     /// A copy of a file that is held elsewhere ([`super::Part::fill_from`]).
     Copy(Entry),
-    /// A copy of the file of the collection with this number, which comes before it.
+    /// A copy of the file of the collection with this number, whatever the step is for that.
     Same(usize),
     /// Fetch it. A file of 0 bytes too, of which there is nothing to fetch.
     Fetch,
@@ -69,8 +71,10 @@ pub fn plan(
     catalogue: &Catalogue,
     cancel: &AtomicBool,
 ) -> Result<Vec<Step>, RestoreError> {
-    let mut steps = Vec::with_capacity(collection.files().len());
-    let mut earlier = HashMap::new();
+    let mut looked = Vec::with_capacity(collection.files().len());
+    // Of files that are the same one is had, and the others are copies of it: one that is there, or
+    // else the first.
+    let mut had: HashMap<Root, usize> = HashMap::new();
     let (mut first, mut count) = (Vec::new(), 0);
     for (number, file) in collection.files().iter().enumerate() {
         if cancel.load(Ordering::Relaxed) {
@@ -88,20 +92,25 @@ pub fn plan(
             }
             None => None,
         };
-        let good =
-            known.filter(|entry| entry.kept != Kept::List && catalogue.condition(entry) == Condition::Good);
-        steps.push(match (there, earlier.get(&file.root), good) {
-            (Some(there), ..) => Step::There(there),
-            (None, Some(earlier), _) => Step::Same(*earlier),
-            (None, None, Some(entry)) => Step::Copy(entry),
-            (None, None, None) => Step::Fetch,
-        });
-        earlier.entry(file.root).or_insert(number);
+        if there.is_some() {
+            had.entry(file.root).or_insert(number);
+        }
+        looked.push((there, known));
     }
     if count > 0 {
         return Err(RestoreError::InTheWay { first, count });
     }
-    Ok(steps)
+    let steps = collection.files().iter().zip(looked).enumerate().map(|(number, (file, (there, known)))| {
+        let from = *had.entry(file.root).or_insert(number);
+        let good = |entry: &Entry| entry.kept != Kept::List && catalogue.condition(entry) == Condition::Good;
+        match (there, known) {
+            (Some(there), _) => Step::There(there),
+            (None, _) if from != number => Step::Same(from),
+            (None, Some(entry)) if good(&entry) => Step::Copy(entry),
+            (None, _) => Step::Fetch,
+        }
+    });
+    Ok(steps.collect())
 }
 
 /// The place of a file, if there is one there. Whatever else is there is in the way.
@@ -219,6 +228,9 @@ mod tests {
         let folder = Folder::open(&mine.path().join("out")).unwrap();
         let plan = || plan(&collection, &folder, &catalogue, &GO);
         assert_eq!(steps(&plan().unwrap()), "TCFFSF");
+        make(&mine.path().join("out"), &[("f", "ee")]);
+        assert_eq!(steps(&plan().unwrap()), "TCFSTF", "what is there is copied, also from a later one");
+        std::fs::remove_file(mine.path().join("out/f")).unwrap();
         let mode = std::fs::metadata(mine.path().join("out/a")).unwrap().permissions().mode();
         assert_eq!(mode & 0o100, 0o100, "right but for its executable bit");
 

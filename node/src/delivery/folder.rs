@@ -1,6 +1,7 @@
 //! [`FolderTarget`]: the files of a collection, fetched as one: their pieces are numbered one
 //! after the other (PROTOCOL.md §7.6).
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -16,7 +17,7 @@ use super::folder_file::{FolderFile, Shared};
 use super::open_files::OpenFiles;
 use super::target::Target;
 use crate::content::{
-    Addition, Catalogue, Collection, ContentFile, DiskError, Folder, Layout, PartError, plan,
+    Addition, Catalogue, Collection, ContentFile, DiskError, Folder, Layout, PartError, Step, plan,
 };
 use crate::lock;
 use crate::transfer::source::{Rejected, Sink};
@@ -26,7 +27,13 @@ pub(super) struct FolderTarget {
     shared: Arc<Shared>,
     list: List,
     layout: Arc<Layout>,
+    /// As they are listed.
     files: Vec<Arc<FolderFile>>,
+    /// For those that others are to be the same as: which.
+    same: BTreeMap<usize, Vec<usize>>,
+    /// For each content the file that is fetched, or was there.
+    had: BTreeMap<Root, usize>,
+    cancel: Arc<AtomicBool>,
 }
 
 /// The list of a collection, which others ask for before they ask for its files.
@@ -63,19 +70,41 @@ impl FolderTarget {
         collection: Collection,
         catalogue: &Catalogue,
         open: Arc<OpenFiles>,
-        cancel: &AtomicBool,
+        cancel: Arc<AtomicBool>,
     ) -> Result<Self, GetError> {
         let folder = Folder::make(to)?;
         // A collection has no file that is too large.
         let layout = Arc::new(Layout::new(&collection).map_err(crate::content::CollectionError::from)?);
-        let mut files = vec![];
-        let steps = plan(&collection, &folder, catalogue, cancel)?;
+        let steps = plan(&collection, &folder, catalogue, &cancel)?;
         let shared = Arc::new(Shared { folder, collection, open });
-        for step in steps {
-            let file = FolderFile::begin(&shared, &files, step, catalogue, cancel)?;
-            files.push(file);
+        let (mut files, mut same, mut had) = (vec![], BTreeMap::<_, Vec<_>>::new(), BTreeMap::new());
+        for (number, step) in steps.into_iter().enumerate() {
+            match step {
+                Step::Same(other) => same.entry(other).or_default().push(number),
+                _ => drop(had.entry(shared.collection.files()[number].root).or_insert(number)),
+            }
+            files.push(FolderFile::begin(&shared, number, step, catalogue, &cancel)?);
         }
-        Ok(Self { shared, list, layout, files })
+        let new = Self { shared, list, layout, files, same, had, cancel };
+        for number in new.same.keys() {
+            new.make_same(*number)?;
+        }
+        Ok(new)
+    }
+
+    /// Makes the copies of a file, if it is there.
+    fn make_same(&self, number: usize) -> Result<(), PartError> {
+        let file = &self.files[number];
+        if file.is_done() {
+            let same = self.same.get(&number).into_iter().flatten();
+            same.map(|same| &self.files[*same]).try_for_each(|same| same.become_same(file, &self.cancel))?;
+        }
+        Ok(())
+    }
+
+    /// The file with this content that is fetched, or was there.
+    fn file(&self, root: &Root) -> Option<&Arc<FolderFile>> {
+        self.had.get(root).map(|number| &self.files[*number])
     }
 
     /// The files whose piece hashes have to be asked for.
@@ -89,7 +118,7 @@ impl FolderTarget {
 
     /// The size of a file.
     pub(super) fn size_of(&self, root: &Root) -> Option<u64> {
-        self.layout.file(root).map(|(_, geometry)| geometry.size())
+        self.layout.geometry(root).map(|geometry| geometry.size())
     }
 
     /// The piece hashes of a file are known now. What an earlier try has left of it is gone on
@@ -111,7 +140,7 @@ impl FolderTarget {
         let Shared { folder, collection, .. } = &*self.shared;
         let entry = catalogue.add_collection(collection, folder.path(), &additions)?;
         let mut keys = vec![entry.root.key()];
-        keys.extend(self.layout.roots().map(Root::key));
+        keys.extend(self.layout.files().map(|(root, _)| root.key()));
         Ok(keys)
     }
 }
@@ -123,12 +152,23 @@ impl Target for FolderTarget {
 
     fn have(&self) -> PieceSet {
         let mut have = PieceSet::empty(self.layout.count());
-        for (index, file) in self.files.iter().enumerate() {
-            for piece in file.pieces().iter().flat_map(PieceSet::iter) {
-                have.insert(self.layout.start(index) + piece);
+        for (root, start) in self.layout.files() {
+            let pieces = self.file(root).and_then(|file| file.pieces());
+            for piece in pieces.iter().flat_map(PieceSet::iter) {
+                have.insert(start + piece);
             }
         }
         have
+    }
+
+    fn worth(&self) -> Vec<u64> {
+        let mut files: BTreeMap<&Root, u64> = BTreeMap::new();
+        for file in self.shared.collection.files() {
+            *files.entry(&file.root).or_default() += 1;
+        }
+        let files_with = |piece| self.layout.locate(piece).and_then(|(root, _)| files.get(root)).copied();
+        let worth = |(piece, length)| u64::from(length) * files_with(piece).unwrap_or(1);
+        (0..).zip(self.layout.lengths()).map(worth).collect()
     }
 
     fn sync(&self) -> Result<(), DiskError> {
@@ -146,8 +186,10 @@ impl Sink for FolderTarget {
     }
 
     fn accept(&self, piece: u32, bytes: &[u8]) -> Result<(), Rejected> {
-        let Some((index, piece)) = self.layout.locate(piece) else { return Err(Rejected::Bad) };
-        self.files[index].accept(piece, bytes)
+        let Some((root, piece)) = self.layout.locate(piece) else { return Err(Rejected::Bad) };
+        let number = self.had[root];
+        self.files[number].accept(piece, bytes)?;
+        self.make_same(number).map_err(|error| Rejected::Disk(io::Error::other(error)))
     }
 }
 
@@ -156,8 +198,8 @@ impl Opens for FolderTarget {
         if self.list.keys.contains(key) {
             return self.list.content(&self.shared.collection).map(Some);
         }
-        let file = Root::from_key(key).and_then(|root| self.layout.file(&root));
-        file.map_or(Ok(None), |(index, _)| self.files[index].content())
+        let file = Root::from_key(key).and_then(|root| self.file(&root));
+        file.map_or(Ok(None), |file| file.content())
     }
 
     fn layout(&self) -> Option<Arc<Layout>> {

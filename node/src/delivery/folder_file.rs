@@ -42,6 +42,8 @@ enum State {
     Unknown,
     /// Nothing of it has come.
     Missing(Arc<Manifest>),
+    /// It becomes a copy of another file of the folder, as soon as that is there.
+    Same,
     /// Some of it has, and it is closed.
     Closed { have: PieceSet, unsynced: bool },
     /// Some of it has, or is about to, and it is open.
@@ -52,21 +54,20 @@ enum State {
 
 impl FolderFile {
     /// Takes the step that needs nobody else: a file that is here elsewhere is copied, an empty one
-    /// is made. `earlier` are the files before it. Blocks.
+    /// is made. Blocks.
     pub(super) fn begin(
         shared: &Arc<Shared>,
-        earlier: &[Arc<Self>],
+        index: usize,
         step: Step,
         catalogue: &Catalogue,
         cancel: &AtomicBool,
     ) -> Result<Arc<Self>, GetError> {
-        let (shared, index) = (shared.clone(), earlier.len());
-        let new = Self { shared, index, state: Mutex::new(State::Unknown) };
+        let new = Self { shared: shared.clone(), index, state: Mutex::new(State::Unknown) };
         let here = match step {
             Step::There(addition) => return Ok(new.with(State::Done(Box::new(addition)))),
             // What cannot be opened after all is fetched.
             Step::Copy(entry) => catalogue.open_entry(&entry).ok(),
-            Step::Same(same) => earlier[same].whole().ok().flatten(),
+            Step::Same(_) => return Ok(new.with(State::Same)),
             Step::Fetch => None,
         };
         let state = match here {
@@ -98,8 +99,23 @@ impl FolderFile {
         Part::create(self.place()?, Wanted { manifest: manifest.clone(), md5: None }, self.options())
     }
 
+    /// Copies the file that it is to be the same as, which is there now. Blocks.
+    pub(super) fn become_same(&self, other: &Self, cancel: &AtomicBool) -> Result<(), PartError> {
+        let mut state = lock(&self.state);
+        if matches!(*state, State::Same) {
+            let whole = other.whole().map_err(|error| other.fault(error))?;
+            let whole = whole.ok_or_else(|| other.changed())?;
+            let copied = self.copy(&whole, cancel)?;
+            if !matches!(copied, State::Done(_)) {
+                return Err(other.changed().into());
+            }
+            *state = copied;
+        }
+        Ok(())
+    }
+
     /// A copy of what is here elsewhere, as far as that is still right.
-    fn copy(&self, content: &ContentFile, cancel: &AtomicBool) -> Result<State, GetError> {
+    fn copy(&self, content: &ContentFile, cancel: &AtomicBool) -> Result<State, PartError> {
         let part = self.create(content.manifest())?;
         part.fill_from(content, cancel)?;
         after(&part)
@@ -121,7 +137,7 @@ impl FolderFile {
         };
         let is_empty = hashes.is_empty();
         let manifest = Arc::new(Manifest::new(file.root, file.size, hashes).map_err(|_| not_it())?);
-        if is_empty { after(&self.create(&manifest)?) } else { Ok(State::Missing(manifest)) }
+        if is_empty { Ok(after(&self.create(&manifest)?)?) } else { Ok(State::Missing(manifest)) }
     }
 
     /// Whether its piece hashes have to be asked for.
@@ -154,8 +170,13 @@ impl FolderFile {
             State::Done(addition) => Some(PieceSet::full(addition.manifest.geometry().count())),
             State::Open { part, .. } => Some(part.pieces()),
             State::Closed { have, .. } => Some(have.clone()),
-            State::Missing(_) | State::Unknown => None,
+            State::Missing(_) | State::Unknown | State::Same => None,
         }
+    }
+
+    /// Whether it is there.
+    pub(super) fn is_done(&self) -> bool {
+        matches!(*lock(&self.state), State::Done(_))
     }
 
     /// What is to be noted of it, once it is there.
@@ -236,7 +257,7 @@ impl FolderFile {
                 let leave = self.leave();
                 (self.reopen(have)?, leave)
             }
-            State::Missing(_) | State::Unknown | State::Done(_) => return Ok(None),
+            State::Missing(_) | State::Unknown | State::Same | State::Done(_) => return Ok(None),
         };
         let part = Arc::new(part);
         let unsynced = writes || matches!(*state, State::Closed { unsynced: true, .. });
@@ -252,15 +273,18 @@ impl FolderFile {
     /// Opens what was closed. The pieces that were there have to be.
     fn reopen(&self, have: &PieceSet) -> Result<Part, PartError> {
         let found = Part::resume(self.place()?, &self.listed().root.key(), self.options())?;
-        let changed = || self.fault(io::Error::other("another program has changed what had come of it"));
-        let Found::Part(part) = found else { return Err(changed().into()) };
+        let Found::Part(part) = found else { return Err(self.changed().into()) };
         let checked = part.check_doubtful(&AtomicBool::new(false));
         checked.map_err(|error| self.fault(io::Error::other(error)))?;
         let here = part.pieces();
         if have.iter().any(|piece| !here.contains(piece)) {
-            return Err(changed().into());
+            return Err(self.changed().into());
         }
         Ok(*part)
+    }
+
+    fn changed(&self) -> DiskError {
+        self.fault(io::Error::other("another program has changed what had come of it"))
     }
 
     fn fault(&self, error: io::Error) -> DiskError {
@@ -292,7 +316,7 @@ fn closed(part: &Part, unsynced: bool) -> State {
 }
 
 /// What a file is after what came without asking anybody.
-fn after(part: &Part) -> Result<State, GetError> {
+fn after(part: &Part) -> Result<State, PartError> {
     if !part.pieces().is_full() {
         return Ok(closed(part, true));
     }
@@ -319,8 +343,8 @@ mod tests {
         let (folder, open) = (Folder::open(to).unwrap(), OpenFiles::new(0));
         let shared = Arc::new(Shared { folder, collection: added.collection, open });
         let (mine, mut files) = (Catalogue::temporary().unwrap(), Vec::new());
-        for file in shared.collection.files() {
-            let begun = FolderFile::begin(&shared, &files, Step::Fetch, &mine, &GO).unwrap();
+        for (index, file) in shared.collection.files().iter().enumerate() {
+            let begun = FolderFile::begin(&shared, index, Step::Fetch, &mine, &GO).unwrap();
             let entry = seed.get(&file.root.key()).unwrap().unwrap();
             begun.learn(&Arc::new(seed.manifest(&entry).unwrap())).unwrap();
             files.push(begun);

@@ -18,6 +18,11 @@ use crate::transfer::source::{Rejected, Sink};
 pub(super) trait Target: Sink {
     /// The length of each piece.
     fn lengths(&self) -> Vec<u32>;
+    /// How many bytes of what is fetched each piece stands for: more than its length if several
+    /// files have it.
+    fn worth(&self) -> Vec<u64> {
+        self.lengths().into_iter().map(u64::from).collect()
+    }
     /// Which are here.
     fn have(&self) -> PieceSet;
     /// Every piece is here: gives what was fetched its name. Blocks.

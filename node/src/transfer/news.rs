@@ -94,7 +94,7 @@ impl Interests {
     /// The folder that the other end is interested in and that has a file of this hash.
     pub(super) fn folder_with(&self, root: &Root) -> Option<OfFolder> {
         lock(&self.told).iter().find_map(|told| {
-            let layout = told.layout.clone().filter(|layout| layout.file(root).is_some())?;
+            let layout = told.layout.clone().filter(|layout| layout.geometry(root).is_some())?;
             let (key, served, complete) = (told.about.key.clone(), told.served(), told.live.is_none());
             Some(OfFolder { key, served, complete, layout })
         })

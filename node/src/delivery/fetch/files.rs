@@ -20,24 +20,24 @@ use crate::transfer::source::{SourceCommand, SourceEvent};
 const AT_ONCE: usize = 64;
 
 impl Fetch {
-    /// Looks what is there, and finds out the piece hashes of the other files.
+    /// Looks what is there, and finds out the piece hashes of the other files. What comes with the
+    /// files has to be kept as long as they are fetched.
     pub(super) async fn begin_folder(
         &mut self,
         to: &Path,
         list: List,
         collection: Collection,
-    ) -> Result<Arc<FolderTarget>, GetError> {
+    ) -> Result<(Arc<FolderTarget>, CancelOnDrop), GetError> {
         let (to, delivery) = (to.to_owned(), self.delivery.0.clone());
         let cancel = Arc::new(AtomicBool::new(false));
-        let guard = CancelOnDrop(cancel.clone());
+        let cancels = CancelOnDrop(cancel.clone());
         let looked = tokio::task::spawn_blocking(move || {
             let open = delivery.open_files.clone();
-            FolderTarget::new(&to, list, collection, &delivery.catalogue, open, &cancel).map(Arc::new)
+            FolderTarget::new(&to, list, collection, &delivery.catalogue, open, cancel).map(Arc::new)
         });
         let target = looked.await??;
-        drop(guard);
         self.learn_hashes(&target).await?;
-        Ok(target)
+        Ok((target, cancels))
     }
 
     async fn learn_hashes(&mut self, target: &Arc<FolderTarget>) -> Result<(), GetError> {

@@ -327,7 +327,7 @@ impl Fetch {
             None => unreachable!("what is fetched is known"),
         };
         let list = List::new(self.names(root), manifest);
-        let target = self.begin_folder(&request.to, list, files).await?;
+        let (target, _cancels) = self.begin_folder(&request.to, list, files).await?;
         self.here_before = self.found(&*target, size, Some(count));
         let served = run::Serving { keys: self.names(root), files: true, opens: target.clone() };
         self.run(target.clone(), served, None).await?;

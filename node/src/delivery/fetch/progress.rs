@@ -34,9 +34,8 @@ impl Pace {
 impl Fetch {
     /// Tells what is fetched. How many bytes of it are here.
     pub(super) fn found(&mut self, target: &dyn Target, size: u64, files: Option<u64>) -> u64 {
-        let lengths = target.lengths();
-        let have = target.have();
-        let here = have.iter().map(|piece| u64::from(lengths[piece as usize])).sum();
+        let (worth, have) = (target.worth(), target.have());
+        let here = have.iter().map(|piece| worth[piece as usize]).sum();
         {
             let mut report = lock(&self.job.report);
             (report.size, report.here, report.state) = (Some(size), here, "fetching".into());

@@ -67,7 +67,8 @@ impl Drop for Guard {
 struct Run {
     epoch: Epoch,
     download: Arc<Mutex<Download>>,
-    lengths: Vec<u32>,
+    /// How many bytes each piece stands for.
+    worth: Vec<u64>,
     files: bool,
     here: u64,
     last_piece: Instant,
@@ -101,16 +102,16 @@ impl Fetch {
             longest_stay: options.longest_stay.filter(|_| served),
             ..DownloadConfig::default()
         };
-        let (lengths, have) = (target.lengths(), target.have());
-        let here = have.iter().map(|piece| u64::from(lengths[piece as usize])).sum();
-        let download = Arc::new(Mutex::new(Download::new(config, lengths.clone(), have)));
+        let (worth, have) = (target.worth(), target.have());
+        let here = have.iter().map(|piece| worth[piece as usize]).sum();
+        let download = Arc::new(Mutex::new(Download::new(config, target.lengths(), have)));
         self.slot.set(target.clone());
         let (subscribe, mut subscriptions) = mpsc::channel(SUBSCRIPTIONS);
         let _guard = self.serve(serving, &download, subscribe).await;
         let mut run = Run {
             epoch: Epoch::default(),
             download,
-            lengths,
+            worth,
             files,
             here,
             last_piece: Instant::now(),
@@ -228,7 +229,7 @@ impl Fetch {
             return self.sources.tell(id, SourceCommand::Files).await;
         }
         let has = if run.files { source.files.as_ref() } else { Some(&opened.has) };
-        let count = run.lengths.len() as u32;
+        let count = run.worth.len() as u32;
         let holds = matches!(has, Some(Has::All));
         let pieces = match has {
             Some(Has::All) => Ok(PieceSet::full(count)),
@@ -386,7 +387,7 @@ impl Run {
 
     fn got(&mut self, id: SourceId, piece: u32) {
         if !lock(&self.download).have().contains(piece) {
-            self.here += u64::from(self.lengths[piece as usize]);
+            self.here += self.worth[piece as usize];
             self.last_piece = Instant::now();
         }
         self.handle(DownloadInput::Got(id, piece));

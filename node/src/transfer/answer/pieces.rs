@@ -44,7 +44,6 @@ impl Answering<'_> {
         let want = Want {
             served: Served { root, files: false },
             count: geometry.count(),
-            distinct: None,
             complete: file.is_whole(),
             wishes: vec![Wish { piece: piece.map(|piece| piece.get()), any }],
             copies: demand.copies,
@@ -76,7 +75,9 @@ impl Answering<'_> {
         let folder = connection.interests.folder_with(&root);
         let fits = |get: &Get| {
             let root = self.is_of_folder(&get.range.key);
-            root.is_some_and(|root| folder.as_ref().is_none_or(|folder| folder.layout.file(&root).is_some()))
+            root.is_some_and(|root| {
+                folder.as_ref().is_none_or(|folder| folder.layout.geometry(&root).is_some())
+            })
         };
         let gets = connection.following(first, most, fits);
         let want = self.want_of_files(root, folder.as_ref(), &gets);
@@ -110,15 +111,14 @@ impl Answering<'_> {
         let wishes: Vec<Wish> = gets.iter().map(wish).collect();
         let Some(OfFolder { key, served, complete, layout }) = folder.cloned() else {
             let served = Served { root, files: false };
-            return Want { served, count: 1, distinct: None, complete: true, wishes, copies: 0, has: 0 };
+            return Want { served, count: 1, complete: true, wishes, copies: 0, has: 0 };
         };
         let demand = match wishes.first().and_then(|wish| wish.piece).filter(|_| !complete) {
             Some(piece) => self.demand(&key, true, piece),
             None => Demand::default(),
         };
-        let (count, distinct) = (layout.count(), layout.distinct().cloned());
         let Demand { copies, has } = demand;
-        Want { served, count, distinct, complete, wishes, copies, has }
+        Want { served, count: layout.count(), complete, wishes, copies, has }
     }
 
     /// How much a piece is needed by the other end.

@@ -64,7 +64,7 @@ impl Fetch {
             self.note(if waits.is_empty() {
                 "complete; it stays for a moment, since others who fetch it may come".into()
             } else {
-                let count = run.lengths.len();
+                let count = run.worth.len();
                 format!(
                     "complete; it stays for a while, since others fetch from here: of {count} pieces {named}"
                 )
@@ -86,7 +86,7 @@ impl Run {
     /// not told of: so others know who still needs them.
     pub(super) fn tell_all(&self) {
         for Subscriber { told, .. } in self.subscribers.values() {
-            told.send_replace(PieceSet::full(self.lengths.len() as u32));
+            told.send_replace(PieceSet::full(self.worth.len() as u32));
         }
     }
 
