@@ -7,11 +7,11 @@ mod source;
 mod stay;
 #[cfg(test)]
 mod tests;
+mod timers;
 mod types;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use crate::pieces::PieceSet;
 use crate::time::Instant;
@@ -60,24 +60,6 @@ pub struct Download {
     stay: Stay,
     outputs: VecDeque<DownloadOutput>,
 }
-
-/// What a download waits for. Each deadline is in [`Download::poll_timeout`].
-#[derive(Debug, Clone, Copy)]
-enum Timer {
-    /// There is news that can wait no longer.
-    News,
-    /// A source sends nothing.
-    Source,
-    /// In the end game, it is time to see who could be of more use.
-    EndGame,
-    /// It has stayed long enough.
-    Stay,
-}
-
-/// How often that is looked at.
-const END_GAME_LOOK: Duration = Duration::from_millis(50);
-
-const TIMERS: [Timer; 4] = [Timer::News, Timer::Source, Timer::EndGame, Timer::Stay];
 
 impl Download {
     /// A download of pieces of these lengths, of which `have` are here already.
@@ -209,66 +191,13 @@ impl Download {
                     self.tell_all();
                 }
             }
-            DownloadInput::Timeout => {
-                for timer in TIMERS {
-                    self.fire(now, timer);
-                }
-            }
+            DownloadInput::Timeout => self.fire_all(now),
         }
     }
 
     /// The next thing to do, in order.
     pub fn poll_output(&mut self) -> Option<DownloadOutput> {
         self.outputs.pop_front()
-    }
-
-    /// When to call with [`DownloadInput::Timeout`].
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        TIMERS.into_iter().filter_map(|timer| self.deadline(timer)).min()
-    }
-
-    fn deadline(&self, timer: Timer) -> Option<Instant> {
-        match timer {
-            Timer::News => self.news_at,
-            Timer::Source => {
-                let owing = self.sources.values().filter(|source| !source.owes.is_empty());
-                let wait = |slow| if slow { self.config.drop_after } else { self.config.slow_after };
-                owing.map(|source| source.last_progress + wait(source.slow)).min()
-            }
-            Timer::EndGame => self.is_end_game().then_some(self.looked_at + END_GAME_LOOK),
-            Timer::Stay => self.stays_until(),
-        }
-    }
-
-    fn fire(&mut self, now: Instant, timer: Timer) {
-        match timer {
-            // That is seen after every input.
-            Timer::Stay => {}
-            Timer::News => {
-                if self.news_at.is_some_and(|at| at <= now) {
-                    self.tell_all();
-                }
-            }
-            Timer::EndGame => {
-                if self.deadline(timer).is_some_and(|at| at <= now) {
-                    self.looked_at = now;
-                    self.fill_all(now);
-                }
-            }
-            Timer::Source => {
-                let owing = self.sources.iter().filter(|(_, source)| !source.owes.is_empty());
-                let silent = owing.map(|(id, source)| (*id, source.slow, now.since(source.last_progress)));
-                let silent: Vec<_> = silent.filter(|(_, _, time)| *time >= self.config.slow_after).collect();
-                for (source, slow, time) in silent {
-                    if time >= self.config.drop_after {
-                        self.outputs.push_back(DownloadOutput::Drop(source, DropReason::Stalled(time)));
-                        self.closed(now, source);
-                    } else if !slow {
-                        self.is_slow(now, source);
-                    }
-                }
-            }
-        }
     }
 
     fn opened(&mut self, now: Instant, id: SourceId, source: Source) {

@@ -1,5 +1,5 @@
-//! Before the files of a collection are fetched: what is there already, and the piece hashes of
-//! those that are cut.
+//! Collections: first the list; then what is there already of its files, and the piece hashes of
+//! those that are cut; then the files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,17 +12,64 @@ use askaround_core::pieces::{Manifest, Root};
 
 use super::super::error::GetError;
 use super::super::folder::{FolderTarget, List};
-use super::Fetch;
-use crate::content::Collection;
+use super::super::target::MemoryTarget;
+use super::super::types::{GetRequest, Got};
+use super::run::Serving;
+use super::{Fetch, Identity, MAX_LIST};
+use crate::content::{Collection, Md5, md5_of};
 use crate::transfer::source::{SourceCommand, SourceEvent};
 
 /// So many files' hashes are asked for at once.
 const AT_ONCE: usize = 64;
 
 impl Fetch {
+    /// First the list, then its files.
+    pub(super) async fn get_collection(
+        &mut self,
+        request: &GetRequest,
+        identity: &Identity,
+    ) -> Result<Got, GetError> {
+        let root = identity.description.root;
+        if identity.description.size > MAX_LIST as u64 {
+            return Err(crate::content::CollectionError::ListTooLong.into());
+        }
+        let target = Arc::new(MemoryTarget::new(self.key.clone(), identity.manifest.clone()));
+        let served = Serving { keys: Vec::new(), files: false, opens: target.clone() };
+        self.run(target.clone(), served, None).await?;
+        let list = target.bytes();
+        if let Some(md5) = Md5::from_key(&self.key).filter(|md5| *md5 != md5_of(&list)) {
+            self.wrong.insert(root);
+            return Err(GetError::WrongMd5(md5.key()));
+        }
+        let collection = tokio::task::spawn_blocking(move || Collection::parse(&list)).await??;
+        self.get_files(request, root, collection).await
+    }
+
+    pub(super) async fn get_files(
+        &mut self,
+        request: &GetRequest,
+        root: Root,
+        files: Collection,
+    ) -> Result<Got, GetError> {
+        let (size, count) = (files.size(), files.files().len() as u64);
+        let manifest = match &self.identity {
+            Some(identity) => identity.manifest.clone(),
+            None => unreachable!("what is fetched is known"),
+        };
+        let list = List::new(self.names(root), manifest);
+        let (target, _cancels) = self.begin_folder(&request.to, list, files).await?;
+        self.here_before = self.found(&*target, size, Some(count));
+        let served = Serving { keys: self.names(root), files: true, opens: target.clone() };
+        self.run(target.clone(), served, None).await?;
+        let (catalogue, done) = (self.delivery.0.catalogue.clone(), target.clone());
+        let keys = tokio::task::spawn_blocking(move || done.finish(&catalogue)).await??;
+        self.deliver(keys).await;
+        Ok(self.got(request, root, size, Some(count)))
+    }
+
     /// Looks what is there, and finds out the piece hashes of the other files. What comes with the
     /// files has to be kept as long as they are fetched.
-    pub(super) async fn begin_folder(
+    async fn begin_folder(
         &mut self,
         to: &Path,
         list: List,

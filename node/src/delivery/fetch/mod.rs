@@ -24,13 +24,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::active::Job;
 use super::error::GetError;
-use super::folder::List;
 use super::sources::{Event, Sources};
-use super::target::{FileTarget, MemoryTarget, Slot, Target};
+use super::target::{FileTarget, Slot, Target};
 use super::types::{GetEvent, GetRequest, Got};
 use super::{Delivery, absolute};
 use crate::content::collection::MAX_LIST;
-use crate::content::{Collection, Entry, InOrderHash, Md5, Part, PartOptions, Place, There, Wanted, md5_of};
+use crate::content::{Entry, InOrderHash, Md5, Part, PartOptions, Place, There, Wanted};
 use crate::lock;
 use crate::peer::{delivered, fetching, fetching_no_longer};
 
@@ -295,46 +294,6 @@ impl Fetch {
         keys.extend(md5.map(|md5| md5.key()));
         self.deliver(keys).await;
         Ok(self.got(request, root, size, None))
-    }
-
-    /// First the list, then its files.
-    async fn get_collection(&mut self, request: &GetRequest, identity: &Identity) -> Result<Got, GetError> {
-        let root = identity.description.root;
-        if identity.description.size > MAX_LIST as u64 {
-            return Err(crate::content::CollectionError::ListTooLong.into());
-        }
-        let target = Arc::new(MemoryTarget::new(self.key.clone(), identity.manifest.clone()));
-        let served = run::Serving { keys: Vec::new(), files: false, opens: target.clone() };
-        self.run(target.clone(), served, None).await?;
-        let list = target.bytes();
-        if let Some(md5) = Md5::from_key(&self.key).filter(|md5| *md5 != md5_of(&list)) {
-            self.wrong.insert(root);
-            return Err(GetError::WrongMd5(md5.key()));
-        }
-        let collection = tokio::task::spawn_blocking(move || Collection::parse(&list)).await??;
-        self.get_files(request, root, collection).await
-    }
-
-    async fn get_files(
-        &mut self,
-        request: &GetRequest,
-        root: Root,
-        files: Collection,
-    ) -> Result<Got, GetError> {
-        let (size, count) = (files.size(), files.files().len() as u64);
-        let manifest = match &self.identity {
-            Some(identity) => identity.manifest.clone(),
-            None => unreachable!("what is fetched is known"),
-        };
-        let list = List::new(self.names(root), manifest);
-        let (target, _cancels) = self.begin_folder(&request.to, list, files).await?;
-        self.here_before = self.found(&*target, size, Some(count));
-        let served = run::Serving { keys: self.names(root), files: true, opens: target.clone() };
-        self.run(target.clone(), served, None).await?;
-        let (catalogue, done) = (self.delivery.0.catalogue.clone(), target.clone());
-        let keys = tokio::task::spawn_blocking(move || done.finish(&catalogue)).await??;
-        self.deliver(keys).await;
-        Ok(self.got(request, root, size, Some(count)))
     }
 
     /// The keys that what is being fetched is known by.

@@ -1,0 +1,82 @@
+//! What a download waits for, and what it does then.
+
+use std::time::Duration;
+
+use super::Download;
+use super::types::{DownloadOutput, DropReason};
+use crate::time::Instant;
+
+/// What a download waits for. Each deadline is in [`Download::poll_timeout`].
+#[derive(Debug, Clone, Copy)]
+enum Timer {
+    /// There is news that can wait no longer.
+    News,
+    /// A source sends nothing.
+    Source,
+    /// In the end game, it is time to see who could be of more use.
+    EndGame,
+    /// It has stayed long enough.
+    Stay,
+}
+
+/// How often that is looked at.
+const END_GAME_LOOK: Duration = Duration::from_millis(50);
+
+const TIMERS: [Timer; 4] = [Timer::News, Timer::Source, Timer::EndGame, Timer::Stay];
+
+impl Download {
+    /// When to call with [`DownloadInput::Timeout`].
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        TIMERS.into_iter().filter_map(|timer| self.deadline(timer)).min()
+    }
+
+    fn deadline(&self, timer: Timer) -> Option<Instant> {
+        match timer {
+            Timer::News => self.news_at,
+            Timer::Source => {
+                let owing = self.sources.values().filter(|source| !source.owes.is_empty());
+                let wait = |slow| if slow { self.config.drop_after } else { self.config.slow_after };
+                owing.map(|source| source.last_progress + wait(source.slow)).min()
+            }
+            Timer::EndGame => self.is_end_game().then_some(self.looked_at + END_GAME_LOOK),
+            Timer::Stay => self.stays_until(),
+        }
+    }
+
+    pub(super) fn fire_all(&mut self, now: Instant) {
+        for timer in TIMERS {
+            self.fire(now, timer);
+        }
+    }
+
+    fn fire(&mut self, now: Instant, timer: Timer) {
+        match timer {
+            // That is seen after every input.
+            Timer::Stay => {}
+            Timer::News => {
+                if self.news_at.is_some_and(|at| at <= now) {
+                    self.tell_all();
+                }
+            }
+            Timer::EndGame => {
+                if self.deadline(timer).is_some_and(|at| at <= now) {
+                    self.looked_at = now;
+                    self.fill_all(now);
+                }
+            }
+            Timer::Source => {
+                let owing = self.sources.iter().filter(|(_, source)| !source.owes.is_empty());
+                let silent = owing.map(|(id, source)| (*id, source.slow, now.since(source.last_progress)));
+                let silent: Vec<_> = silent.filter(|(_, _, time)| *time >= self.config.slow_after).collect();
+                for (source, slow, time) in silent {
+                    if time >= self.config.drop_after {
+                        self.outputs.push_back(DownloadOutput::Drop(source, DropReason::Stalled(time)));
+                        self.closed(now, source);
+                    } else if !slow {
+                        self.is_slow(now, source);
+                    }
+                }
+            }
+        }
+    }
+}
