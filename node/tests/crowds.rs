@@ -102,10 +102,10 @@ async fn a_crowd_fetches_a_folder_from_each_other() {
     network.stop().await;
 }
 
-/// Has a peer believe that whoever listens at this port of 127.0.0.1 fetches what it fetches.
-async fn fetch_too(peer: SocketAddr, key: &str, port: u16) -> TcpStream {
+/// A connection to a peer that fetches this, once it has answered this `I`.
+async fn interested(peer: SocketAddr, interest: &str) -> BufReader<TcpStream> {
     let mut stream = BufReader::new(TcpStream::connect(peer).await.unwrap());
-    let asks = format!("I {{\"key\":\"{key}\",\"id\":9,\"port\":{port}}}\n");
+    let asks = format!("I {interest}\n");
     stream.write_all(b"V {\"version\":1}\n").await.unwrap();
     let mut answer = String::new();
     // It does not know the content before it has found somebody.
@@ -114,7 +114,7 @@ async fn fetch_too(peer: SocketAddr, key: &str, port: u16) -> TcpStream {
         answer.clear();
         stream.read_line(&mut answer).await.unwrap();
     }
-    stream.into_inner()
+    stream
 }
 
 #[tokio::test]
@@ -128,7 +128,8 @@ async fn who_fetches_too_and_has_found_nobody_yet_is_no_source_that_was_lost() {
     let addr = fetcher.delivery.status().unwrap().me.addr();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let refused = async {
-        let asked = fetch_too(addr, &key, listener.local_addr().unwrap().port()).await;
+        let port = listener.local_addr().unwrap().port();
+        let asked = interested(addr, &format!("{{\"key\":\"{key}\",\"id\":9,\"port\":{port}}}")).await;
         let (stream, _) = listener.accept().await.unwrap();
         let mut stream = BufReader::new(stream);
         let mut line = String::new();
@@ -146,5 +147,40 @@ async fn who_fetches_too_and_has_found_nobody_yet_is_no_source_that_was_lost() {
     let (got, _) = tokio::join!(fetcher.get(&key, &to), refused);
     let sources = got.unwrap().sources;
     assert_eq!(sources.len(), 1, "{sources:?}");
+    network.stop().await;
+}
+
+/// Who has just begun, and those who begin with it, need not ask the holder for everything.
+#[tokio::test]
+async fn who_fetches_a_folder_gives_piece_hashes_of_files_of_which_nothing_has_come() {
+    let network = Network::start().await;
+    // The list comes at once, and then hardly anything.
+    let seed = network.peer_with(1, DeliveryOptions { up: Some(1), ..Default::default() }).await;
+    let fetcher = network.peer(2).await;
+    let source = tempfile::tempdir().unwrap();
+    for (name, size) in [("a", 200_000), ("b", 200_001)] {
+        fs::write(source.path().join(name), bytes(size)).unwrap();
+    }
+    let key = seed.add_folder(source.path()).await.to_string();
+    let addr = fetcher.delivery.status().unwrap().me.addr();
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("x");
+    let hashes = async {
+        let mut stream = interested(addr, &format!("{{\"key\":\"{key}\",\"files\":true}}")).await;
+        // Of no piece of two files of four.
+        let mut bitmap = [1; 1];
+        stream.read_exact(&mut bitmap).await.unwrap();
+        for size in [200_000, 200_001] {
+            let asks = format!("H {{\"key\":\"{}\"}}\n", blake3::hash(&bytes(size)));
+            stream.write_all(asks.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_line(&mut answer).await.unwrap();
+            assert_eq!((bitmap, &*answer), ([0], "A {\"hashes\":4}\n"));
+            stream.read_exact(&mut [0; 4 * 32]).await.unwrap();
+        }
+        seed.delivery.set_limits(Some(None), None);
+    };
+    let (got, ()) = tokio::join!(fetcher.get(&key, &to), hashes);
+    assert_eq!(got.unwrap().files, Some(2));
     network.stop().await;
 }

@@ -13,7 +13,7 @@ use askaround_core::download::Download;
 use askaround_core::id::PeerId;
 use askaround_core::key::Key;
 use askaround_core::message::Description;
-use askaround_core::pieces::PieceSet;
+use askaround_core::pieces::{Manifest, PieceSet};
 use tokio::sync::{mpsc, watch};
 
 use super::error::GetError;
@@ -51,6 +51,11 @@ pub(super) struct Served {
 /// Opens what came so far of the content of a key, if it is part of this fetch.
 pub(super) trait Opens: Send + Sync {
     fn open(&self, key: &Key) -> io::Result<Option<Arc<ContentFile>>>;
+
+    /// The piece hashes of the content of a key, if it is part of this fetch.
+    fn manifest(&self, key: &Key) -> io::Result<Option<Arc<Manifest>>> {
+        Ok(self.open(key)?.map(|file| file.manifest().clone()))
+    }
 
     /// How the pieces are numbered, of a collection.
     fn layout(&self) -> Option<Arc<Layout>> {

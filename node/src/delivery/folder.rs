@@ -202,6 +202,14 @@ impl Opens for FolderTarget {
         file.map_or(Ok(None), |file| file.content())
     }
 
+    fn manifest(&self, key: &Key) -> io::Result<Option<Arc<Manifest>>> {
+        let file = Root::from_key(key).and_then(|root| self.file(&root));
+        match file.and_then(|file| file.manifest()) {
+            Some(manifest) => Ok(Some(manifest)),
+            None => Ok(self.open(key)?.map(|file| file.manifest().clone())),
+        }
+    }
+
     fn layout(&self) -> Option<Arc<Layout>> {
         Some(self.layout.clone())
     }

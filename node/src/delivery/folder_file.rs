@@ -179,6 +179,17 @@ impl FolderFile {
         matches!(*lock(&self.state), State::Done(_))
     }
 
+    /// Its piece hashes, where they are at hand.
+    pub(super) fn manifest(&self) -> Option<Arc<Manifest>> {
+        match &*lock(&self.state) {
+            State::Missing(manifest) => Some(manifest.clone()),
+            State::Open { part, .. } => Some(part.wanted().manifest.clone()),
+            State::Done(addition) => Some(addition.manifest.clone()),
+            // Those of a file that is closed are on the disk.
+            State::Closed { .. } | State::Unknown | State::Same => None,
+        }
+    }
+
     /// What is to be noted of it, once it is there.
     pub(super) fn addition(&self) -> Option<Addition> {
         match &*lock(&self.state) {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 
 use askaround_core::key::Key;
 use askaround_core::message::{Description, Interest};
-use askaround_core::pieces::{Geometry, Root};
+use askaround_core::pieces::{Geometry, Manifest, Root};
 use askaround_core::script::Action;
 use tokio::sync::watch;
 
@@ -42,6 +42,16 @@ impl Shelf for Delivery {
             }
             Err(error) => Err(io::Error::other(error)),
         }
+    }
+
+    fn manifest(&self, key: &Key) -> io::Result<Option<Arc<Manifest>>> {
+        let fetches = lock(&self.0.active).may_open(key);
+        for fetch in fetches {
+            if let Some(manifest) = fetch.files.manifest(key)? {
+                return Ok(Some(manifest));
+            }
+        }
+        Ok(self.open(key)?.map(|file| file.manifest().clone()))
     }
 
     fn describe(&self, key: &Key) -> io::Result<Option<Description>> {

@@ -110,12 +110,12 @@ impl<'a> Answering<'a> {
     }
 
     async fn hashes(&mut self, key: Key, first: u32) -> io::Result<Result<(), ErrorAnswer>> {
-        let found = self.ask(move |shelf| shelf.open(&key)).await?;
-        let file = match found {
-            Ok(file) => file,
+        let found = self.ask(move |shelf| shelf.manifest(&key)).await?;
+        let manifest = match found {
+            Ok(manifest) => manifest,
             Err(error) => return Ok(Err(error)),
         };
-        let hashes = file.manifest().as_bytes();
+        let hashes = manifest.as_bytes();
         let from = (first as usize).saturating_mul(HASH_LEN).min(hashes.len());
         let to = hashes.len().min(from + MAX_HASHES as usize * HASH_LEN);
         let count = u32::try_from((to - from) / HASH_LEN).unwrap_or(MAX_HASHES);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use askaround_core::Key;
 use askaround_core::message::{Description, Interest};
-use askaround_core::pieces::{PieceSet, Root};
+use askaround_core::pieces::{Manifest, PieceSet, Root};
 use tokio::sync::watch;
 
 use crate::content::{ContentFile, Layout};
@@ -18,6 +18,14 @@ pub trait Shelf: std::fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// If it should be here and cannot be read now.
     fn open(&self, key: &Key) -> io::Result<Option<Arc<ContentFile>>>;
+
+    /// The piece hashes of the content that `key` names. They may be known before any piece is here.
+    ///
+    /// # Errors
+    /// As [`Shelf::open`].
+    fn manifest(&self, key: &Key) -> io::Result<Option<Arc<Manifest>>> {
+        Ok(self.open(key)?.map(|file| file.manifest().clone()))
+    }
 
     /// What the content that `key` names is.
     ///
