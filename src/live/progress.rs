@@ -15,8 +15,12 @@ use super::{print, show, units};
 use crate::exit::Failure;
 use crate::plain;
 
-/// How often a pipe is told how far it is.
-const LINE: Duration = Duration::from_secs(3);
+/// How often a pipe is told how far it is, at first and at last: what takes hours is not to fill a
+/// log with thousands of lines.
+const OFTEN: Duration = Duration::from_secs(3);
+const SELDOM: Duration = Duration::from_secs(60);
+/// In between, a line comes after this part of the time that it takes already.
+const PART: u32 = 20;
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +60,7 @@ pub(super) struct Meter {
 }
 
 struct State {
+    since: Instant,
     last_line: Instant,
     /// When the reading of files began, and at how many bytes.
     began: Option<(Instant, u64)>,
@@ -66,7 +71,8 @@ struct State {
 impl Meter {
     pub(super) fn new(show: Show) -> Self {
         let bar = if show == Show::Bar { ProgressBar::new(0) } else { ProgressBar::hidden() };
-        let state = State { last_line: Instant::now(), began: None, far: None };
+        let now = Instant::now();
+        let state = State { since: now, last_line: now, began: None, far: None };
         Self { show, bar, state: Arc::new(Mutex::new(state)) }
     }
 
@@ -162,9 +168,9 @@ impl Meter {
     fn line(&self, text: &str) {
         let text = plain::text(text);
         self.bar.set_message(text.clone().into_owned());
-        let due = self.state().last_line.elapsed() >= LINE;
-        if self.show == Show::Lines && due {
-            self.state().last_line = Instant::now();
+        let mut state = self.state();
+        if self.show == Show::Lines && state.last_line.elapsed() >= pause(state.since.elapsed()) {
+            state.last_line = Instant::now();
             eprintln!("{text}");
         }
     }
@@ -191,10 +197,26 @@ impl Meter {
     }
 }
 
+/// How long after one line the next is due, if it takes so long already.
+fn pause(taken: Duration) -> Duration {
+    (taken / PART).clamp(OFTEN, SELDOM)
+}
+
 fn amount(done: u64, size: u64) -> String {
     format!("{} of {}", units::bytes(done), units::bytes(size))
 }
 
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_is_told_seldom_of_what_takes_long() {
+        let seconds = [0, 60, 600, 3600].map(|taken| pause(Duration::from_secs(taken)).as_secs());
+        assert_eq!(seconds, [3, 3, 30, 60]);
+    }
 }
