@@ -25,7 +25,7 @@ const END_GAME_LOOK: Duration = Duration::from_millis(50);
 const TIMERS: [Timer; 4] = [Timer::News, Timer::Source, Timer::EndGame, Timer::Stay];
 
 impl Download {
-    /// When to call with [`DownloadInput::Timeout`].
+    /// When to call with [`DownloadInput::Timeout`](super::DownloadInput::Timeout).
     pub fn poll_timeout(&self) -> Option<Instant> {
         TIMERS.into_iter().filter_map(|timer| self.deadline(timer)).min()
     }
