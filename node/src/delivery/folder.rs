@@ -33,6 +33,8 @@ pub(super) struct FolderTarget {
     same: BTreeMap<usize, Vec<usize>>,
     /// For each content the file that is fetched, or was there.
     had: BTreeMap<Root, usize>,
+    /// One copy at a time: what is copied from is open too.
+    copying: Mutex<()>,
     cancel: Arc<AtomicBool>,
 }
 
@@ -85,7 +87,7 @@ impl FolderTarget {
             }
             files.push(FolderFile::begin(&shared, number, step, catalogue, &cancel)?);
         }
-        let new = Self { shared, list, layout, files, same, had, cancel };
+        let new = Self { shared, list, layout, files, same, had, copying: Mutex::default(), cancel };
         for number in new.same.keys() {
             new.make_same(*number)?;
         }
@@ -95,11 +97,9 @@ impl FolderTarget {
     /// Makes the copies of a file, if it is there.
     fn make_same(&self, number: usize) -> Result<(), PartError> {
         let file = &self.files[number];
-        if file.is_done() {
-            let same = self.same.get(&number).into_iter().flatten();
-            same.map(|same| &self.files[*same]).try_for_each(|same| same.become_same(file, &self.cancel))?;
-        }
-        Ok(())
+        let Some(same) = self.same.get(&number).filter(|_| file.is_done()) else { return Ok(()) };
+        let _one = lock(&self.copying);
+        same.iter().try_for_each(|same| self.files[*same].become_same(file, &self.cancel))
     }
 
     /// The file with this content that is fetched, or was there.

@@ -100,9 +100,10 @@ impl FolderFile {
     }
 
     /// Copies the file that it is to be the same as, which is there now. Blocks.
-    pub(super) fn become_same(&self, other: &Self, cancel: &AtomicBool) -> Result<(), PartError> {
+    pub(super) fn become_same(self: &Arc<Self>, other: &Self, cancel: &AtomicBool) -> Result<(), PartError> {
         let mut state = lock(&self.state);
         if matches!(*state, State::Same) {
+            let _leave = self.leave();
             let whole = other.whole().map_err(|error| other.fault(error))?;
             let whole = whole.ok_or_else(|| other.changed())?;
             let copied = self.copy(&whole, cancel)?;
