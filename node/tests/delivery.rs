@@ -3,12 +3,14 @@
 mod nodes;
 
 use std::fs;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::time::Duration;
 
 use askaround_core::key::Key;
+use askaround_node::delivery::verify::VerifySummary;
 use askaround_node::delivery::{DeliveryOptions, GetError, GetEvent, GetRequest, Got};
-use nodes::{Network, bytes};
+use nodes::{Network, Node, bytes};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
@@ -21,6 +23,14 @@ fn names(folder: &Path) -> Vec<String> {
         fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
+}
+
+async fn verify(node: &Node, key: &str, repair: bool) -> VerifySummary {
+    let (events, _) = mpsc::channel(1);
+    node.delivery
+        .verify(vec![Key::new(key).unwrap()], repair, events, CancellationToken::new())
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
@@ -83,8 +93,25 @@ async fn a_folder_comes_whole_and_what_is_there_is_not_fetched_again() {
         assert!(fs::read(to.join(name)).unwrap() == bytes(size), "{name}");
     }
     assert_eq!(names(&to), ["a", "empty", "same1", "same2"]);
-    // It serves the folder now.
+    // It serves the folder now, and sees to each of its files, also to those that are the same.
     seed.stop().await;
+    for name in ["same1", "same2"] {
+        let damaged = fs::OpenOptions::new().write(true).open(to.join(name)).unwrap();
+        damaged.write_all_at(b"!", 66_000).unwrap();
+        let first = verify(&fetcher, &key, false).await;
+        fs::remove_file(to.join(name)).unwrap();
+        let second = verify(&fetcher, &key, false).await;
+        assert_eq!((first.good, first.bad, second.good, second.bad), (5, 1, 5, 1), "{name}");
+        fs::write(to.join(name), bytes(70_000)).unwrap();
+        assert_eq!(verify(&fetcher, &key, false).await.good, 6, "{name}");
+    }
+    let root = Key::new(blake3::hash(&bytes(70_000)).to_hex().as_str()).unwrap();
+    let known = fetcher.delivery.catalogue().get(&root).unwrap().unwrap().path;
+    let double = to.join(if known.ends_with("same1") { "same2" } else { "same1" });
+    fs::write(&double, bytes(69_999)).unwrap();
+    let repaired = verify(&fetcher, &key, true).await;
+    assert_eq!((repaired.good, repaired.repaired, repaired.bad), (6, 1, 0));
+    assert!(fs::read(&double).unwrap() == bytes(70_000));
     let third = network.peer(3).await;
     let again = tempfile::tempdir().unwrap();
     let to = again.path().join("c");

@@ -39,7 +39,7 @@ mod walk;
 
 pub use boot::BootId;
 pub use catalogue::{
-    AddedFolder, Addition, Catalogue, CatalogueError, Condition, Entry, How, Kept, Verified,
+    AddedFolder, Addition, Catalogue, CatalogueError, Condition, Double, Entry, How, Kept, Verified,
 };
 pub use collection::{Collection, CollectionError, ListedFile};
 pub use disk::{DiskError, Fault};

@@ -1,6 +1,7 @@
 //! Verifying what is here: reading it again, and fetching what is wrong or missing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use askaround_core::key::Key;
@@ -12,7 +13,32 @@ use tokio_util::sync::CancellationToken;
 use super::keep::{KeepError, KeepEvent, Pace, blocking, keys_of, text_of};
 use super::types::GetEvent;
 use super::{Delivery, GetError, fetch};
-use crate::content::{Catalogue, CatalogueError, Entry, Fault, Kept};
+use crate::content::{Catalogue, CatalogueError, Double, Entry, Fault, Kept};
+
+/// What is read again.
+#[derive(Debug, Clone)]
+enum Subject {
+    /// A content, where the catalogue knows it to be.
+    Content(Entry),
+    /// A file of a folder whose content is known to be elsewhere.
+    Double(Double),
+}
+
+impl Subject {
+    fn entry(&self) -> &Entry {
+        match self {
+            Self::Content(entry) => entry,
+            Self::Double(double) => &double.entry,
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        match self {
+            Self::Content(entry) => entry.path.clone(),
+            Self::Double(double) => double.path(),
+        }
+    }
+}
 
 /// Events of a repair that wait to be told.
 const EVENTS: usize = 64;
@@ -88,32 +114,36 @@ impl Delivery {
         stop: CancellationToken,
     ) -> Result<VerifySummary, KeepError> {
         let catalogue = self.catalogue().clone();
-        let entries = tokio::task::spawn_blocking(move || to_verify(&catalogue, &keys)).await??;
-        let size = entries.iter().map(|entry| entry.size).sum();
+        let subjects = tokio::task::spawn_blocking(move || to_verify(&catalogue, &keys)).await??;
+        let size = subjects.iter().map(|subject| subject.entry().size).sum();
         let mut summary = VerifySummary::default();
         let mut before = 0;
-        for entry in entries {
-            let (catalogue, tell, one) = (self.catalogue().clone(), events.clone(), entry.clone());
+        for subject in subjects {
+            let (catalogue, tell, one) = (self.catalogue().clone(), events.clone(), subject.clone());
             let work = move |cancel: &AtomicBool| {
-                let pace = Pace::new(&tell, text_of(&one.path));
+                let pace = Pace::new(&tell, text_of(&one.path()));
                 let progress = |done| pace.tell(before + done, size);
                 verify_one(&catalogue, &one, &progress, cancel)
             };
             let (mut verdict, good) = blocking(&stop, work).await??;
             if let (Some(good), true) = (good, repair) {
-                verdict = self.repair(&entry, good, &events, &stop).await?;
+                verdict = match &subject {
+                    Subject::Content(entry) => self.repair(entry, good, &events, &stop).await?,
+                    Subject::Double(double) => self.repair_double(double, good, &stop).await?,
+                };
             }
+            let entry = subject.entry();
             before += entry.size;
             if matches!(verdict, Verdict::Good | Verdict::Repaired) {
                 summary.good += 1;
                 summary.repaired += u64::from(verdict == Verdict::Repaired);
                 summary.bytes += entry.size;
                 // While it was changed it was not held.
-                self.hold(keys_of(&entry).collect()).await;
+                self.hold(keys_of(entry).collect()).await;
             } else {
                 summary.bad += 1;
             }
-            let (blake3, path) = (entry.root.key(), text_of(&entry.path));
+            let (blake3, path) = (entry.root.key(), text_of(&subject.path()));
             let checked = Checked { blake3, path, size: entry.size, verdict };
             // Whoever asked may have gone.
             let _ = events.send(KeepEvent::Checked(checked)).await;
@@ -146,13 +176,38 @@ impl Delivery {
             Err(error) => Ok(Verdict::NotRepaired { why: error.to_string() }),
         }
     }
+
+    /// Copies what is not in `good` from where the same content is.
+    async fn repair_double(
+        &self,
+        double: &Double,
+        good: PieceSet,
+        stop: &CancellationToken,
+    ) -> Result<Verdict, KeepError> {
+        let (catalogue, double) = (self.catalogue().clone(), double.clone());
+        let work = move |cancel: &AtomicBool| catalogue.repair_double(&double, good, cancel);
+        match blocking(stop, work).await? {
+            Ok(()) => Ok(Verdict::Repaired),
+            Err(error) if error.is_cancelled() => Err(KeepError::Stopped),
+            Err(error) => Ok(Verdict::NotRepaired { why: error.to_string() }),
+        }
+    }
+}
+
+/// What is meant, each file once; of a folder also its files. Those come last that can be copied
+/// from others here.
+fn to_verify(catalogue: &Catalogue, keys: &[Key]) -> Result<Vec<Subject>, KeepError> {
+    let entries = if keys.is_empty() { catalogue.list()? } else { entries(catalogue, keys)? };
+    let mut doubles = BTreeMap::new();
+    for list in entries.iter().filter(|entry| entry.kept == Kept::List) {
+        doubles.extend(catalogue.doubles(list)?.into_iter().map(|double| (double.path(), double)));
+    }
+    let contents = entries.into_iter().map(Subject::Content);
+    Ok(contents.chain(doubles.into_values().map(Subject::Double)).collect())
 }
 
 /// The contents that are meant, each once; of a folder also its files.
-fn to_verify(catalogue: &Catalogue, keys: &[Key]) -> Result<Vec<Entry>, KeepError> {
-    if keys.is_empty() {
-        return Ok(catalogue.list()?);
-    }
+fn entries(catalogue: &Catalogue, keys: &[Key]) -> Result<Vec<Entry>, KeepError> {
     let find = |key: &Key| -> Result<Entry, KeepError> {
         catalogue.get(key)?.ok_or_else(|| CatalogueError::Unknown(key.clone()).into())
     };
@@ -178,12 +233,17 @@ fn to_verify(catalogue: &Catalogue, keys: &[Key]) -> Result<Vec<Entry>, KeepErro
 /// How a content is; and if fetching some of it would help, what of it is good.
 fn verify_one(
     catalogue: &Catalogue,
-    entry: &Entry,
+    subject: &Subject,
     progress: &dyn Fn(u64),
     cancel: &AtomicBool,
 ) -> Result<(Verdict, Option<PieceSet>), KeepError> {
     let unreadable = |why: String| Verdict::Unreadable { why };
-    match catalogue.verify(&entry.root.key(), progress, cancel) {
+    let entry = subject.entry();
+    let verified = match subject {
+        Subject::Content(entry) => catalogue.verify(&entry.root.key(), progress, cancel),
+        Subject::Double(double) => catalogue.verify_double(double, progress, cancel),
+    };
+    match verified {
         Ok(verified) if verified.is_good() => Ok((Verdict::Good, None)),
         Ok(verified) => {
             let (pieces, of) = (verified.bad.len(), verified.bad.count());

@@ -24,12 +24,13 @@ use super::disk::{DiskError, Fault};
 use super::file::{ContentFile, Stamp};
 use super::hash::HashError;
 use super::md5::Md5;
+use super::part::PartError;
 use crate::store::StoreError;
 
 pub use add::How;
 pub use addition::Addition;
 pub use folder::AddedFolder;
-pub use verify::Verified;
+pub use verify::{Double, Verified};
 
 /// Which content is here. Cloning shares it.
 #[derive(Debug, Clone)]
@@ -126,6 +127,9 @@ pub enum CatalogueError {
     /// The disk's.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// A file cannot be repaired.
+    #[error(transparent)]
+    Part(#[from] PartError),
     /// The catalogue itself cannot be read or written.
     #[error(transparent)]
     State(#[from] StoreError),
@@ -134,7 +138,7 @@ pub enum CatalogueError {
 impl CatalogueError {
     /// Whether it ended because that was asked for.
     pub fn is_cancelled(&self) -> bool {
-        matches!(self, Self::Hash { error: HashError::Cancelled, .. })
+        matches!(self, Self::Hash { error: HashError::Cancelled, .. } | Self::Part(PartError::Cancelled))
     }
 }
 

@@ -1,19 +1,23 @@
 //! Whether content is still what it was: looking at every piece, and seeing to it that what is in
 //! the system's memory reaches the disk.
 
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use askaround_core::Key;
-use askaround_core::pieces::{PieceSet, Root};
+use askaround_core::pieces::{Manifest, PieceSet, Root};
 
 use super::super::file::file_of;
 use super::{Catalogue, CatalogueError, Condition, Entry, Kept, open, tables};
 use crate::content::boot::BootId;
+use crate::content::collection::ListedFile;
 use crate::content::disk::DiskError;
 use crate::content::file::Stamp;
 use crate::content::hash::{HashError, check_pieces};
 use crate::content::md5::Md5;
-use crate::content::place::Place;
+use crate::content::part::{Part, Wanted};
+use crate::content::place::{Folder, Place, There};
 use crate::store::StoreError;
 
 /// What [`Catalogue::verify`] found.
@@ -41,6 +45,45 @@ impl Verified {
     }
 }
 
+/// A file of a collection whose content the catalogue knows to be in another file.
+#[derive(Debug, Clone)]
+pub struct Double {
+    /// The content, and where it is known to be.
+    pub entry: Entry,
+    folder: PathBuf,
+    listed: ListedFile,
+}
+
+impl Double {
+    /// Where it is, or should be.
+    pub fn path(&self) -> PathBuf {
+        self.folder.join(self.listed.path.as_str())
+    }
+
+    fn place(&self, make: bool) -> Result<Place, DiskError> {
+        let folder = if make { Folder::make(&self.folder)? } else { Folder::open(&self.folder)? };
+        folder.below(&self.listed.path, make)
+    }
+}
+
+/// Looks at every piece of a file that stays as it is meanwhile: how it looks, and which are bad.
+fn check(
+    file: &File,
+    path: &Path,
+    manifest: &Manifest,
+    progress: &dyn Fn(u64),
+    cancel: &AtomicBool,
+) -> Result<(Stamp, PieceSet), CatalogueError> {
+    let before = Stamp::of(file).map_err(DiskError::at(path))?;
+    let pieces: Vec<_> = manifest.geometry().pieces().collect();
+    let hash_error = |error| CatalogueError::Hash { path: path.to_owned(), error };
+    let bad = check_pieces(file, manifest, &pieces, progress, cancel).map_err(hash_error)?;
+    if Stamp::of(file).map_err(DiskError::at(path))? != before {
+        return Err(hash_error(HashError::Changed));
+    }
+    Ok((before, bad))
+}
+
 impl Catalogue {
     /// Reads the whole content and looks at every piece, on all cores. When all is good, its file
     /// counts as unchanged, else as changed. `progress` is told how many bytes are done.
@@ -57,13 +100,7 @@ impl Catalogue {
         let manifest = self.manifest(&entry)?;
         let is_list = entry.kept == Kept::List;
         let file = if is_list { file_of(&self.list_bytes(&entry.root)?)? } else { open(&entry.path)? };
-        let before = Stamp::of(&file).map_err(DiskError::at(&entry.path))?;
-        let pieces: Vec<_> = manifest.geometry().pieces().collect();
-        let hash_error = |error| CatalogueError::Hash { path: entry.path.clone(), error };
-        let bad = check_pieces(&file, &manifest, &pieces, progress, cancel).map_err(hash_error)?;
-        if Stamp::of(&file).map_err(DiskError::at(&entry.path))? != before {
-            return Err(hash_error(HashError::Changed));
-        }
+        let (before, bad) = check(&file, &entry.path, &manifest, progress, cancel)?;
         let too_long = before.length > entry.size;
         let good = bad.is_empty() && !too_long;
         if good && !is_list {
@@ -81,6 +118,64 @@ impl Catalogue {
             self.change(|write| tables::put(write, &entry))?;
         }
         Ok(Verified { entry, bad, too_long })
+    }
+
+    /// The files of a collection that are not where the catalogue knows their content to be: several
+    /// files may have the same content, and one of them is known.
+    ///
+    /// # Errors
+    /// If the catalogue cannot be read.
+    pub fn doubles(&self, list: &Entry) -> Result<Vec<Double>, CatalogueError> {
+        let mut doubles = Vec::new();
+        for listed in self.collection(&list.root)?.files() {
+            let known = self.get(&listed.root.key())?;
+            let elsewhere = |known: &Entry| known.path != list.path.join(listed.path.as_str());
+            if let Some(entry) = known.filter(elsewhere) {
+                doubles.push(Double { entry, folder: list.path.clone(), listed: listed.clone() });
+            }
+        }
+        Ok(doubles)
+    }
+
+    /// Reads a double of a content and looks at every piece. What the catalogue says of the content
+    /// stays as it is.
+    ///
+    /// # Errors
+    /// If it is gone or cannot be read, or `cancel` becomes true.
+    pub fn verify_double(
+        &self,
+        double: &Double,
+        progress: &dyn Fn(u64),
+        cancel: &AtomicBool,
+    ) -> Result<Verified, CatalogueError> {
+        let manifest = self.manifest(&double.entry)?;
+        let place = double.place(false)?;
+        let file = place.open_to_read()?;
+        let (stamp, bad) = check(&file, &place.path(), &manifest, progress, cancel)?;
+        let too_long = stamp.length > double.entry.size;
+        Ok(Verified { entry: Entry { path: place.path(), ..double.entry.clone() }, bad, too_long })
+    }
+
+    /// Copies into a double what is not in `good`, from where the catalogue knows the content to be.
+    ///
+    /// # Errors
+    /// If that is not what it should be either, the disk says no, or `cancel` becomes true.
+    pub fn repair_double(
+        &self,
+        double: &Double,
+        good: PieceSet,
+        cancel: &AtomicBool,
+    ) -> Result<(), CatalogueError> {
+        let whole = self.open_entry(&double.entry)?;
+        let place = double.place(true)?;
+        if place.there()? == There::Nothing {
+            let path = place.path();
+            File::create_new(&path).map_err(DiskError::at(&path))?;
+        }
+        let wanted = Wanted { manifest: whole.manifest().clone(), md5: None };
+        let part = Part::repair(place, wanted, good, double.listed.executable)?;
+        part.fill_from(&whole, cancel)?;
+        Ok(part.finish()?)
     }
 
     /// Sees to it that a content is surely on the disk, so that it need not be verified after a
