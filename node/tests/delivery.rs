@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use askaround_core::key::Key;
+use askaround_node::content::{Part, PartOptions, Place, Wanted};
 use askaround_node::delivery::verify::VerifySummary;
 use askaround_node::delivery::{DeliveryOptions, GetError, GetEvent, GetRequest, Got};
 use nodes::{Network, Node, bytes};
@@ -120,6 +121,36 @@ async fn a_folder_comes_whole_and_what_is_there_is_not_fetched_again() {
     for (name, size) in files {
         assert!(fs::read(to.join(name)).unwrap() == bytes(size), "{name}");
     }
+    network.stop().await;
+}
+
+/// Killed between the last piece of a file and its name.
+#[tokio::test]
+async fn what_an_earlier_try_has_whole_is_copied_to_the_others_that_are_the_same() {
+    let network = Network::start().await;
+    let (seed, fetcher) = (network.peer(1).await, network.peer(2).await);
+    let source = tempfile::tempdir().unwrap();
+    let content = bytes(200_000);
+    for name in ["a", "b"] {
+        fs::write(source.path().join(name), &content).unwrap();
+    }
+    let key = seed.add_folder(source.path()).await.to_string();
+    let to = tempfile::tempdir().unwrap();
+    let entry = seed.delivery.catalogue().get(&Key::new(blake3::hash(&content).to_hex().as_str()).unwrap());
+    let manifest = seed.delivery.catalogue().manifest(&entry.unwrap().unwrap()).unwrap();
+    let (geometry, wanted) = (manifest.geometry(), Wanted { manifest: manifest.into(), md5: None });
+    let part =
+        Part::create(Place::new(&to.path().join("a")).unwrap(), wanted, PartOptions::default()).unwrap();
+    for piece in geometry.pieces() {
+        let range = geometry.range(piece);
+        part.write_piece(piece, &content[range.start as usize..range.end as usize]).unwrap();
+        part.record(&[piece]).unwrap();
+    }
+    drop(part);
+    assert!(!to.path().join("a").exists());
+    let got = fetcher.get(&key, to.path()).await.unwrap();
+    assert_eq!((got.size, got.here_before), (400_000, 400_000));
+    assert!(["a", "b"].iter().all(|name| fs::read(to.path().join(name)).unwrap() == content));
     network.stop().await;
 }
 

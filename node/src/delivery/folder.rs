@@ -124,11 +124,9 @@ impl FolderTarget {
     /// The piece hashes of a file are known now. What an earlier try has left of it is gone on
     /// with. Blocks.
     pub(super) fn learn(&self, manifest: &Arc<Manifest>) -> Result<(), GetError> {
-        let listed = self.shared.collection.files().iter().zip(&self.files);
-        for (_, file) in listed.filter(|(listed, _)| listed.root == manifest.root()) {
-            file.learn(manifest)?;
-        }
-        Ok(())
+        let Some(number) = self.had.get(&manifest.root()) else { return Ok(()) };
+        self.files[*number].learn(manifest)?;
+        Ok(self.make_same(*number)?)
     }
 
     /// Notes everything in the catalogue; the keys that are held now. Blocks.
