@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use crate::lock;
 
-/// A file that is fetched has so many open: its data, its journal, its folder.
-const EACH: usize = 3;
+/// A file that is fetched has so many open: its data, its journal, its folder, and what it is copied
+/// from where another file of the folder is the same.
+const EACH: usize = 4;
 /// Whether one is in use is not told when it changes. It is for as long as a piece takes to write.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
