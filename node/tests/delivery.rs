@@ -94,6 +94,11 @@ async fn a_folder_comes_whole_and_what_is_there_is_not_fetched_again() {
         assert!(fs::read(to.join(name)).unwrap() == bytes(size), "{name}");
     }
     assert_eq!(names(&to), ["a", "empty", "same1", "same2"]);
+    for name in ["same1", "same2"] {
+        fs::write(to.join(name), bytes(60_000)).unwrap();
+    }
+    let repaired = verify(&fetcher, &key, true).await;
+    assert_eq!((repaired.good, repaired.repaired), (6, 2), "one is fetched, the other copied from it");
     // It serves the folder now, and sees to each of its files, also to those that are the same.
     seed.stop().await;
     for name in ["same1", "same2"] {

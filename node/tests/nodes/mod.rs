@@ -207,6 +207,9 @@ impl Node {
             move || catalogue.add_folder(&path, How::Reference, &|_, _| (), &AtomicBool::new(false)).unwrap();
         let added = tokio::task::spawn_blocking(add).await.unwrap();
         self.hold(added.entry.root.key()).await;
+        for file in added.collection.files() {
+            self.hold(file.root.key()).await;
+        }
         added.entry.root
     }
 

@@ -166,7 +166,8 @@ impl Catalogue {
         good: PieceSet,
         cancel: &AtomicBool,
     ) -> Result<(), CatalogueError> {
-        let whole = self.open_entry(&double.entry)?;
+        // It may have been repaired since the double was looked up.
+        let whole = self.open(&double.entry.root)?;
         let place = double.place(true)?;
         if place.there()? == There::Nothing {
             let path = place.path();
