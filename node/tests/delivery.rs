@@ -118,6 +118,9 @@ async fn a_folder_comes_whole_and_what_is_there_is_not_fetched_again() {
     let repaired = verify(&fetcher, &key, true).await;
     assert_eq!((repaired.good, repaired.repaired, repaired.bad), (6, 1, 0));
     assert!(fs::read(&double).unwrap() == bytes(70_000));
+    fs::write(&known, bytes(69_999)).unwrap();
+    let repaired = verify(&fetcher, &key, true).await;
+    assert_eq!((repaired.good, repaired.repaired), (6, 1), "from the other file, with nobody there");
     let third = network.peer(3).await;
     let again = tempfile::tempdir().unwrap();
     let to = again.path().join("c");

@@ -155,6 +155,12 @@ pub(super) fn is_member(write: &redb::WriteTransaction, file: &Root) -> Result<b
     Ok(any)
 }
 
+/// The collections that a file is here for.
+pub(super) fn collections(read: &redb::ReadTransaction, file: &Root) -> Result<Vec<Root>, redb::Error> {
+    let members = read.open_multimap_table(MEMBERS)?;
+    members.get(*file.as_bytes())?.map(|row| Ok(Root::new(row?.value()))).collect()
+}
+
 /// The root that a md5 stands for.
 pub(super) fn root_of(
     md5s: &impl ReadableTable<[u8; 16], Hash>,

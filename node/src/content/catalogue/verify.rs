@@ -3,12 +3,13 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use askaround_core::Key;
 use askaround_core::pieces::{Manifest, PieceSet, Root};
 
-use super::super::file::file_of;
+use super::super::file::{ContentFile, file_of};
 use super::{Catalogue, CatalogueError, Condition, Entry, Kept, open, tables};
 use crate::content::boot::BootId;
 use crate::content::collection::ListedFile;
@@ -135,6 +136,29 @@ impl Catalogue {
             }
         }
         Ok(doubles)
+    }
+
+    /// The doubles of one content, opened to be copied from. Nobody has looked at what is in them.
+    ///
+    /// # Errors
+    /// If the catalogue cannot be read. Doubles that are gone are left out.
+    pub fn open_doubles(&self, entry: &Entry) -> Result<Vec<ContentFile>, CatalogueError> {
+        let manifest = Arc::new(self.manifest(entry)?);
+        let mut opened = Vec::new();
+        for list in self.read(|read| tables::collections(read, &entry.root))? {
+            let Some(list) = self.get(&list.key())? else { continue };
+            let doubles = self.doubles(&list)?;
+            for double in doubles.into_iter().filter(|double| double.entry.root == entry.root) {
+                let file = double.place(false).and_then(|place| place.open_to_read());
+                if let Ok(file) = file
+                    && let Ok(stamp) = Stamp::of(&file)
+                    && stamp.length == entry.size
+                {
+                    opened.push(ContentFile::whole(file, manifest.clone(), stamp));
+                }
+            }
+        }
+        Ok(opened)
     }
 
     /// Reads a double of a content and looks at every piece. What the catalogue says of the content

@@ -150,14 +150,19 @@ impl Fetch {
         Ok(Some((root, size)))
     }
 
-    /// The file of a content that is here, to be repaired: what is in `good` stays.
+    /// The file of a content that is here, to be repaired: what is in `good` stays, and what other
+    /// files of folders here have of it is copied.
     pub(super) async fn begin_repair(&mut self, entry: Entry, good: PieceSet) -> Result<Part, GetError> {
         let catalogue = self.delivery.0.catalogue.clone();
         let Entry { root, size, md5, sparse, executable, .. } = entry;
         let part = tokio::task::spawn_blocking(move || {
             let wanted = Wanted { manifest: Arc::new(catalogue.manifest(&entry)?), md5 };
-            let place = make_ready(&entry.path)?;
-            Ok::<_, GetError>(Part::repair(place, wanted, good, executable)?)
+            let doubles = catalogue.open_doubles(&entry)?;
+            let part = Part::repair(make_ready(&entry.path)?, wanted, good, executable)?;
+            for double in doubles {
+                part.fill_from(&double, &AtomicBool::new(false))?;
+            }
+            Ok::<_, GetError>(part)
         });
         let part = part.await??;
         let manifest = part.wanted().manifest.clone();
