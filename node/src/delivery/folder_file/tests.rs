@@ -1,0 +1,72 @@
+//! Files of a folder, piece by piece.
+
+use super::*;
+use crate::content::How;
+
+static GO: AtomicBool = AtomicBool::new(false);
+
+/// Two files of two pieces, of which nothing is here, and their bytes; one may be open at once.
+fn two(to: &std::path::Path) -> (Vec<Arc<FolderFile>>, Vec<Vec<u8>>) {
+    let theirs = tempfile::tempdir().unwrap();
+    let bytes: Vec<_> = [1, 2].map(|byte| vec![byte; 100_000]).into();
+    for (name, bytes) in ["a", "b"].iter().zip(&bytes) {
+        std::fs::write(theirs.path().join(name), bytes).unwrap();
+    }
+    let seed = Catalogue::temporary().unwrap();
+    let added = seed.add_folder(theirs.path(), How::Reference, &|_, _| (), &GO).unwrap();
+    let (folder, open) = (Folder::open(to).unwrap(), OpenFiles::new(0));
+    let shared = Arc::new(Shared { folder, collection: added.collection, open });
+    let (mine, mut files) = (Catalogue::temporary().unwrap(), Vec::new());
+    for (index, file) in shared.collection.files().iter().enumerate() {
+        let begun = FolderFile::begin(&shared, index, Step::Fetch, &mine, &GO).unwrap();
+        let entry = seed.get(&file.root.key()).unwrap().unwrap();
+        begun.learn(&Arc::new(seed.manifest(&entry).unwrap())).unwrap();
+        files.push(begun);
+    }
+    (files, bytes)
+}
+
+fn take(file: &Arc<FolderFile>, bytes: &[u8], piece: u32) -> Result<(), Rejected> {
+    let geometry = Geometry::new(bytes.len() as u64).unwrap();
+    let piece = geometry.piece(piece).unwrap();
+    let range = geometry.range(piece);
+    file.accept(piece, &bytes[range.start as usize..range.end as usize])
+}
+
+fn is_open(file: &FolderFile) -> bool {
+    matches!(*lock(&file.state), State::Open { .. })
+}
+
+#[test]
+fn what_was_closed_goes_on_where_it_was_and_is_served_and_synced() {
+    let to = tempfile::tempdir().unwrap();
+    let (files, bytes) = two(to.path());
+    for piece in 0..2 {
+        take(&files[0], &bytes[0], piece).unwrap();
+        assert!(piece == 1 || is_open(&files[0]));
+        take(&files[1], &bytes[1], piece).unwrap();
+        assert!(!is_open(&files[0]), "one may be open");
+        if piece == 0 {
+            assert_eq!(files[0].pieces().unwrap().len(), 1);
+            let served = files[0].content().unwrap().unwrap();
+            assert_eq!(served.pieces().iter().collect::<Vec<_>>(), [0]);
+            files.iter().for_each(|file| file.sync().unwrap());
+            assert!(is_open(&files[1]), "it was closed when the other was opened, and has to be synced");
+        }
+    }
+    for (name, bytes) in ["a", "b"].iter().zip(&bytes) {
+        assert!(std::fs::read(to.path().join(name)).unwrap() == *bytes);
+    }
+    assert!(files.iter().all(|file| file.addition().is_some()));
+}
+
+#[test]
+fn what_another_program_does_to_a_closed_file_is_noticed() {
+    let to = tempfile::tempdir().unwrap();
+    let (files, bytes) = two(to.path());
+    take(&files[0], &bytes[0], 0).unwrap();
+    take(&files[1], &bytes[1], 0).unwrap();
+    std::fs::remove_file(to.path().join(".a.askaround-part")).unwrap();
+    let error = take(&files[0], &bytes[0], 1).unwrap_err();
+    assert!(matches!(&error, Rejected::Disk(error) if error.to_string().contains("a: another program")));
+}
