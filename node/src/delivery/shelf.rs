@@ -11,7 +11,7 @@ use askaround_core::script::Action;
 use tokio::sync::watch;
 
 use super::Delivery;
-use super::active::Subscribe;
+use super::active::{Opens, Subscribe};
 use crate::content::{CatalogueError, Condition, ContentFile, DiskError, Entry, Fault, Kept, Layout};
 use crate::lock;
 use crate::peer::command_soon;
@@ -19,39 +19,17 @@ use crate::transfer::shelf::{Demand, Holding, Pieces, Shelf};
 
 impl Shelf for Delivery {
     fn open(&self, key: &Key) -> io::Result<Option<Arc<ContentFile>>> {
-        let fetches = lock(&self.0.active).may_open(key);
-        for fetch in fetches {
-            if let Some(file) = fetch.files.open(key)? {
-                return Ok(Some(file));
-            }
-        }
-        let entry = self.0.catalogue.get(key).map_err(io::Error::other)?;
-        let Some(entry) = entry else { return Ok(None) };
-        match self.0.catalogue.open_entry(&entry) {
-            Ok(file) => Ok(Some(file)),
-            Err(
-                CatalogueError::Changed(_)
-                | CatalogueError::Unchecked(_)
-                | CatalogueError::Disk(DiskError {
-                    fault: Fault::Missing | Fault::NotFile | Fault::IsFolder,
-                    ..
-                }),
-            ) => {
-                self.not_held(&entry);
-                Ok(None)
-            }
-            Err(error) => Err(io::Error::other(error)),
+        match self.of_fetches(key, |files| files.open(key))? {
+            None => self.kept(key),
+            fetched => Ok(fetched),
         }
     }
 
     fn manifest(&self, key: &Key) -> io::Result<Option<Arc<Manifest>>> {
-        let fetches = lock(&self.0.active).may_open(key);
-        for fetch in fetches {
-            if let Some(manifest) = fetch.files.manifest(key)? {
-                return Ok(Some(manifest));
-            }
+        match self.of_fetches(key, |files| files.manifest(key))? {
+            None => Ok(self.kept(key)?.map(|file| file.manifest().clone())),
+            fetched => Ok(fetched),
         }
-        Ok(self.open(key)?.map(|file| file.manifest().clone()))
     }
 
     fn describe(&self, key: &Key) -> io::Result<Option<Description>> {
@@ -115,6 +93,37 @@ impl Shelf for Delivery {
 }
 
 impl Delivery {
+    /// What the first fetch gives that has something of a key.
+    fn of_fetches<T>(
+        &self,
+        key: &Key,
+        find: impl Fn(&dyn Opens) -> io::Result<Option<T>>,
+    ) -> io::Result<Option<T>> {
+        let fetches = lock(&self.0.active).may_open(key);
+        fetches.iter().find_map(|fetch| find(&*fetch.files).transpose()).transpose()
+    }
+
+    /// Opens what the catalogue has of a key.
+    fn kept(&self, key: &Key) -> io::Result<Option<Arc<ContentFile>>> {
+        let entry = self.0.catalogue.get(key).map_err(io::Error::other)?;
+        let Some(entry) = entry else { return Ok(None) };
+        match self.0.catalogue.open_entry(&entry) {
+            Ok(file) => Ok(Some(file)),
+            Err(
+                CatalogueError::Changed(_)
+                | CatalogueError::Unchecked(_)
+                | CatalogueError::Disk(DiskError {
+                    fault: Fault::Missing | Fault::NotFile | Fault::IsFolder,
+                    ..
+                }),
+            ) => {
+                self.not_held(&entry);
+                Ok(None)
+            }
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
+
     fn entry(&self, key: &Key) -> io::Result<Option<Entry>> {
         let entry = self.0.catalogue.get(key).map_err(io::Error::other)?;
         let Some(entry) = entry else { return Ok(None) };
