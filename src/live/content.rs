@@ -190,7 +190,8 @@ struct Here {
 }
 
 impl Here {
-    /// Starts it. What it fetches it keeps for others for so long. `tell` has its registration told as well, and not only that there is none.
+    /// Starts it. What it fetches it keeps for others for so long. `tell` has its registration told
+    /// as well, and not only that there is none.
     fn start(by: ByArgs, longest_stay: Option<Duration>, meter: &Meter, tell: bool) -> Result<Self, Failure> {
         let HereArgs { tracker, node, .. } = &by.here;
         // Whoever wants a file now did not ask for thousands of connections.

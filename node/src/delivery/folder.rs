@@ -109,11 +109,8 @@ impl FolderTarget {
 
     /// The files whose piece hashes have to be asked for.
     pub(super) fn unknown(&self) -> Vec<Root> {
-        let listed = self.shared.collection.files().iter().zip(&self.files);
-        let mut roots: Vec<_> = listed.filter(|(_, file)| file.is_unknown()).map(|(l, _)| l.root).collect();
-        roots.sort_unstable();
-        roots.dedup();
-        roots
+        let unknown = self.had.iter().filter(|(_, number)| self.files[**number].is_unknown());
+        unknown.map(|(root, _)| *root).collect()
     }
 
     /// The size of a file.

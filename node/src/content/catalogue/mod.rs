@@ -4,6 +4,7 @@
 mod add;
 mod addition;
 mod copy;
+mod doubles;
 mod folder;
 mod hashing;
 mod tables;
@@ -29,8 +30,9 @@ use crate::store::StoreError;
 
 pub use add::How;
 pub use addition::Addition;
+pub use doubles::Double;
 pub use folder::AddedFolder;
-pub use verify::{Double, Verified};
+pub use verify::Verified;
 
 /// Which content is here. Cloning shares it.
 #[derive(Debug, Clone)]

@@ -2,23 +2,20 @@
 //! the system's memory reaches the disk.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use askaround_core::Key;
 use askaround_core::pieces::{Manifest, PieceSet, Root};
 
-use super::super::file::{ContentFile, file_of};
+use super::super::file::file_of;
 use super::{Catalogue, CatalogueError, Condition, Entry, Kept, open, tables};
 use crate::content::boot::BootId;
-use crate::content::collection::ListedFile;
 use crate::content::disk::DiskError;
 use crate::content::file::Stamp;
 use crate::content::hash::{HashError, check_pieces};
 use crate::content::md5::Md5;
-use crate::content::part::{Part, Wanted};
-use crate::content::place::{Folder, Place, There};
+use crate::content::place::Place;
 use crate::store::StoreError;
 
 /// What [`Catalogue::verify`] found.
@@ -46,29 +43,8 @@ impl Verified {
     }
 }
 
-/// A file of a collection whose content the catalogue knows to be in another file.
-#[derive(Debug, Clone)]
-pub struct Double {
-    /// The content, and where it is known to be.
-    pub entry: Entry,
-    folder: PathBuf,
-    listed: ListedFile,
-}
-
-impl Double {
-    /// Where it is, or should be.
-    pub fn path(&self) -> PathBuf {
-        self.folder.join(self.listed.path.as_str())
-    }
-
-    fn place(&self, make: bool) -> Result<Place, DiskError> {
-        let folder = if make { Folder::make(&self.folder)? } else { Folder::open(&self.folder)? };
-        folder.below(&self.listed.path, make)
-    }
-}
-
 /// Looks at every piece of a file that stays as it is meanwhile: how it looks, and which are bad.
-fn check(
+pub(super) fn check(
     file: &File,
     path: &Path,
     manifest: &Manifest,
@@ -119,88 +95,6 @@ impl Catalogue {
             self.change(|write| tables::put(write, &entry))?;
         }
         Ok(Verified { entry, bad, too_long })
-    }
-
-    /// The files of a collection that are not where the catalogue knows their content to be: several
-    /// files may have the same content, and one of them is known.
-    ///
-    /// # Errors
-    /// If the catalogue cannot be read.
-    pub fn doubles(&self, list: &Entry) -> Result<Vec<Double>, CatalogueError> {
-        let mut doubles = Vec::new();
-        for listed in self.collection(&list.root)?.files() {
-            let known = self.get(&listed.root.key())?;
-            let elsewhere = |known: &Entry| known.path != list.path.join(listed.path.as_str());
-            if let Some(entry) = known.filter(elsewhere) {
-                doubles.push(Double { entry, folder: list.path.clone(), listed: listed.clone() });
-            }
-        }
-        Ok(doubles)
-    }
-
-    /// The doubles of one content, opened to be copied from. Nobody has looked at what is in them.
-    ///
-    /// # Errors
-    /// If the catalogue cannot be read. Doubles that are gone are left out.
-    pub fn open_doubles(&self, entry: &Entry) -> Result<Vec<ContentFile>, CatalogueError> {
-        let manifest = Arc::new(self.manifest(entry)?);
-        let mut opened = Vec::new();
-        for list in self.read(|read| tables::collections(read, &entry.root))? {
-            let Some(list) = self.get(&list.key())? else { continue };
-            let doubles = self.doubles(&list)?;
-            for double in doubles.into_iter().filter(|double| double.entry.root == entry.root) {
-                let file = double.place(false).and_then(|place| place.open_to_read());
-                if let Ok(file) = file
-                    && let Ok(stamp) = Stamp::of(&file)
-                    && stamp.length == entry.size
-                {
-                    opened.push(ContentFile::whole(file, manifest.clone(), stamp));
-                }
-            }
-        }
-        Ok(opened)
-    }
-
-    /// Reads a double of a content and looks at every piece. What the catalogue says of the content
-    /// stays as it is.
-    ///
-    /// # Errors
-    /// If it is gone or cannot be read, or `cancel` becomes true.
-    pub fn verify_double(
-        &self,
-        double: &Double,
-        progress: &dyn Fn(u64),
-        cancel: &AtomicBool,
-    ) -> Result<Verified, CatalogueError> {
-        let manifest = self.manifest(&double.entry)?;
-        let place = double.place(false)?;
-        let file = place.open_to_read()?;
-        let (stamp, bad) = check(&file, &place.path(), &manifest, progress, cancel)?;
-        let too_long = stamp.length > double.entry.size;
-        Ok(Verified { entry: Entry { path: place.path(), ..double.entry.clone() }, bad, too_long })
-    }
-
-    /// Copies into a double what is not in `good`, from where the catalogue knows the content to be.
-    ///
-    /// # Errors
-    /// If that is not what it should be either, the disk says no, or `cancel` becomes true.
-    pub fn repair_double(
-        &self,
-        double: &Double,
-        good: PieceSet,
-        cancel: &AtomicBool,
-    ) -> Result<(), CatalogueError> {
-        // It may have been repaired since the double was looked up.
-        let whole = self.open(&double.entry.root)?;
-        let place = double.place(true)?;
-        if place.there()? == There::Nothing {
-            let path = place.path();
-            File::create_new(&path).map_err(DiskError::at(&path))?;
-        }
-        let wanted = Wanted { manifest: whole.manifest().clone(), md5: None };
-        let part = Part::repair(place, wanted, good, double.listed.executable)?;
-        part.fill_from(&whole, cancel)?;
-        Ok(part.finish()?)
     }
 
     /// Sees to it that a content is surely on the disk, so that it need not be verified after a

@@ -13,14 +13,14 @@ use crate::content::hash::{HashError, check_pieces};
 use crate::content::place::Place;
 
 impl Part {
-    /// Begins to repair a file that is there: the pieces of `good` were just verified, the others
-    /// are fetched into their places. An `executable` file is one again when it is finished.
+    /// Begins to repair a file, which may be gone: the pieces of `good` were just verified, the
+    /// others are fetched into their places. An `executable` file is one again when it is finished.
     ///
     /// # Errors
-    /// If there is no file, another fetch writes it, or the disk says no.
+    /// If another fetch writes it, or the disk says no.
     pub fn repair(place: Place, wanted: Wanted, good: PieceSet, executable: bool) -> Result<Self, PartError> {
         let options = PartOptions { in_place: true, replace: true, executable, ..PartOptions::default() };
-        let file = lock(&place, &place, false)?;
+        let file = lock(&place, &place, true)?;
         file.set_len(wanted.manifest.geometry().size()).map_err(|e| place.error(e))?;
         let journal = begin_journal(&place, &file, &wanted, options)?;
         let none = PieceSet::empty(good.count());

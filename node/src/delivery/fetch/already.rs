@@ -155,33 +155,24 @@ impl Fetch {
     pub(super) async fn begin_repair(&mut self, entry: Entry, good: PieceSet) -> Result<Part, GetError> {
         let catalogue = self.delivery.0.catalogue.clone();
         let Entry { root, size, md5, sparse, executable, .. } = entry;
+        let cancel = Arc::new(AtomicBool::new(false));
+        let guard = CancelOnDrop(cancel.clone());
         let part = tokio::task::spawn_blocking(move || {
             let wanted = Wanted { manifest: Arc::new(catalogue.manifest(&entry)?), md5 };
-            let doubles = catalogue.open_doubles(&entry)?;
-            let part = Part::repair(make_ready(&entry.path)?, wanted, good, executable)?;
-            for double in doubles {
-                part.fill_from(&double, &AtomicBool::new(false))?;
+            if let Some(folder) = entry.path.parent() {
+                Folder::make(folder)?;
             }
+            let part = Part::repair(Place::new(&entry.path)?, wanted, good, executable)?;
+            catalogue.fill_from_doubles(&part, &entry, &cancel)?;
             Ok::<_, GetError>(part)
         });
         let part = part.await??;
+        drop(guard);
         let manifest = part.wanted().manifest.clone();
         let description = Description { root, size, md5, collection: false, sparse };
         self.identified(Identity { manifest, description });
         Ok(part)
     }
-}
-
-/// The place of a file to be repaired, where there is a file then.
-fn make_ready(path: &Path) -> Result<Place, GetError> {
-    if let Some(folder) = path.parent() {
-        Folder::make(folder)?;
-    }
-    let place = Place::new(path)?;
-    if place.there()? == There::Nothing {
-        std::fs::File::create_new(path).map_err(DiskError::at(path))?;
-    }
-    Ok(place)
 }
 
 /// Copies content that is here to another place, verifying each piece on the way. Blocks.
