@@ -106,9 +106,10 @@ pub struct ContentLimits {
     /// Memory for pieces on their way, of all fetches, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 32, value_parser = mebibytes, env = "ASKAROUND_PIECE_MEMORY")]
     pub piece_memory: usize,
-    /// How many connections are sent content at the same time; others wait their turn
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = slots, env = "ASKAROUND_UPLOAD_SLOTS")]
-    pub upload_slots: usize,
+    /// How many connections are sent content at the same time; others wait their turn [default: one
+    /// for each 10 Mbit/s that leave, from 2 to 4]
+    #[arg(long, value_name = "N", value_parser = slots, env = "ASKAROUND_UPLOAD_SLOTS")]
+    pub upload_slots: Option<usize>,
     /// The most pieces that are asked of one source and have not come
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = in_flight, env = "ASKAROUND_MAX_IN_FLIGHT")]
     pub max_in_flight: usize,
@@ -276,7 +277,7 @@ mod tests {
         assert_eq!((server.max_connections, server.idle_timeout.as_secs()), (9, 11));
         assert_eq!(server.message_timeout.as_millis(), 10_500);
         let content = args.node.content.options();
-        assert_eq!((content.memory, content.upload_slots, content.max_sources), (16 << 20, 17, 18));
+        assert_eq!((content.memory, content.upload_slots, content.max_sources), (16 << 20, Some(17), 18));
         assert_eq!(content.source_limits.answer_timeout.as_secs(), 19);
         assert_eq!((content.max_in_flight, content.max_open_files), (20, 21));
 

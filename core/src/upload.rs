@@ -1,25 +1,24 @@
 //! [`Upload`]: whose turn it is to be sent something, and which piece.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use crate::pieces::{PieceSet, Root};
+use crate::time::Instant;
 use crate::tracker::ConnectionId;
 
 /// How a peer sends content.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct UploadConfig {
-    /// How many connections are sent something at the same time. Few, so that pieces are
-    /// finished, and passed on, one after the other rather than all at the end.
-    pub slots: usize,
+    /// How many connections are sent something at the same time. `None`: from 2 to 4, one for
+    /// each 10 Mbit/s that leave. Few, so that pieces are finished, and passed on, one after the
+    /// other rather than all at the end, and so that connections do not crowd each other out of
+    /// the queue of a narrow link; more where the link is fast enough, so that it does not wait
+    /// when one of them has lost a packet.
+    pub slots: Option<usize>,
     /// Where the first round through a content begins. Holders that begin at different places do
     /// not all send the same pieces first.
     pub seed: u64,
-}
-
-impl Default for UploadConfig {
-    fn default() -> Self {
-        Self { slots: 2, seed: 0 }
-    }
 }
 
 /// What is sent piece by piece.
@@ -88,7 +87,14 @@ pub enum UploadInput {
     /// Of what was granted, this piece is not sent after all.
     NotSent(ConnectionId, u32),
     /// What was granted has been sent.
-    Sent(ConnectionId),
+    Sent {
+        /// To which connection.
+        connection: ConnectionId,
+        /// How many bytes.
+        bytes: u64,
+        /// When.
+        at: Instant,
+    },
     /// The connection takes nothing for the moment: its slot is lent to another.
     Stalled(ConnectionId),
     /// The connection is gone.
@@ -104,7 +110,7 @@ pub struct Grant {
     pub pieces: Vec<Option<u32>>,
 }
 
-/// Decides for all connections of a peer (PROTOCOL.md §7.5). It has no timers: after each
+/// Decides for all connections of a peer (PROTOCOL.md §7.5). It sets no timers: after each
 /// [`Upload::handle`], take the grants from [`Upload::poll_output`].
 ///
 /// Connections take turns, one request each. A holder sends no piece of a content twice while
@@ -118,6 +124,7 @@ pub struct Upload {
     sending: BTreeMap<ConnectionId, Sending>,
     rounds: BTreeMap<Served, Round>,
     known: Known,
+    pace: Pace,
     outputs: VecDeque<Grant>,
 }
 
@@ -126,6 +133,34 @@ struct Sending {
     served: Served,
     pieces: Vec<Option<u32>>,
     stalled: bool,
+}
+
+/// How fast things have left lately.
+#[derive(Debug, Default)]
+struct Pace {
+    since: Instant,
+    bytes: u64,
+    bytes_per_s: u64,
+}
+
+impl Pace {
+    /// It is looked at so often.
+    const SPAN: Duration = Duration::from_millis(250);
+
+    fn sent(&mut self, bytes: u64, at: Instant) {
+        self.bytes += bytes;
+        let took = at.since(self.since);
+        if took >= Self::SPAN {
+            let bytes_per_s = u128::from(self.bytes) * 1_000_000_000 / took.as_nanos();
+            self.bytes_per_s = u64::try_from(bytes_per_s).unwrap_or(u64::MAX);
+            (self.since, self.bytes) = (at, 0);
+        }
+    }
+
+    fn slots(&self) -> usize {
+        const BYTES_PER_S: u64 = 1_250_000;
+        (self.bytes_per_s / BYTES_PER_S).clamp(2, 4) as usize
+    }
 }
 
 /// The first round through a content: each piece once. Kept while somebody is being served.
@@ -184,8 +219,9 @@ impl Upload {
                     self.unsent(served, piece);
                 }
             }
-            UploadInput::Sent(connection) => {
+            UploadInput::Sent { connection, bytes, at } => {
                 self.sending.remove(&connection);
+                self.pace.sent(bytes, at);
             }
             UploadInput::Stalled(connection) => {
                 if let Some(sending) = self.sending.get_mut(&connection) {
@@ -208,7 +244,8 @@ impl Upload {
     }
 
     fn grant(&mut self) {
-        while self.sending.values().filter(|s| !s.stalled).count() < self.config.slots.max(1)
+        let slots = self.config.slots.map_or_else(|| self.pace.slots(), |slots| slots.max(1));
+        while self.sending.values().filter(|s| !s.stalled).count() < slots
             && let Some((connection, want)) = self.next_waiting()
         {
             let pieces = self.choose(connection, &want);

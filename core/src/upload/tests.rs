@@ -25,7 +25,7 @@ fn sent(upload: &mut Upload, wants: &[(ConnectionId, u32, bool)]) -> Vec<u32> {
         .map(|(connection, piece, any)| {
             upload.handle(UploadInput::Wants(*connection, want(*piece, *any)));
             let granted = grants(upload);
-            upload.handle(UploadInput::Sent(*connection));
+            upload.handle(UploadInput::Sent { connection: *connection, bytes: 0, at: Instant::ZERO });
             assert_eq!((granted.len(), granted[0].0), (1, *connection));
             granted[0].1.unwrap()
         })
@@ -71,24 +71,24 @@ fn what_may_not_have_arrived_counts_as_unsent() {
 
 #[test]
 fn connections_take_turns_and_who_stalls_lends_its_slot() {
-    let mut upload = Upload::new(UploadConfig { slots: 1, seed: 0 });
+    let mut upload = Upload::new(UploadConfig { slots: Some(1), seed: 0 });
     for connection in 1..=3 {
         upload.handle(UploadInput::Wants(connection, want(0, false)));
     }
     assert_eq!(grants(&mut upload), [(1, Some(0))]);
     upload.handle(UploadInput::Stalled(1));
     assert_eq!(grants(&mut upload), [(2, Some(0))]);
-    upload.handle(UploadInput::Sent(1));
+    upload.handle(UploadInput::Sent { connection: 1, bytes: 0, at: Instant::ZERO });
     upload.handle(UploadInput::Wants(1, want(1, false)));
     assert_eq!(grants(&mut upload), []);
     upload.handle(UploadInput::Unwanted(3));
-    upload.handle(UploadInput::Sent(2));
+    upload.handle(UploadInput::Sent { connection: 2, bytes: 0, at: Instant::ZERO });
     assert_eq!(grants(&mut upload), [(1, Some(1))]);
 }
 
 #[test]
 fn who_has_least_comes_first_then_the_rarest_piece_and_nobody_waits_for_ever() {
-    let mut upload = Upload::new(UploadConfig { slots: 1, seed: 0 });
+    let mut upload = Upload::new(UploadConfig { slots: Some(1), seed: 0 });
     let want = |has, copies| Want { has, copies, complete: false, ..want(0, false) };
     upload.handle(UploadInput::Wants(9, want(4, 9)));
     for (connection, has, copies) in [(1, 3, 5), (2, 3, 2), (3, 0, 5)] {
@@ -98,7 +98,7 @@ fn who_has_least_comes_first_then_the_rarest_piece_and_nobody_waits_for_ever() {
     for _ in 0..4 {
         let Grant { connection, .. } = upload.poll_output().unwrap();
         order.push(connection);
-        upload.handle(UploadInput::Sent(connection));
+        upload.handle(UploadInput::Sent { connection, bytes: 0, at: Instant::ZERO });
     }
     assert_eq!(order, [9, 3, 2, 1]);
     // One that is always passed over.
@@ -108,7 +108,7 @@ fn who_has_least_comes_first_then_the_rarest_piece_and_nobody_waits_for_ever() {
     for connection in 10..20 {
         upload.handle(UploadInput::Wants(connection, want(1, 1)));
         let grant = upload.poll_output().unwrap();
-        upload.handle(UploadInput::Sent(grant.connection));
+        upload.handle(UploadInput::Sent { connection: grant.connection, bytes: 0, at: Instant::ZERO });
         granted += 1;
         if grant.connection == 2 {
             break;
@@ -143,7 +143,7 @@ fn several_are_chosen_in_one_turn_and_what_is_not_sent_is_chosen_again() {
     let Grant { pieces, .. } = upload.poll_output().unwrap();
     assert_eq!(pieces, [Some(1), Some(0), Some(2)]);
     upload.handle(UploadInput::NotSent(1, 0));
-    upload.handle(UploadInput::Sent(1));
+    upload.handle(UploadInput::Sent { connection: 1, bytes: 0, at: Instant::ZERO });
     let mut rest = sent(&mut upload, &[(2, 1, true), (2, 1, true)]);
     rest.sort_unstable();
     assert_eq!(rest, [0, 3]);
@@ -156,4 +156,21 @@ fn a_list_and_its_files_are_two_things() {
     let files = Served { files: true, ..CONTENT };
     upload.handle(UploadInput::Wants(2, Want { served: files, ..want(0, true) }));
     assert_eq!(grants(&mut upload), [(2, Some(0))]);
+}
+
+#[test]
+fn more_are_sent_to_at_a_time_over_a_faster_link() {
+    let ms = |ms: u64| Instant::from_nanos(ms * 1_000_000);
+    // 250 ms at 10, 30, 100 and again 10 Mbit/s.
+    for (mbits, slots) in [(vec![], 2), (vec![10], 2), (vec![30], 3), (vec![100], 4), (vec![100, 10], 2)] {
+        let mut upload = Upload::default();
+        for (i, mbit) in mbits.iter().enumerate() {
+            let at = ms(250 * (i as u64 + 1));
+            upload.handle(UploadInput::Sent { connection: 9, bytes: mbit * 125_000 / 4, at });
+        }
+        for connection in 1..=6 {
+            upload.handle(UploadInput::Wants(connection, want(0, false)));
+        }
+        assert_eq!(grants(&mut upload).len(), slots, "{mbits:?} Mbit/s");
+    }
 }

@@ -92,7 +92,7 @@ impl Swarm {
                 };
                 Download::new(config, lengths.clone(), PieceSet::empty(crowd.pieces))
             }),
-            upload: Upload::new(UploadConfig { slots: 2, seed: i as u64 }),
+            upload: Upload::new(UploadConfig { slots: None, seed: i as u64 }),
             up: if i == 0 { crowd.seed_up } else { crowd.up },
             down: crowd.down,
             uplink_free: Instant::ZERO,
@@ -229,7 +229,9 @@ impl Swarm {
             }
             Event::Left(link) => {
                 self.links[link].sending = false;
-                self.upload(self.links[link].from, UploadInput::Sent(link as u64));
+                let (connection, bytes) = (link as u64, self.crowd.piece_bytes.into());
+                let input = UploadInput::Sent { connection, bytes, at: self.now };
+                self.upload(self.links[link].from, input);
                 self.next_request(link);
             }
             Event::Begun(link, piece, asked) => {

@@ -69,8 +69,9 @@ pub struct DeliveryOptions {
     pub network: Network,
     /// Bytes of pieces on their way that are held in memory.
     pub memory: usize,
-    /// How many connections are sent something at the same time.
-    pub upload_slots: usize,
+    /// How many connections are sent something at the same time; `None`: as many as the link is
+    /// fast enough for ([`UploadConfig::slots`]).
+    pub upload_slots: Option<usize>,
     /// How many sources a fetch has at most.
     pub max_sources: usize,
     /// How many pieces may be asked of one source that have not come.
@@ -95,7 +96,7 @@ impl Default for DeliveryOptions {
         Self {
             network: Network::default(),
             memory: 32 << 20,
-            upload_slots: 2,
+            upload_slots: None,
             max_sources: 64,
             max_in_flight: 64,
             max_open_files: 512,

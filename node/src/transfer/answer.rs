@@ -159,9 +159,11 @@ impl<'a> Answering<'a> {
         self.out.extend_from_slice(bytes);
     }
 
-    /// Sends answers; what cannot be sent whole ends the connection.
-    async fn send(&mut self, mut answers: VecDeque<Outgoing>) -> io::Result<()> {
+    /// Sends answers, and says how many bytes of files were sent; what cannot be sent whole ends the
+    /// connection.
+    async fn send(&mut self, mut answers: VecDeque<Outgoing>) -> io::Result<u64> {
         let connection = self.connection;
+        let mut sent = 0;
         let mut give_up = None;
         while !answers.is_empty() {
             let left: u64 = answers.iter().map(Outgoing::left).sum();
@@ -173,6 +175,7 @@ impl<'a> Answering<'a> {
             let begun = Instant::now();
             let ran = self.on_thread(Run { stream, shelf, answers, most }).await?;
             self.allowed -= ran.sent;
+            sent += ran.sent;
             if ran.sent > 0 {
                 connection.server.up.count(ran.sent);
                 self.unsent.sent(&connection.stream, ran.sent, begun.elapsed());
@@ -190,7 +193,7 @@ impl<'a> Answering<'a> {
                 }
             }
         }
-        Ok(())
+        Ok(sent)
     }
 
     async fn on_thread(&mut self, run: Run) -> io::Result<Ran> {

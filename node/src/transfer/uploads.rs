@@ -7,13 +7,14 @@ use askaround_core::tracker::ConnectionId;
 use askaround_core::upload::{Served, Upload, UploadConfig, UploadInput, Want};
 use tokio::sync::{oneshot, watch};
 
-use crate::lock;
+use crate::{Epoch, lock};
 
 /// The upload machine of a node, and the connections that it has not answered yet.
 #[derive(Debug, Default)]
 pub struct Uploads {
     state: Mutex<State>,
     idle: watch::Sender<bool>,
+    epoch: Epoch,
 }
 
 #[derive(Debug, Default)]
@@ -26,7 +27,7 @@ impl Uploads {
     /// Nobody is served yet.
     pub fn new(config: UploadConfig) -> Self {
         let state = State { machine: Upload::new(config), waiting: BTreeMap::new() };
-        Self { state: Mutex::new(state), idle: watch::Sender::new(true) }
+        Self { state: Mutex::new(state), idle: watch::Sender::new(true), epoch: Epoch::default() }
     }
 
     /// Whether somebody waits for a turn, now and whenever that changes.
@@ -49,9 +50,20 @@ impl Uploads {
     pub(super) fn withdraw(&self, connection: ConnectionId) {
         let mut state = lock(&self.state);
         let waits = state.waiting.remove(&connection).is_some();
-        let input = if waits { UploadInput::Unwanted } else { UploadInput::Sent };
-        state.handle(input(connection));
+        state.handle(match waits {
+            true => UploadInput::Unwanted(connection),
+            false => self.sent_input(connection, 0),
+        });
         self.tell_idle(&state);
+    }
+
+    /// What a connection was granted has been sent: so many bytes.
+    pub(super) fn sent(&self, connection: ConnectionId, bytes: u64) {
+        self.handle(self.sent_input(connection, bytes));
+    }
+
+    fn sent_input(&self, connection: ConnectionId, bytes: u64) -> UploadInput {
+        UploadInput::Sent { connection, bytes, at: self.epoch.now() }
     }
 
     /// What happened on a connection.

@@ -107,7 +107,7 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(shelf: Arc<dyn Shelf>, server: ServerConfig, slots: usize) -> Self {
-        let uploads = Uploads::new(UploadConfig { slots, seed: 0 });
+        let uploads = Uploads::new(UploadConfig { slots: Some(slots), seed: 0 });
         let up = Arc::new(Rate::new(None));
         let content = Arc::new(ContentServer { shelf, uploads, up: up.clone() });
         let listener = Network::default().listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();

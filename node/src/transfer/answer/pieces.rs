@@ -56,8 +56,8 @@ impl Answering<'_> {
             range.from = geometry.range(piece).start;
             range.length = geometry.length(piece) as u64;
         }
-        self.send([Outgoing::of(file, range)].into()).await?;
-        connection.server.uploads.handle(UploadInput::Sent(connection.id));
+        let sent = self.send([Outgoing::of(file, range)].into()).await?;
+        connection.server.uploads.sent(connection.id, sent);
         Ok(Ok(()))
     }
 
@@ -93,9 +93,9 @@ impl Answering<'_> {
             let chosen = piece.zip(folder.as_ref()).and_then(|(piece, folder)| folder.layout.range(piece));
             Outgoing::asked(chosen.unwrap_or(get.range))
         };
-        self.send(gets.into_iter().zip(pieces).map(answer).collect()).await?;
+        let sent = self.send(gets.into_iter().zip(pieces).map(answer).collect()).await?;
         if granted.is_some() {
-            connection.server.uploads.handle(UploadInput::Sent(connection.id));
+            connection.server.uploads.sent(connection.id, sent);
         }
         Ok(())
     }
