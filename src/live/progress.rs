@@ -153,7 +153,10 @@ impl Meter {
 
     fn at(&self, done: u64, size: u64, text: &str) {
         self.bar.set_style(style("{bar:20} {percent:>3}% {wide_msg}"));
-        self.bar.set_length(size);
+        // It is drawn by each of these.
+        if self.bar.length() != Some(size) {
+            self.bar.set_length(size);
+        }
         self.bar.set_position(done);
         self.line(text);
     }
