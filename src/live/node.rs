@@ -99,6 +99,8 @@ pub(super) struct Node {
     pub(super) me: Contact,
     pub(super) delivery: Delivery,
     running: JoinHandle<Result<PeerEnd, PeerError>>,
+    /// What is here is made to survive the machine, until this is cancelled.
+    settling: Option<(CancellationToken, JoinHandle<()>)>,
 }
 
 impl Node {
@@ -130,6 +132,10 @@ impl Node {
             ..args.content.options()
         };
         let (delivery, content) = Delivery::new(me, state.catalogue, commands, options);
+        let settling = state.store.is_some().then(|| {
+            let (delivery, stop) = (delivery.clone(), stop.child_token());
+            (stop.clone(), async move { delivery.settle(stop).await })
+        });
         let config = PeerConfig {
             has_tracker: tracker.is_some(),
             advertised_ip: args.advertise,
@@ -150,7 +156,8 @@ impl Node {
         let tracker = tracker.map_or("the tracker".into(), |addr| addr.to_string());
         let news = move |news| membership(&news, &tracker, &mut registered, &mut say);
         let running = tokio::spawn(node.run(stop, incoming, news));
-        Ok(Self { me, delivery, running })
+        let settling = settling.map(|(stop, settling)| (stop, tokio::spawn(settling)));
+        Ok(Self { me, delivery, running, settling })
     }
 
     /// Waits for its end.
@@ -158,7 +165,12 @@ impl Node {
     /// # Errors
     /// If it could not go on.
     pub(super) async fn end(self) -> Result<(), Failure> {
-        match self.running.await.map_err(Failure::run)?.map_err(Failure::run)? {
+        let end = self.running.await;
+        if let Some((stop, settling)) = self.settling {
+            stop.cancel();
+            settling.await.map_err(Failure::run)?;
+        }
+        match end.map_err(Failure::run)?.map_err(Failure::run)? {
             PeerEnd::Failed(reason) => Err(Failure::run(reason)),
             PeerEnd::Finished | PeerEnd::Stopped => Ok(()),
         }

@@ -28,6 +28,7 @@ mod folder_file;
 pub mod keep;
 mod open_files;
 pub mod prefix;
+mod settle;
 mod shelf;
 mod sources;
 pub mod stock;

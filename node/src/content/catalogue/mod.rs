@@ -7,12 +7,14 @@ mod copy;
 mod doubles;
 mod folder;
 mod hashing;
+mod on_disk;
 mod tables;
 mod verify;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use askaround_core::Key;
 use askaround_core::pieces::{Geometry, Manifest, Root};
@@ -40,6 +42,7 @@ pub struct Catalogue {
     database: Arc<Database>,
     /// The peer's folder, for copies; none for a peer that lasts as long as a command.
     home: Option<PathBuf>,
+    changes: Arc<AtomicU64>,
 }
 
 /// A content that is here.
@@ -93,7 +96,7 @@ pub enum Condition {
     Changed,
     /// Its file is gone, or cannot be opened.
     Missing,
-    /// The machine went down before it was surely on the disk: it has to be verified.
+    /// Not known to have been on the disk when the machine went down: it has to be verified.
     Unchecked,
 }
 
@@ -106,7 +109,7 @@ pub enum CatalogueError {
     /// Its file was changed since it was verified.
     #[error("{}: was changed since it was added; verify it, or add it again", .0.display())]
     Changed(PathBuf),
-    /// The machine went down before it was surely on the disk.
+    /// Not known to have been on the disk when the machine went down.
     #[error("{}: the machine went down before it was surely on the disk; verify it", .0.display())]
     Unchecked(PathBuf),
     /// What the catalogue says of it does not fit together.
@@ -147,7 +150,7 @@ impl CatalogueError {
 impl Catalogue {
     /// The catalogue in a peer's database, which is in the folder `home`.
     pub(crate) fn in_database(database: Arc<Database>, home: &Path) -> Result<Self, StoreError> {
-        let catalogue = Self { database, home: Some(home.to_owned()) };
+        let catalogue = Self { database, home: Some(home.to_owned()), changes: Arc::default() };
         catalogue.change(tables::make)?;
         Ok(catalogue)
     }
@@ -161,7 +164,7 @@ impl Catalogue {
             .set_cache_size(crate::store::CACHE)
             .create_with_backend(redb::backends::InMemoryBackend::new());
         let database = made.map_err(|error| StoreError::of(database_path(None), error.into()))?;
-        let catalogue = Self { database: Arc::new(database), home: None };
+        let catalogue = Self { database: Arc::new(database), home: None, changes: Arc::default() };
         catalogue.change(tables::make)?;
         Ok(catalogue)
     }
@@ -198,6 +201,11 @@ impl Catalogue {
         })?;
         entries.sort_by(|a, b| (&a.path, a.root).cmp(&(&b.path, b.root)));
         Ok(entries)
+    }
+
+    /// How often it was changed since it was opened.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
     }
 
     /// Forgets a content; of a collection also the files that are here only for it. Copies in the
@@ -260,16 +268,6 @@ impl Catalogue {
         } else {
             Condition::Good
         }
-    }
-
-    /// Whether the file of a content was changed since it was verified, or is gone.
-    pub fn changed(&self, entry: &Entry) -> bool {
-        matches!(self.condition(entry), Condition::Changed | Condition::Missing)
-    }
-
-    /// Whether the machine went down before the content was surely on the disk.
-    pub fn needs_check(&self, entry: &Entry) -> bool {
-        needs_check(entry)
     }
 
     /// Opens a content to serve it.
@@ -354,6 +352,7 @@ impl Catalogue {
             let write = self.database.begin_write()?;
             let result = change(&write)?;
             write.commit()?;
+            self.changes.fetch_add(1, Ordering::Relaxed);
             Ok(result)
         };
         run().map_err(|error: redb::Error| StoreError::of(database_path(self.home.as_deref()), error))

@@ -67,6 +67,13 @@ fn reboot(catalogue: &Catalogue, entry: &Entry) {
     catalogue.change(|write| tables::put(write, &entry)).unwrap();
 }
 
+impl Catalogue {
+    /// The machine is restarted.
+    pub(crate) fn reboot(&self) {
+        self.list().unwrap().iter().for_each(|entry| reboot(self, entry));
+    }
+}
+
 #[test]
 fn either_key_finds_what_was_added_also_after_a_restart() {
     let fixture = Fixture::new();
@@ -149,7 +156,8 @@ fn what_was_not_surely_on_disk_is_verified_after_a_power_loss() {
 
     let entry = add(&catalogue, &fixture.file("b", &content(9)), How::Reference);
     assert!(!entry.synced);
-    catalogue.sync(&entry.root).unwrap();
+    assert_eq!(catalogue.sync(&GO).unwrap(), 1);
+    assert_eq!(catalogue.sync(&GO).unwrap(), 0);
     let entry = catalogue.get(&entry.root.key()).unwrap().unwrap();
     reboot(&catalogue, &entry);
     assert_eq!(served(&catalogue, &entry.root), content(9));

@@ -1,22 +1,18 @@
-//! Whether content is still what it was: looking at every piece, and seeing to it that what is in
-//! the system's memory reaches the disk.
+//! Whether content is still what it was: looking at every piece.
 
 use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use askaround_core::Key;
-use askaround_core::pieces::{Manifest, PieceSet, Root};
+use askaround_core::pieces::{Manifest, PieceSet};
 
 use super::super::file::file_of;
-use super::{Catalogue, CatalogueError, Condition, Entry, Kept, open, tables};
+use super::{Catalogue, CatalogueError, Entry, Kept, open, tables};
 use crate::content::boot::BootId;
 use crate::content::disk::DiskError;
 use crate::content::file::Stamp;
 use crate::content::hash::{HashError, check_pieces};
-use crate::content::md5::Md5;
-use crate::content::place::Place;
-use crate::store::StoreError;
 
 /// What [`Catalogue::verify`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,52 +76,32 @@ impl Catalogue {
         let (before, bad) = check(&file, &entry.path, &manifest, progress, cancel)?;
         let too_long = before.length > entry.size;
         let good = bad.is_empty() && !too_long;
+        let known = entry.clone();
         if good && !is_list {
-            let known = entry.clone();
             // What was written in an earlier run of the machine and is read now was on the disk.
             entry.synced = before == entry.stamp && (entry.synced || entry.boot != BootId::current());
             entry.stamp = before;
             entry.boot = BootId::current();
-            if entry != known {
-                self.change(|write| tables::put(write, &entry))?;
-            }
         } else if !is_list && entry.stamp == before {
             // It looks as it did and is not: from now on it counts as changed.
             entry.stamp.mtime_ns = 0;
-            self.change(|write| tables::put(write, &entry))?;
         }
-        Ok(Verified { entry, bad, too_long })
-    }
-
-    /// Sees to it that a content is surely on the disk, so that it need not be verified after a
-    /// power loss. Takes as long as the disk does: for a background thread.
-    ///
-    /// # Errors
-    /// If it is not here, or the disk says no.
-    pub fn sync(&self, root: &Root) -> Result<(), CatalogueError> {
-        let Some(entry) = self.get(&root.key())? else { return Err(CatalogueError::Unknown(root.key())) };
-        if entry.synced || entry.kept == Kept::List || self.condition(&entry) != Condition::Good {
-            return Ok(());
+        // Reading takes long: it may have been purged meanwhile, or added again.
+        let now = match entry == known {
+            true => self.get(&entry.root.key())?,
+            false => self.change(|write| {
+                let now = tables::entry(&write.open_table(tables::FILES)?, &entry.root)?;
+                let is_same = |now: &&Entry| (&now.path, now.stamp) == (&known.path, known.stamp);
+                if let Some(now) = now.as_ref().filter(is_same) {
+                    let (stamp, boot, synced) = (entry.stamp, entry.boot, entry.synced);
+                    tables::put(write, &Entry { stamp, boot, synced, ..now.clone() })?;
+                }
+                Ok(now)
+            })?,
+        };
+        match now {
+            Some(_) => Ok(Verified { entry, bad, too_long }),
+            None => Err(CatalogueError::Unknown(key.clone())),
         }
-        open(&entry.path)?.sync_all().map_err(DiskError::at(&entry.path))?;
-        Place::new(&entry.path)?.folder().sync()?;
-        self.change(|write| {
-            // It may have been changed or forgotten meanwhile.
-            let now = tables::entry(&write.open_table(tables::FILES)?, root)?;
-            let same = now.filter(|now| now.stamp == entry.stamp);
-            same.map_or(Ok(()), |now| tables::put(write, &Entry { synced: true, ..now }))
-        })?;
-        Ok(())
-    }
-
-    /// Notes the md5 of a content, once it is computed.
-    ///
-    /// # Errors
-    /// If the catalogue cannot be written.
-    pub fn note_md5(&self, root: &Root, md5: Md5) -> Result<(), StoreError> {
-        self.change(|write| {
-            let entry = tables::entry(&write.open_table(tables::FILES)?, root)?;
-            entry.map_or(Ok(()), |entry| tables::put(write, &Entry { md5: Some(md5), ..entry }))
-        })
     }
 }

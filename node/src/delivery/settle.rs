@@ -1,0 +1,121 @@
+//! Work on what is here that nobody asked for: seeing to it that it is on the disk, and reading what
+//! may not have been when the machine went down.
+
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Delivery;
+use super::keep::{KeepError, blocking, keys_of};
+
+/// How often. By then the system has written most of what is new by itself.
+const EVERY: Duration = Duration::from_secs(30);
+
+impl Delivery {
+    /// Sees to it, until `stop` is cancelled, that a power loss costs nothing of what is here. What
+    /// was not surely on the disk when the machine went down is verified, and served again if it is
+    /// good. For a peer whose catalogue is on a disk.
+    pub async fn settle(&self, stop: CancellationToken) {
+        let mut known = None;
+        loop {
+            let now = self.catalogue().changes();
+            if known != Some(now) {
+                match self.settle_once(&stop).await {
+                    Ok(()) => known = Some(now),
+                    Err(KeepError::Stopped) => return,
+                    Err(error) => tracing::warn!(%error, "what is here is not known to be on the disk"),
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(EVERY) => {}
+            }
+        }
+    }
+
+    /// The same, once.
+    ///
+    /// # Errors
+    /// If it is to stop, or the catalogue cannot be read or written.
+    pub async fn settle_once(&self, stop: &CancellationToken) -> Result<(), KeepError> {
+        let catalogue = self.catalogue().clone();
+        let unchecked = tokio::task::spawn_blocking(move || catalogue.unchecked()).await??;
+        for entry in unchecked {
+            let (catalogue, key) = (self.catalogue().clone(), entry.root.key());
+            let work = move |cancel: &AtomicBool| catalogue.verify(&key, &|_| (), cancel);
+            match blocking(stop, work).await? {
+                Ok(verified) if verified.is_good() => self.hold(keys_of(&entry).collect()).await,
+                // It counts as changed from now on.
+                Ok(_) => {
+                    tracing::warn!(path = %entry.path.display(), "was damaged when the machine went down");
+                }
+                Err(error) if error.is_cancelled() => return Err(KeepError::Stopped),
+                Err(error) => tracing::warn!(%error, "cannot be verified"),
+            }
+        }
+        let catalogue = self.catalogue().clone();
+        blocking(stop, move |cancel: &AtomicBool| catalogue.sync(cancel)).await??;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use askaround_core::id::{Contact, PeerId};
+    use tokio::sync::mpsc;
+
+    use super::super::DeliveryOptions;
+    use super::super::keep::AddRequest;
+    use super::*;
+    use crate::content::{Catalogue, Condition};
+    use crate::peer::command_channel;
+
+    /// A peer's content; its machine takes everything and says nothing.
+    fn delivery() -> Delivery {
+        let (commands, mut incoming) = command_channel();
+        tokio::spawn(async move { while incoming.recv().await.is_some() {} });
+        let me = Contact::new(PeerId::new(1).unwrap(), "127.0.0.1:7".parse().unwrap());
+        Delivery::new(me, Catalogue::temporary().unwrap(), commands, DeliveryOptions::default()).0
+    }
+
+    async fn add(delivery: &Delivery, path: &Path, byte: u8) {
+        std::fs::write(path, vec![byte; 300_000]).unwrap();
+        let request = AddRequest { paths: vec![path.to_owned()], copy: false };
+        delivery.add(request, mpsc::channel(64).0, CancellationToken::new()).await.unwrap();
+    }
+
+    fn conditions(delivery: &Delivery) -> Vec<Condition> {
+        delivery
+            .catalogue()
+            .list()
+            .unwrap()
+            .iter()
+            .map(|entry| delivery.catalogue().condition(entry))
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn what_is_here_is_served_after_a_restart_of_the_machine() {
+        let (delivery, user) = (delivery(), tempfile::tempdir().unwrap());
+        let stop = CancellationToken::new();
+        add(&delivery, &user.path().join("a"), 1).await;
+        delivery.settle_once(&stop).await.unwrap();
+        let [b, c] = ["b", "c"].map(|name| user.path().join(name));
+        add(&delivery, &b, 2).await;
+        add(&delivery, &c, 3).await;
+        let was = std::fs::metadata(&c).unwrap().modified().unwrap();
+        delivery.catalogue().reboot();
+        use Condition::{Changed, Good, Unchecked};
+        assert_eq!(conditions(&delivery), [Good, Unchecked, Unchecked]);
+        // What had not reached the disk is zeros now.
+        std::fs::write(&c, vec![0; 300_000]).unwrap();
+        std::fs::File::open(&c).unwrap().set_modified(was).unwrap();
+        delivery.settle_once(&stop).await.unwrap();
+        assert_eq!(conditions(&delivery), [Good, Good, Changed]);
+        delivery.catalogue().reboot();
+        assert_eq!(conditions(&delivery), [Good, Good, Changed]);
+    }
+}
