@@ -284,7 +284,8 @@ impl Download {
     fn refused(&mut self, now: Instant, id: SourceId, piece: u32) {
         let Some(source) = self.sources.get_mut(&id) else { return };
         if source.answers_taken_back(piece) {
-            return;
+            // It may have nothing else to do.
+            return self.fill(now, id);
         }
         let Some(state) = source.settled(piece) else { return };
         if let Owing::TakenBack { by, .. } = state {

@@ -1,6 +1,6 @@
 //! Downloads over sources that the test plays.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::*;
@@ -88,6 +88,25 @@ fn what_a_source_chooses_instead_is_taken() {
         .filter(|o| matches!(o, DownloadOutput::Ask { piece, .. } if *piece == first))
         .collect();
     assert_eq!(again.len(), 1);
+}
+
+#[test]
+fn whose_only_piece_another_chose_is_asked_for_the_next() {
+    let pieces = vec![1 << 20; 100];
+    let mut download = Download::new(DownloadConfig::default(), pieces, PieceSet::empty(100));
+    (3..=9).for_each(|source| open(&mut download, at(0), source, set(100, &[])));
+    (1..=2).for_each(|source| open(&mut download, at(0), source, PieceSet::full(100)));
+    let mut first = BTreeMap::new();
+    for output in outputs(&mut download) {
+        if let DownloadOutput::Ask { source, piece, .. } = output {
+            assert_eq!(first.insert(source, piece), None, "among so many, one piece of each");
+        }
+    }
+    let piece = first[&2];
+    download.handle(at(1), DownloadInput::Begun { source: 1, piece, asked: first[&1] });
+    assert_eq!(outputs(&mut download), [DownloadOutput::Cancel(2, piece)]);
+    download.handle(at(2), DownloadInput::Refused(2, piece));
+    assert_eq!(asked(&mut download, 2).len(), 1);
 }
 
 #[test]
