@@ -87,8 +87,10 @@ async fn client(mut stream: UnixStream, delivery: &Delivery, stop: &Cancellation
         }
     };
     let given_up = stop.child_token();
-    let (events, mut to_tell) = mpsc::channel(EVENTS);
+    let (events, to_tell) = mpsc::channel(EVENTS);
     let tell = async {
+        // Gone with this: whoever has more to tell learns that nobody listens.
+        let mut to_tell = to_tell;
         while let Some(event) = to_tell.recv().await {
             write_line(&mut writer, &event, stop).await?;
         }

@@ -1,6 +1,7 @@
 //! [`Active`]: what is being fetched, for those who serve it meanwhile, and for those who ask
 //! about it now or afterwards.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
@@ -28,7 +29,8 @@ const REMEMBERED: usize = 32;
 #[derive(Debug, Default)]
 pub(super) struct Active {
     running: BTreeMap<Key, Arc<Job>>,
-    served: BTreeMap<(Key, bool), Arc<Served>>,
+    /// More than one where the same is fetched to several places.
+    served: BTreeMap<(Key, bool), Vec<Arc<Served>>>,
     ended: VecDeque<FetchReport>,
 }
 
@@ -120,25 +122,30 @@ impl Active {
 
     pub(super) fn serve(&mut self, keys: &[Key], files: bool, served: &Arc<Served>) {
         for key in keys {
-            self.served.insert((key.clone(), files), served.clone());
+            self.served.entry((key.clone(), files)).or_default().push(served.clone());
         }
     }
 
-    pub(super) fn serve_no_longer(&mut self, keys: &[Key], files: bool) {
+    pub(super) fn serve_no_longer(&mut self, keys: &[Key], files: bool, served: &Arc<Served>) {
         for key in keys {
-            self.served.remove(&(key.clone(), files));
+            if let Entry::Occupied(mut all) = self.served.entry((key.clone(), files)) {
+                all.get_mut().retain(|one| !Arc::ptr_eq(one, served));
+                if all.get().is_empty() {
+                    all.remove();
+                }
+            }
         }
     }
 
     pub(super) fn served(&self, key: &Key, files: bool) -> Option<Arc<Served>> {
-        self.served.get(&(key.clone(), files)).cloned()
+        self.served.get(&(key.clone(), files))?.first().cloned()
     }
 
     /// Fetches that may have the content of this key, or it as one of their files.
     pub(super) fn may_open(&self, key: &Key) -> Vec<Arc<Served>> {
         let itself = self.served.get(&(key.clone(), false)).into_iter();
         let folders = self.served.iter().filter(|((_, files), _)| *files).map(|(_, served)| served);
-        itself.chain(folders).cloned().collect()
+        itself.chain(folders).flatten().cloned().collect()
     }
 
     pub(super) fn reports(&self, key: Option<&Key>) -> Vec<FetchReport> {

@@ -60,10 +60,11 @@ impl Fetch {
         let (target, _cancels) = self.begin_folder(&request.to, list, files).await?;
         self.here_before = self.found(&*target, size, Some(count));
         let served = Serving { keys: self.names(root), files: true, opens: target.clone() };
-        self.run(target.clone(), served, None).await?;
+        let (_, serving) = self.run(target.clone(), served, None).await?;
         let (catalogue, done) = (self.delivery.0.catalogue.clone(), target.clone());
         let keys = tokio::task::spawn_blocking(move || done.finish(&catalogue)).await??;
         self.deliver(keys).await;
+        drop(serving);
         Ok(self.got(request, root, size, Some(count)))
     }
 
@@ -95,6 +96,9 @@ impl Fetch {
         // the next search.
         let mut without = BTreeSet::new();
         loop {
+            // What was asked of a source that is one no longer is asked of another.
+            let gone = open.extract_if(.., |_, (source, _)| self.sources.get(*source).is_none());
+            wanted.extend(gone.map(|(root, _)| root));
             while open.len() < AT_ONCE
                 && let Some(source) = self.ready_source(&without)
                 && let Some(root) = wanted.pop()
@@ -119,13 +123,7 @@ impl Fetch {
                     }
                     SourceEvent::Gone(error) => {
                         self.gone(id, &error);
-                        let of_it: Vec<_> =
-                            open.iter().filter(|(_, (source, _))| *source == id).map(|(root, _)| *root).collect();
                         without.remove(&id);
-                        for root in of_it {
-                            open.remove(&root);
-                            wanted.push(root);
-                        }
                     }
                     event => self.heard_first(id, event).await?,
                 },

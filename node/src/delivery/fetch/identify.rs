@@ -48,6 +48,7 @@ impl Fetch {
                 Some((id, event)) = self.incoming.recv() => self.heard_first(id, event).await?,
                 Some(holder) = self.holders.recv() => self.add_holder(holder),
                 Some(over) = self.search.join_next() => self.search_over(over?)?,
+                () = tokio::time::sleep_until(self.next_search), if self.may_search() => {}
             }
         }
     }
@@ -73,7 +74,7 @@ impl Fetch {
                 self.gone(id, &error);
                 Ok(())
             }
-            SourceEvent::News { pieces, .. } => {
+            SourceEvent::News { files: false, pieces } => {
                 self.early(id, pieces);
                 Ok(())
             }
@@ -124,7 +125,7 @@ impl Fetch {
         self.sources.know_hashes(false);
         for id in self.sources.ids() {
             let opened = self.sources.get(id).and_then(|source| source.opened.as_ref());
-            if opened.is_none_or(|opened| opened.description.root == identity.description.root) {
+            if opened.is_some_and(|opened| opened.description.root == identity.description.root) {
                 self.lost(id, "what it described turned out to have another md5", true);
             }
         }
@@ -140,6 +141,8 @@ impl Fetch {
         identity.is_none_or(|known| (known.root, known.size) == (description.root, description.size))
     }
 
+    /// What has come to a source since it said what it has of the content itself. Of a folder's files
+    /// it is not asked before they are fetched.
     pub(super) fn early(&mut self, id: SourceId, pieces: Vec<u32>) {
         // A source that tells of more than it can have is ended by its connection.
         if let Some(source) = self.sources.get_mut(id) {

@@ -29,7 +29,7 @@ use super::target::{FileTarget, Slot, Target};
 use super::types::{GetEvent, GetRequest, Got};
 use super::{Delivery, absolute};
 use crate::content::collection::MAX_LIST;
-use crate::content::{Entry, InOrderHash, Md5, Part, PartOptions, Place, There, Wanted};
+use crate::content::{DiskError, Entry, InOrderHash, Md5, Part, PartOptions, Place, There, Wanted};
 use crate::lock;
 use crate::peer::{delivered, fetching, fetching_no_longer};
 
@@ -153,6 +153,8 @@ struct Fetch {
     found: mpsc::Sender<Holder>,
     /// The searches that are under way.
     search: JoinSet<Option<Outcome>>,
+    /// What came is being made to survive the machine.
+    syncing: JoinSet<Result<(), DiskError>>,
     /// How the last one ended: how many peers were asked, and whether a bound cut it short.
     searched: Option<(usize, bool)>,
     next_search: tokio::time::Instant,
@@ -192,6 +194,7 @@ impl Fetch {
             holders,
             found,
             search: JoinSet::new(),
+            syncing: JoinSet::new(),
             searched: None,
             next_search: tokio::time::Instant::now(),
             one_source: false,
@@ -275,11 +278,12 @@ impl Fetch {
         let content = target.part.content();
         let md5 = Md5::from_key(&self.key).map(|_| InOrderHash::default());
         let served = run::Serving { keys: self.names(root), files: false, opens: target.clone() };
-        let md5 = self.run(target.clone(), served, md5.map(|hash| (hash, content))).await?;
+        let (md5, serving) = self.run(target.clone(), served, md5.map(|hash| (hash, content))).await?;
         if let (Some(wanted), Some(got)) = (Md5::from_key(&self.key), md5)
             && wanted != got
         {
             self.wrong.insert(root);
+            drop(serving);
             self.slot.clear();
             discard(target).await?;
             return Err(GetError::WrongMd5(self.key.clone()));
@@ -293,6 +297,7 @@ impl Fetch {
         let mut keys = vec![root.key()];
         keys.extend(md5.map(|md5| md5.key()));
         self.deliver(keys).await;
+        drop(serving);
         Ok(self.got(request, root, size, None))
     }
 
@@ -337,6 +342,8 @@ impl Fetch {
         self.report();
         self.search.shutdown().await;
         self.sources.shutdown().await;
+        // It cannot be cut short, and has the file locked.
+        while self.syncing.join_next().await.is_some() {}
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use self::listeners::Subscriber;
-use super::super::active::{Opens, Served, Subscribe};
+use super::super::active::{self, Opens, Subscribe};
 use super::super::error::GetError;
 use super::super::target::Target;
 use super::progress::Pace;
@@ -32,7 +32,7 @@ use crate::{Epoch, lock};
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 /// How often what came is made to survive the machine.
 const SYNC_EVERY: Duration = Duration::from_secs(30);
-/// How long a fetch goes on without a piece.
+/// How long a fetch goes on while nothing comes.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// After so many searches in a row that leave it without a source, a fetch ends.
 const DRY_SEARCHES: u32 = 4;
@@ -48,17 +48,19 @@ pub(super) struct Serving {
 /// The md5 of what comes, worked out as far as it is whole from the beginning.
 pub(super) type Hashing = (InOrderHash, Arc<ContentFile>);
 
-/// Ends the serving, however the fetch ends.
-struct Guard {
+/// Ends the serving when it is dropped, however the fetch ends.
+pub(super) struct Served {
     delivery: Delivery,
     keys: Vec<Key>,
     files: bool,
+    fetch: Arc<active::Served>,
 }
 
-impl Drop for Guard {
+impl Drop for Served {
     fn drop(&mut self) {
-        lock(&self.delivery.0.active).serve_no_longer(&self.keys, self.files);
-        for key in &self.keys {
+        let mut active = lock(&self.delivery.0.active);
+        active.serve_no_longer(&self.keys, self.files, &self.fetch);
+        for key in self.keys.iter().filter(|key| active.served(key, self.files).is_none()) {
             fetching_no_longer(&self.delivery.0.commands, key.clone());
         }
     }
@@ -71,7 +73,8 @@ struct Run {
     worth: Vec<u64>,
     files: bool,
     here: u64,
-    last_piece: Instant,
+    /// When something came last.
+    last_came: Instant,
     dry: u32,
     subscribers: BTreeMap<SubscriberId, Subscriber>,
     last_subscriber: SubscriberId,
@@ -86,13 +89,15 @@ struct Run {
 }
 
 impl Fetch {
-    /// Fetches all pieces of a target. Gives its md5, if that is worked out.
+    /// Fetches all pieces of a target. Gives its md5, if that is worked out, and what has others
+    /// served until it is dropped: it is to be in the catalogue by then, or they are told that it is
+    /// not here.
     pub(super) async fn run(
         &mut self,
         target: Arc<dyn Target>,
         serving: Serving,
         hash: Option<Hashing>,
-    ) -> Result<Option<Md5>, GetError> {
+    ) -> Result<(Option<Md5>, Served), GetError> {
         let options = &self.delivery.0.options;
         let (files, served) = (serving.files, !serving.keys.is_empty());
         let config = DownloadConfig {
@@ -107,14 +112,14 @@ impl Fetch {
         let download = Arc::new(Mutex::new(Download::new(config, target.lengths(), have)));
         self.slot.set(target.clone());
         let (subscribe, mut subscriptions) = mpsc::channel(SUBSCRIPTIONS);
-        let _guard = self.serve(serving, &download, subscribe).await;
+        let serving = self.serve(serving, &download, subscribe).await;
         let mut run = Run {
             epoch: Epoch::default(),
             download,
             worth,
             files,
             here,
-            last_piece: Instant::now(),
+            last_came: Instant::now(),
             dry: 0,
             subscribers: BTreeMap::new(),
             last_subscriber: 0,
@@ -133,7 +138,6 @@ impl Fetch {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut syncs = interval(SYNC_EVERY);
         syncs.reset();
-        let mut syncing = JoinSet::new();
         let mut uplink_idle = self.delivery.0.uplink_idle.clone();
         uplink_idle.mark_changed();
         let stop = self.stop.clone();
@@ -172,11 +176,11 @@ impl Fetch {
                     told = Instant::now();
                     self.say_that_it_stays(&mut run);
                 }
-                _ = syncs.tick() => {
+                _ = syncs.tick(), if self.syncing.is_empty() => {
                     let target = target.clone();
-                    syncing.spawn_blocking(move || target.sync());
+                    self.syncing.spawn_blocking(move || target.sync());
                 }
-                Some(synced) = syncing.join_next() => synced??,
+                Some(synced) = self.syncing.join_next() => synced??,
                 () = tokio::time::sleep_until(self.next_search),
                     if self.may_search() && run.complete.is_none() => {}
                 () = stop.cancelled(), if run.complete.is_some() => break,
@@ -189,10 +193,10 @@ impl Fetch {
         }
         self.stayed = run.complete.map_or(Duration::ZERO, |since| since.elapsed());
         self.progress(&mut pace, &lock(&run.download), run.here, told.elapsed());
-        while let Some(synced) = syncing.join_next().await {
+        while let Some(synced) = self.syncing.join_next().await {
             synced??;
         }
-        self.md5(run).await
+        Ok((self.md5(run).await?, serving))
     }
 
     async fn serve(
@@ -200,18 +204,19 @@ impl Fetch {
         serving: Serving,
         download: &Arc<Mutex<Download>>,
         subscribe: mpsc::Sender<Subscribe>,
-    ) -> Guard {
+    ) -> Served {
         let Serving { keys, files, opens } = serving;
         let description = match &self.identity {
             Some(Identity { description, .. }) => description.clone(),
             None => unreachable!("what is fetched is known"),
         };
-        let served = Served { description, download: download.clone(), subscribe, files: opens };
-        lock(&self.delivery.0.active).serve(&keys, files, &Arc::new(served));
+        let fetch = active::Served { description, download: download.clone(), subscribe, files: opens };
+        let fetch = Arc::new(fetch);
+        lock(&self.delivery.0.active).serve(&keys, files, &fetch);
         for key in &keys {
             fetching(&self.delivery.0.commands, key.clone(), true).await;
         }
-        Guard { delivery: self.delivery.clone(), keys, files }
+        Served { delivery: self.delivery.clone(), keys, files, fetch }
     }
 
     /// A source that has said what it has takes part.
@@ -242,7 +247,9 @@ impl Fetch {
                 run.listens_at(peer, addr);
                 run.handle(DownloadInput::Opened { source: id, addr, pieces, holds });
                 let early = self.sources.get_mut(id).map(|source| std::mem::take(&mut source.early));
-                run.handle(DownloadInput::News(id, early.unwrap_or_default()));
+                if !run.files {
+                    run.handle(DownloadInput::News(id, early.unwrap_or_default()));
+                }
             }
             Err(error) => self.lost(id, &error.to_string(), true),
         }
@@ -266,7 +273,7 @@ impl Fetch {
             SourceEvent::News { files, pieces } if files == run.files => {
                 if run.knows(id) {
                     run.handle(DownloadInput::News(id, pieces));
-                } else {
+                } else if !files {
                     self.early(id, pieces);
                 }
             }
@@ -276,6 +283,7 @@ impl Fetch {
                     source.bytes += bytes;
                     self.delivery.0.down.count(bytes);
                 }
+                run.last_came = Instant::now();
                 run.handle(DownloadInput::Progress(id, bytes));
             }
             SourceEvent::Begun { asked, piece } => {
@@ -342,7 +350,7 @@ impl Fetch {
         } else if self.has_nobody() {
             run.dry += 1;
         }
-        let waited = run.last_piece.elapsed() > PATIENCE;
+        let waited = run.last_came.elapsed() > PATIENCE;
         if run.dry >= DRY_SEARCHES || waited {
             let missing = lock(&run.download).have().missing().count() as u32;
             return Err(GetError::Starved { missing });
@@ -388,7 +396,7 @@ impl Run {
     fn got(&mut self, id: SourceId, piece: u32) {
         if !lock(&self.download).have().contains(piece) {
             self.here += self.worth[piece as usize];
-            self.last_piece = Instant::now();
+            self.last_came = Instant::now();
         }
         self.handle(DownloadInput::Got(id, piece));
     }

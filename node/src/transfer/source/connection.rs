@@ -127,6 +127,8 @@ impl Connection {
     /// checked and told.
     pub(super) async fn run(mut self) -> Option<AskError> {
         let mut why = self.carry().await.err();
+        // Whoever waits to say something here takes events only afterwards.
+        self.commands.close();
         self.options.down.give_back(self.allowed);
         // Others may wait for the memory of what did not come whole.
         (self.memory, self.inbox) = (None, Inbox::new());
@@ -231,11 +233,17 @@ impl Connection {
         if let Some(filled) = self.inbox.piece_filled() {
             self.borrower.filling(filled, reads);
         }
-        if reads && (self.inbox.is_partial() || !self.opening.done) {
+        if reads && (self.inbox.is_partial() || self.is_due_at_once()) {
             self.patience.begin();
         } else {
             self.patience.rest();
         }
+    }
+
+    /// Whether what comes next is something that a source has to hand. Pieces come when it is our
+    /// turn.
+    fn is_due_at_once(&self) -> bool {
+        !self.opening.done || self.asked.front().is_some_and(|asked| !matches!(asked, Asked::Get { .. }))
     }
 
     fn too_slow(&mut self) -> Result<(), AskError> {

@@ -186,7 +186,7 @@ pub struct SourceOptions {
 /// whether it is worth waiting for is for the driver to say.
 #[derive(Debug, Clone)]
 pub struct SourceLimits {
-    /// For the connection; for each of the first answers; for the rest of what has begun to come.
+    /// For the connection; for each answer but pieces; for the rest of what has begun to come.
     pub answer_timeout: Duration,
     /// The least that may come of a piece within `answer_timeout`, in bytes.
     pub least_bytes: u64,
@@ -201,8 +201,8 @@ impl Default for SourceLimits {
 /// Connects to a source and does what the commands say until they end or the source is gone; in
 /// the second case the last event is [`SourceEvent::Gone`]. Pieces that have come whole by then are
 /// still checked, and told: the driver takes events until there are no more, or drops their
-/// channel. Commands are taken also while events wait, so that a driver may wait for room in either
-/// channel.
+/// channel. Commands are taken also while events wait, and refused once the source is gone, so that
+/// a driver may wait for room in either channel.
 pub async fn run(
     id: SourceId,
     options: SourceOptions,
