@@ -315,13 +315,34 @@ fn verify_repairs_what_is_wrong_from_others() {
     std::fs::File::options().write(true).open(&copies[0]).unwrap().write_all_at(b"?", 70_000).unwrap();
     std::fs::remove_file(&copies[1]).unwrap();
     net.assert_says(1, &["verify"], 1, "2 bad");
-    net.assert_says(1, &["verify", "--repair"], 0, "repaired");
+    // What its user seems to have changed is written over only when it is named.
+    net.assert_says(1, &["verify", "--repair"], 1, "by its key");
+    assert_ne!(std::fs::read(&copies[0]).unwrap(), large);
+    let key = key_of(&net.verb(0, &["add", "-q", &sources[0]]));
+    net.assert_says(1, &["verify", "--repair", &key], 0, "repaired");
     assert_eq!(std::fs::read(&copies[0]).unwrap(), large);
     assert_eq!(std::fs::read(&copies[1]).unwrap(), small);
     let mode = std::fs::metadata(&copies[1]).unwrap().permissions().mode();
     assert_eq!(mode & 0o100, 0o100, "it can be run again");
     net.assert_says(1, &["verify"], 0, "2 contents good");
     assert_eq!(std::fs::read_dir(user.path().join("b")).unwrap().count(), 2, "something was left behind");
+}
+
+#[test]
+fn a_repair_neither_undoes_an_edit_nor_leaves_half_a_file() {
+    let (net, user) = (Net::new(2), tempfile::tempdir().unwrap());
+    let file = write(user.path(), "a/thesis", b"draft 1");
+    let first = key_of(&net.verb(0, &["add", "-q", &file]));
+    write(user.path(), "a/thesis", b"draft two");
+    let second = key_of(&net.verb(0, &["add", "-q", &file]));
+    for words in [vec!["verify", "--repair"], vec!["verify", "--repair", &first]] {
+        net.assert_says(0, &words, 1, &second);
+        assert_eq!(std::fs::read(&file).unwrap(), b"draft two");
+    }
+    net.assert_says(0, &["purge", &first], 0, "purged");
+    std::fs::remove_file(&file).unwrap();
+    net.assert_says(0, &["verify", "--repair"], 1, "could not be repaired");
+    assert!(!Path::new(&file).exists(), "a file has its name only once it is whole");
 }
 
 #[test]

@@ -104,7 +104,8 @@ pub struct VerifyArgs {
     /// Which contents, by their keys or at least 8 first digits [default: all that are here]
     #[arg(value_name = "KEY", value_parser = content_key)]
     pub keys: Vec<Key>,
-    /// Fetch what is wrong or missing from other peers, and write it where it belongs
+    /// Fetch what is wrong or missing from other peers, and write it where it belongs. A file that
+    /// was changed since is written over only if its KEY is given
     #[arg(long)]
     pub repair: bool,
     /// Which peer

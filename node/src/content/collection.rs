@@ -14,6 +14,7 @@ use std::fmt::Write as _;
 
 use askaround_core::pieces::{Geometry, Root, TooLarge};
 
+use super::part::is_unfinished;
 use super::path::{InvalidPath, RelativePath};
 
 const FIRST_LINE: &str = "askaround collection 1";
@@ -24,6 +25,14 @@ pub const MAX_LIST: usize = 32 << 20;
 /// The most pieces of all files of a collection together, so that a set of them is half a
 /// megabyte at most.
 pub const MAX_TOTAL_PIECES: u64 = 1 << 22;
+
+/// The most components of a path.
+pub const MAX_DEPTH: usize = 64;
+/// The most folders of a collection for each of its files, and beyond that: a short list must not
+/// become millions of folders.
+pub const FOLDERS_A_FILE: usize = 16;
+/// See [`FOLDERS_A_FILE`].
+pub const MORE_FOLDERS: usize = 1024;
 
 /// The files of a folder, in the order of their paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +73,15 @@ pub enum CollectionError {
     /// The same path twice, or a path that is also a folder of another.
     #[error("the collection has {0} twice, or as a file and as a folder")]
     Twice(RelativePath),
+    /// A name that fetches under way use for files of their own.
+    #[error("{0}: a name that files have only while they are fetched")]
+    Reserved(RelativePath),
+    /// A path of more than [`MAX_DEPTH`] components, or more than [`FOLDERS_A_FILE`] folders for
+    /// each file.
+    #[error(
+        "{0}: too deep: a path has at most {MAX_DEPTH} parts, and a collection few more folders than files"
+    )]
+    TooDeep(RelativePath),
     /// More than [`MAX_FILES`].
     #[error("a collection has at most {MAX_FILES} files")]
     TooManyFiles,
@@ -197,6 +215,20 @@ fn parse_line(line: &str) -> Result<ListedFile, LineFault> {
 fn refuse_clashes(files: &[ListedFile]) -> Result<(), CollectionError> {
     let mut paths: Vec<_> = files.iter().map(|file| &file.path).collect();
     paths.sort_by(|a, b| a.as_str().split('/').cmp(b.as_str().split('/')));
+    let (mut folders, mut last) = (0, "");
+    for path in &paths {
+        let components = || path.as_str().split('/');
+        if components().any(is_unfinished) {
+            return Err(CollectionError::Reserved((*path).clone()));
+        }
+        let depth = components().count();
+        let known = components().zip(last.split('/')).take_while(|(a, b)| a == b).count();
+        folders += (depth - 1).saturating_sub(known);
+        if depth > MAX_DEPTH || folders > FOLDERS_A_FILE * files.len() + MORE_FOLDERS {
+            return Err(CollectionError::TooDeep((*path).clone()));
+        }
+        last = path.as_str();
+    }
     for pair in paths.windows(2) {
         let below = pair[1].as_str().strip_prefix(pair[0].as_str());
         if below.is_some_and(|below| below.is_empty() || below.starts_with('/')) {
@@ -241,6 +273,22 @@ mod tests {
             let files = vec![file(a, 1), file("a!b", 1), file(b, 1), file("a-b", 1)];
             assert!(matches!(Collection::new(files), Err(CollectionError::Twice(_))), "{a} {b}");
         }
+    }
+
+    #[test]
+    fn a_list_cannot_name_what_fetches_use_or_make_more_folders_than_files_need() {
+        for bad in [".a.askaround-part", ".a.askaround-part/b", "a/.b.askaround-journal"] {
+            let files = vec![file("a.askaround-part", 1), file(bad, 1)];
+            assert!(matches!(Collection::new(files), Err(CollectionError::Reserved(_))), "{bad}");
+        }
+        let deep = |of: usize, n: usize| format!("{n}/{}f", "d/".repeat(of - 2));
+        let tree = |of: usize, n: usize| (0..n).map(|n| file(&deep(of, n), 1)).collect();
+        assert!(Collection::new(tree(18, 1024)).is_ok());
+        assert!(matches!(Collection::new(tree(19, 1024)), Err(CollectionError::TooDeep(_))));
+        let side_by_side =
+            |of: usize| (0..9).map(|n| file(&format!("{}{n}", "d/".repeat(of - 1)), 1)).collect();
+        assert!(Collection::new(side_by_side(64)).is_ok());
+        assert!(matches!(Collection::new(side_by_side(65)), Err(CollectionError::TooDeep(_))));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use askaround_core::id::{Contact, PeerId};
 use askaround_core::key::Key;
 use askaround_core::message::Interest;
 use askaround_core::search::Reason;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::task::JoinSet;
 
 use super::Delivery;
@@ -151,11 +151,12 @@ impl Sources {
         self.by_id.len()
     }
 
-    /// Tells a source what to do. One that is gone has said so, or will.
-    pub(super) async fn tell(&self, id: SourceId, command: SourceCommand) {
-        if let Some(source) = self.by_id.get(&id) {
-            let _ = source.commands.send(command).await;
-        }
+    /// Tells a source what to do. One that is gone has said so, or will. False if it is so far behind
+    /// that it cannot be told: it is not waited for, since others would wait with it.
+    #[must_use]
+    pub(super) fn tell(&self, id: SourceId, command: SourceCommand) -> bool {
+        let told = self.by_id.get(&id).map(|source| source.commands.try_send(command));
+        !matches!(told, Some(Err(TrySendError::Full(_))))
     }
 
     /// A source is used no longer. Its connection ends with the way to it.

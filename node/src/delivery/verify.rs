@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::keep::{KeepError, KeepEvent, Pace, blocking, keys_of, text_of};
 use super::types::GetEvent;
 use super::{Delivery, GetError, fetch};
-use crate::content::{Catalogue, CatalogueError, Double, Entry, Fault, Kept};
+use crate::content::{Catalogue, CatalogueError, Condition, Double, Entry, Fault, Kept};
 
 /// What is read again.
 #[derive(Debug, Clone)]
@@ -101,7 +101,8 @@ pub struct VerifySummary {
 
 impl Delivery {
     /// Reads contents again, all if `keys` is empty, and says which are not as they should be. Of
-    /// a folder all files are read. With `repair`, what is wrong or missing is fetched.
+    /// a folder all files are read. With `repair`, what is wrong or missing is fetched; but what
+    /// its user has changed since only if it was named.
     ///
     /// # Errors
     /// If a key names nothing that is here, or the catalogue cannot be read. A file that cannot
@@ -113,7 +114,7 @@ impl Delivery {
         events: mpsc::Sender<KeepEvent>,
         stop: CancellationToken,
     ) -> Result<VerifySummary, KeepError> {
-        let catalogue = self.catalogue().clone();
+        let (catalogue, named) = (self.catalogue().clone(), !keys.is_empty());
         let subjects = tokio::task::spawn_blocking(move || to_verify(&catalogue, &keys)).await??;
         let size = subjects.iter().map(|subject| subject.entry().size).sum();
         let mut summary = VerifySummary::default();
@@ -123,10 +124,14 @@ impl Delivery {
             let work = move |cancel: &AtomicBool| {
                 let pace = Pace::new(&tell, text_of(&one.path()));
                 let progress = |done| pace.tell(before + done, size);
-                verify_one(&catalogue, &one, &progress, cancel)
+                let edited = if repair { edited(&catalogue, &one, named)? } else { None };
+                let (verdict, good) = verify_one(&catalogue, &one, &progress, cancel)?;
+                Ok::<_, KeepError>((verdict, good, edited))
             };
-            let (mut verdict, good) = blocking(&stop, work).await??;
-            if let (Some(good), true) = (good, repair) {
+            let (mut verdict, good, edited) = blocking(&stop, work).await??;
+            if let (Some(_), Some(why)) = (&good, edited) {
+                verdict = Verdict::NotRepaired { why };
+            } else if let (Some(good), true) = (good, repair) {
                 verdict = match &subject {
                     Subject::Content(entry) => self.repair(entry, good, &events, &stop).await?,
                     Subject::Double(double) => self.repair_double(double, good, &stop).await?,
@@ -228,6 +233,32 @@ fn entries(catalogue: &Catalogue, keys: &[Key]) -> Result<Vec<Entry>, KeepError>
         }
     }
     Ok(entries)
+}
+
+/// Why a file is not to be written over: its user seems to have changed it.
+fn edited(catalogue: &Catalogue, subject: &Subject, named: bool) -> Result<Option<String>, KeepError> {
+    let (entry, path) = (subject.entry(), subject.path());
+    let changed = match subject {
+        Subject::Content(entry) => {
+            // A time of 0 is of a file that looked as it did and was found to be damaged.
+            entry.kept != Kept::Copy
+                && entry.stamp.mtime_ns != 0
+                && catalogue.condition(entry) == Condition::Changed
+        }
+        Subject::Double(_) => path.exists(),
+    };
+    if !changed {
+        return Ok(None);
+    }
+    let is_other = |other: &Entry| {
+        other.path == path && other.root != entry.root && catalogue.condition(other) == Condition::Good
+    };
+    if let Some(other) = catalogue.list()?.into_iter().find(is_other) {
+        let root = other.root;
+        return Ok(Some(format!("its file is other content now, {root}: get it to another place")));
+    }
+    let why = "its file was changed since: to have it written over, verify and repair it by its key";
+    Ok((!named).then(|| why.to_owned()))
 }
 
 /// How a content is; and if fetching some of it would help, what of it is good.

@@ -14,7 +14,7 @@ use tempfile::NamedTempFile;
 use super::addition::{Addition, put};
 use super::copy::{copy, under_a_free_name};
 use super::hashing::hash_one;
-use super::{Catalogue, CatalogueError, Condition, Entry, Kept, open};
+use super::{Catalogue, CatalogueError, Condition, Entry, Kept, open, tables};
 use crate::content::collection::Collection;
 use crate::content::disk::DiskError;
 use crate::content::md5::Md5;
@@ -86,6 +86,25 @@ impl Catalogue {
     /// If the file is gone, or the catalogue cannot be written.
     pub fn add_fetched(&self, part: &Part, md5: Option<Md5>) -> Result<Entry, CatalogueError> {
         self.add_one(Addition::fetched(part, md5)?)
+    }
+
+    /// Adds a file that was repaired. It belongs to its user or to a folder as before.
+    ///
+    /// # Errors
+    /// If its file cannot be looked at, or the catalogue cannot be written.
+    pub fn add_repaired(&self, part: &Part) -> Result<(), CatalogueError> {
+        let addition = Addition::fetched(part, None)?;
+        self.change(|write| {
+            let root = addition.manifest.root();
+            let known = tables::entry(&write.open_table(tables::FILES)?, &root)?;
+            put(write, &addition, None)?;
+            let now = tables::entry(&write.open_table(tables::FILES)?, &root)?;
+            match (known, now) {
+                (Some(known), Some(now)) => tables::put(write, &Entry { own: known.own, ..now }),
+                _ => Ok(()),
+            }
+        })?;
+        Ok(())
     }
 
     /// Adds files in one go: by themselves, or for a collection.

@@ -7,20 +7,29 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use askaround_core::pieces::PieceSet;
 
 use super::prepare::{begin_journal, lock};
-use super::{Part, PartError, PartOptions, Wanted};
+use super::{Found, Part, PartError, PartOptions, Wanted};
 use crate::content::file::ContentFile;
 use crate::content::hash::{HashError, check_pieces};
-use crate::content::place::Place;
+use crate::content::place::{Place, There};
 
 impl Part {
-    /// Begins to repair a file, which may be gone: the pieces of `good` were just verified, the
-    /// others are fetched into their places. An `executable` file is one again when it is finished.
+    /// Begins to repair a file: the pieces of `good` were just verified, the others are fetched into
+    /// their places. One that is gone has its name again once it is whole. An `executable` file is
+    /// one again when it is finished.
     ///
     /// # Errors
     /// If another fetch writes it, or the disk says no.
     pub fn repair(place: Place, wanted: Wanted, good: PieceSet, executable: bool) -> Result<Self, PartError> {
+        if place.there()? == There::Nothing {
+            let options = PartOptions { executable, ..PartOptions::default() };
+            let begun = Self::resume(place.clone(), &wanted.manifest.root().key(), options)?;
+            return match begun {
+                Found::Part(part) => Ok(*part),
+                Found::Nothing | Found::Useless(_) => Self::create(place, wanted, options),
+            };
+        }
         let options = PartOptions { in_place: true, replace: true, executable, ..PartOptions::default() };
-        let file = lock(&place, &place, true)?;
+        let file = lock(&place, &place, false)?;
         file.set_len(wanted.manifest.geometry().size()).map_err(|e| place.error(e))?;
         let journal = begin_journal(&place, &file, &wanted, options)?;
         let none = PieceSet::empty(good.count());

@@ -104,7 +104,7 @@ impl Fetch {
                 && let Some(root) = wanted.pop()
             {
                 open.insert(root, (source, Vec::new()));
-                self.sources.tell(source, SourceCommand::Hashes { key: root.key(), first: 0 }).await;
+                self.say(source, SourceCommand::Hashes { key: root.key(), first: 0 });
             }
             if open.is_empty() && wanted.is_empty() {
                 return Ok(());
@@ -161,7 +161,7 @@ impl Fetch {
         let count = askaround_core::pieces::Geometry::new(size).map_or(0, |geometry| geometry.count());
         let first = (come.len() / askaround_core::pieces::HASH_LEN) as u32;
         if first < count {
-            self.sources.tell(id, SourceCommand::Hashes { key: key.clone(), first }).await;
+            self.say(id, SourceCommand::Hashes { key: key.clone(), first });
             return Ok(None);
         }
         let Some((_, come)) = open.remove(&root) else { return Ok(None) };

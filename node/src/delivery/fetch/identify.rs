@@ -98,7 +98,7 @@ impl Fetch {
         let come = (hashes.len() / HASH_LEN) as u32;
         if come < count && come.is_multiple_of(MAX_HASHES) {
             let key = self.key.clone();
-            self.sources.tell(id, SourceCommand::Hashes { key, first: come }).await;
+            self.say(id, SourceCommand::Hashes { key, first: come });
             return Ok(());
         }
         let (description, hashes) = (description.clone(), hashes.clone());
@@ -162,6 +162,15 @@ impl Fetch {
         let how = found_by(holder.reason);
         let how = if holder.complete { how } else { format!("{how}; it is fetching it too") };
         self.sources.open(holder.peer.addr(), Some(holder.peer), how, !holder.complete);
+    }
+
+    /// Tells a source what to do. It is lost if it is too far behind.
+    pub(super) fn say(&mut self, id: SourceId, command: SourceCommand) -> bool {
+        let told = self.sources.tell(id, command);
+        if !told {
+            self.lost(id, "it answers none of what it is asked", true);
+        }
+        told
     }
 
     pub(super) fn lost(&mut self, id: SourceId, why: &str, blame: bool) {

@@ -160,6 +160,8 @@ struct Fetch {
     next_search: tokio::time::Instant,
     /// Whether it has the one source that it was given.
     one_source: bool,
+    /// Whether it repairs a file that is here.
+    repairs: bool,
     searches: usize,
     identity: Option<Identity>,
     /// Roots that turned out not to have the md5.
@@ -198,6 +200,7 @@ impl Fetch {
             searched: None,
             next_search: tokio::time::Instant::now(),
             one_source: false,
+            repairs: false,
             searches: 0,
             identity: None,
             wrong: BTreeSet::new(),
@@ -213,6 +216,7 @@ impl Fetch {
             What::From(peer) => self.only_from(peer),
             What::Missing(entry, good) => {
                 let part = self.begin_repair(*entry, good).await?;
+                self.repairs = true;
                 return self.get_file(request, part).await;
             }
         }
@@ -289,9 +293,15 @@ impl Fetch {
             return Err(GetError::WrongMd5(self.key.clone()));
         }
         let (catalogue, finished) = (self.delivery.0.catalogue.clone(), target);
+        let repairs = self.repairs;
         tokio::task::spawn_blocking(move || {
             finished.complete()?;
-            Ok::<_, GetError>(catalogue.add_fetched(&finished.part, md5)?)
+            if repairs {
+                catalogue.add_repaired(&finished.part)?;
+            } else {
+                catalogue.add_fetched(&finished.part, md5)?;
+            }
+            Ok::<_, GetError>(())
         })
         .await??;
         let mut keys = vec![root.key()];

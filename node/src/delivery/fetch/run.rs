@@ -231,7 +231,8 @@ impl Fetch {
             return;
         }
         if run.files && source.files.is_none() {
-            return self.sources.tell(id, SourceCommand::Files).await;
+            self.say(id, SourceCommand::Files);
+            return;
         }
         let has = if run.files { source.files.as_ref() } else { Some(&opened.has) };
         let count = run.worth.len() as u32;
@@ -315,20 +316,20 @@ impl Fetch {
     async fn carry_out(&mut self, run: &mut Run, target: &Arc<dyn Target>) -> Result<bool, GetError> {
         loop {
             let Some(output) = lock(&run.download).poll_output() else { return Ok(false) };
-            match output {
-                DownloadOutput::Ask { source, piece, any } => {
-                    self.sources.tell(source, SourceCommand::Get { piece, any }).await;
-                }
-                DownloadOutput::Cancel(source, piece) => {
-                    self.sources.tell(source, SourceCommand::Cancel { piece }).await;
-                }
+            let (source, command) = match output {
+                DownloadOutput::Ask { source, piece, any } => (source, SourceCommand::Get { piece, any }),
+                DownloadOutput::Cancel(source, piece) => (source, SourceCommand::Cancel { piece }),
                 DownloadOutput::Tell(Listener::Source(source), pieces) => {
-                    self.sources.tell(source, SourceCommand::News { files: run.files, pieces }).await;
+                    (source, SourceCommand::News { files: run.files, pieces })
                 }
                 DownloadOutput::Tell(Listener::Subscriber(subscriber), pieces) => {
                     run.tell(subscriber, &pieces);
+                    continue;
                 }
-                DownloadOutput::Drop(source, why) => self.lost(source, &why.to_string(), true),
+                DownloadOutput::Drop(source, why) => {
+                    self.lost(source, &why.to_string(), true);
+                    continue;
+                }
                 DownloadOutput::Done => {
                     if run.hash.is_none() && run.hashing.is_empty() {
                         let target = target.clone();
@@ -337,8 +338,12 @@ impl Fetch {
                     self.complete.store(run.served, Ordering::Release);
                     run.complete = Some(Instant::now());
                     run.tell_all();
+                    continue;
                 }
                 DownloadOutput::Unneeded => return Ok(true),
+            };
+            if !self.say(source, command) {
+                run.handle(DownloadInput::Closed(source));
             }
         }
     }
