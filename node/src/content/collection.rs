@@ -17,7 +17,6 @@ use askaround_core::pieces::{Geometry, Root, TooLarge};
 use super::part::is_unfinished;
 use super::path::{InvalidPath, RelativePath};
 
-const FIRST_LINE: &str = "askaround collection 1";
 /// The most files of a collection.
 pub const MAX_FILES: usize = 1 << 18;
 /// The longest list, in bytes.
@@ -57,7 +56,7 @@ pub struct ListedFile {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CollectionError {
     /// It does not begin as a list does.
-    #[error("not the list of a collection: it does not begin with \"{FIRST_LINE}\"")]
+    #[error("not the list of a collection: it does not begin with \"{}\"", Collection::FIRST_LINE)]
     NotAList,
     /// A line that is not as it should be.
     #[error("line {number} of the list of a collection: {why}")]
@@ -120,6 +119,9 @@ pub enum LineFault {
 }
 
 impl Collection {
+    /// What each list begins with.
+    pub const FIRST_LINE: &str = "askaround collection 1";
+
     /// The collection of `files`, in whatever order.
     ///
     /// # Errors
@@ -153,7 +155,7 @@ impl Collection {
             return Err(CollectionError::ListTooLong);
         }
         let text = std::str::from_utf8(bytes).map_err(|_| CollectionError::NotAList)?;
-        let rest = text.strip_prefix(FIRST_LINE).and_then(|rest| rest.strip_prefix('\n'));
+        let rest = text.strip_prefix(Self::FIRST_LINE).and_then(|rest| rest.strip_prefix('\n'));
         let rest = rest.ok_or(CollectionError::NotAList)?;
         let mut files = Vec::new();
         for (at, line) in rest.lines().enumerate() {
@@ -172,7 +174,7 @@ impl Collection {
 
     /// The list.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut text = String::from(FIRST_LINE);
+        let mut text = String::from(Self::FIRST_LINE);
         text.push('\n');
         for file in &self.files {
             let path = serde_json::Value::from(file.path.as_str());
@@ -333,7 +335,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_is_read_is_written_the_same(text in r#"([0-9a-f]{64} [0-9]{1,3} [x-] "[ab/.]{1,3}"\n){0,3}"#) {
-            let bytes = format!("{FIRST_LINE}\n{text}").into_bytes();
+            let bytes = format!("{}\n{text}", Collection::FIRST_LINE).into_bytes();
             if let Ok(collection) = Collection::parse(&bytes) {
                 prop_assert_eq!(collection.to_bytes(), bytes);
             }

@@ -43,6 +43,9 @@ pub enum GetError {
     /// What came does not have the md5 that was asked for.
     #[error("what came under {0} has another md5: whoever described it so is not asked again")]
     WrongMd5(Key),
+    /// Nobody gave what was described, and others described something else.
+    #[error("nobody gave what was described under {0}, and others describe something else under it")]
+    Doubted(Key),
     /// It is being fetched already.
     #[error("{key} is being fetched to {} already", .to.display())]
     Busy {

@@ -1,5 +1,5 @@
-//! What a key names: whoever has it describes it, and the first description that proves itself
-//! counts. Under an md5 key that proof is only of the root, and the rest comes at the end.
+//! What a key names: whoever has it describes it, and the first description whose piece hashes fit
+//! is believed until it turns out to be wrong (`rivals`).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use askaround_core::download::SourceId;
 use askaround_core::id::Contact;
-use askaround_core::message::{Description, ErrorCode, MAX_HASHES};
+use askaround_core::message::{ErrorCode, MAX_HASHES};
 use askaround_core::peer::{AskError, Outcome};
 use askaround_core::pieces::{Geometry, HASH_LEN, Manifest};
 use askaround_core::search::{Ask, Holder, Reply};
@@ -33,6 +33,12 @@ impl Fetch {
         loop {
             if let Some(identity) = &self.identity {
                 return Ok(identity.clone());
+            }
+            if self.proving.take_if(|id| self.sources.get(*id).is_none()).is_some() {
+                for id in self.sources.ids() {
+                    self.ask_or_prove(id).await?;
+                }
+                continue;
             }
             self.search_if_due();
             if self.has_nobody()
@@ -83,7 +89,7 @@ impl Fetch {
     }
 
     /// Asks for the rest of the hashes, or sees whether they prove the description.
-    async fn ask_or_prove(&mut self, id: SourceId) -> Result<(), GetError> {
+    pub(super) async fn ask_or_prove(&mut self, id: SourceId) -> Result<(), GetError> {
         let Some(source) = self.sources.get(id) else { return Ok(()) };
         let Some(opened) = &source.opened else { return Ok(()) };
         if self.identity.is_some() {
@@ -94,9 +100,17 @@ impl Fetch {
             self.lost(id, "it describes what turned out not to be it", false);
             return Ok(());
         }
+        if self.doubts.include(description) {
+            return Ok(());
+        }
         let count = Geometry::new(description.size).map_or(0, |geometry| geometry.count());
         let come = (hashes.len() / HASH_LEN) as u32;
         if come < count && come.is_multiple_of(MAX_HASHES) {
+            // One at a time: so many hashes are megabytes that nothing has proved right yet.
+            if self.proving.is_some_and(|other| other != id && self.sources.get(other).is_some()) {
+                return Ok(());
+            }
+            self.proving = Some(id);
             let key = self.key.clone();
             self.say(id, SourceCommand::Hashes { key, first: come });
             return Ok(());
@@ -116,29 +130,8 @@ impl Fetch {
     /// What the key names is known.
     pub(super) fn identified(&mut self, identity: Identity) {
         self.identity = Some(identity);
+        self.proving = None;
         self.sources.know_hashes(true);
-    }
-
-    /// What came under the md5 was not it: nobody who describes it so is asked again.
-    pub(super) async fn disown(&mut self) {
-        let Some(identity) = self.identity.take() else { return };
-        self.sources.know_hashes(false);
-        for id in self.sources.ids() {
-            let opened = self.sources.get(id).and_then(|source| source.opened.as_ref());
-            if opened.is_some_and(|opened| opened.description.root == identity.description.root) {
-                self.lost(id, "what it described turned out to have another md5", true);
-            }
-        }
-        for id in self.sources.ids() {
-            // A failed task is reported where it is awaited next.
-            let _ = self.ask_or_prove(id).await;
-        }
-    }
-
-    /// Whether a source means the same content.
-    pub(super) fn fits(&self, description: &Description) -> bool {
-        let identity = self.identity.as_ref().map(|identity| &identity.description);
-        identity.is_none_or(|known| (known.root, known.size) == (description.root, description.size))
     }
 
     /// What has come to a source since it said what it has of the content itself. Of a folder's files

@@ -4,6 +4,7 @@ mod already;
 mod files;
 mod identify;
 mod progress;
+mod rivals;
 mod run;
 
 use std::collections::BTreeSet;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use askaround_core::download::SourceId;
 use askaround_core::id::Contact;
 use askaround_core::key::Key;
 use askaround_core::message::Description;
@@ -22,6 +24,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::rivals::Doubts;
 use super::active::Job;
 use super::error::GetError;
 use super::sources::{Event, Sources};
@@ -29,7 +32,10 @@ use super::target::{FileTarget, Slot, Target};
 use super::types::{GetEvent, GetRequest, Got};
 use super::{Delivery, absolute};
 use crate::content::collection::MAX_LIST;
-use crate::content::{DiskError, Entry, InOrderHash, Md5, Part, PartOptions, Place, There, Wanted};
+use crate::content::{
+    Collection, CollectionError, DiskError, Entry, HashError, InOrderHash, Md5, Part, PartOptions, Place,
+    There, Wanted,
+};
 use crate::lock;
 use crate::peer::{delivered, fetching, fetching_no_longer};
 
@@ -166,6 +172,9 @@ struct Fetch {
     identity: Option<Identity>,
     /// Roots that turned out not to have the md5.
     wrong: BTreeSet<Root>,
+    doubts: Doubts,
+    /// Of whom more than the first hashes are being asked.
+    proving: Option<SourceId>,
     began: Instant,
     /// How long of that it stayed, complete, for others.
     stayed: Duration,
@@ -204,6 +213,8 @@ impl Fetch {
             searches: 0,
             identity: None,
             wrong: BTreeSet::new(),
+            doubts: Doubts::default(),
+            proving: None,
             began: Instant::now(),
             stayed: Duration::ZERO,
             here_before: 0,
@@ -237,22 +248,45 @@ impl Fetch {
             found => found?,
         };
         loop {
-            if part.is_none() {
-                let identity = self.identify().await?;
-                if identity.description.collection {
-                    return self.get_collection(request, &identity).await;
-                }
-                part = Some(self.begin_part(&request.to, options, &identity).await?);
-            }
-            let Some(ready) = part.take() else { continue };
-            match self.get_file(request, ready).await {
+            match self.try_to_get(request, options, part.take()).await {
                 Err(GetError::WrongMd5(key)) => {
                     self.note(format!("what came under {key} has another md5: looking for others"));
                     self.disown().await;
                 }
+                Err(GetError::Doubted(key)) => {
+                    self.note(format!("nobody gives what was described under {key}: trying what others say"));
+                    self.doubt().await;
+                }
+                Err(GetError::Collection(CollectionError::NotAList)) => {
+                    let Some(identity) = &mut self.identity else {
+                        return Err(CollectionError::NotAList.into());
+                    };
+                    // Whoever said so was wrong: it is a file like others.
+                    identity.description.collection = false;
+                }
                 other => return other,
             }
         }
+    }
+
+    /// Fetches what is believed to be it.
+    async fn try_to_get(
+        &mut self,
+        request: &GetRequest,
+        options: PartOptions,
+        part: Option<Part>,
+    ) -> Result<Got, GetError> {
+        let part = match part {
+            Some(part) => part,
+            None => {
+                let identity = self.identify().await?;
+                if identity.description.collection {
+                    return self.get_collection(request, &identity).await;
+                }
+                self.begin_part(&request.to, options, &identity).await?
+            }
+        };
+        self.get_file(request, part).await
     }
 
     async fn begin_part(
@@ -282,7 +316,13 @@ impl Fetch {
         let content = target.part.content();
         let md5 = Md5::from_key(&self.key).map(|_| InOrderHash::default());
         let served = run::Serving { keys: self.names(root), files: false, opens: target.clone() };
-        let (md5, serving) = self.run(target.clone(), served, md5.map(|hash| (hash, content))).await?;
+        let ran = self.run(target.clone(), served, md5.map(|hash| (hash, content))).await;
+        if let Err(GetError::Doubted(_)) = ran {
+            self.slot.clear();
+            discard(target).await?;
+            return Err(GetError::Doubted(self.key.clone()));
+        }
+        let (md5, serving) = ran?;
         if let (Some(wanted), Some(got)) = (Md5::from_key(&self.key), md5)
             && wanted != got
         {
@@ -291,6 +331,16 @@ impl Fetch {
             self.slot.clear();
             discard(target).await?;
             return Err(GetError::WrongMd5(self.key.clone()));
+        }
+        if let Some(collection) = self.list_in(&target).await? {
+            // Whoever described it as a file was wrong.
+            drop(serving);
+            self.slot.clear();
+            discard(target).await?;
+            if let Some(identity) = &mut self.identity {
+                identity.description.collection = true;
+            }
+            return Box::pin(self.get_files(request, root, collection)).await;
         }
         let (catalogue, finished) = (self.delivery.0.catalogue.clone(), target);
         let repairs = self.repairs;
@@ -309,6 +359,28 @@ impl Fetch {
         self.deliver(keys).await;
         drop(serving);
         Ok(self.got(request, root, size, None))
+    }
+
+    /// The list of a folder, if that is what has come.
+    async fn list_in(&self, target: &Arc<FileTarget>) -> Result<Option<Collection>, GetError> {
+        let size = target.part.wanted().manifest.geometry().size();
+        if self.repairs || size > MAX_LIST as u64 {
+            return Ok(None);
+        }
+        let (target, path) = (target.clone(), lock(&self.job.report).to.clone());
+        let read = move || {
+            let part = &target.part;
+            let failed = |error| GetError::Read { path: path.clone(), error: HashError::Disk(error) };
+            let mut first = vec![0; Collection::FIRST_LINE.len().min(size as usize)];
+            part.read_at(0, &mut first).map_err(failed)?;
+            if first != Collection::FIRST_LINE.as_bytes() {
+                return Ok(None);
+            }
+            let mut list = vec![0; size as usize];
+            part.read_at(0, &mut list).map_err(failed)?;
+            Ok(Collection::parse(&list).ok())
+        };
+        tokio::task::spawn_blocking(read).await?
     }
 
     /// The keys that what is being fetched is known by.

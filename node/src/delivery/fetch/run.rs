@@ -66,15 +66,16 @@ impl Drop for Served {
     }
 }
 
-struct Run {
+pub(super) struct Run {
     epoch: Epoch,
     download: Arc<Mutex<Download>>,
     /// How many bytes each piece stands for.
     worth: Vec<u64>,
-    files: bool,
+    /// Whether it is the files of a collection that are fetched.
+    pub(super) files: bool,
     here: u64,
     /// When something came last.
-    last_came: Instant,
+    pub(super) last_came: Instant,
     dry: u32,
     subscribers: BTreeMap<SubscriberId, Subscriber>,
     last_subscriber: SubscriberId,
@@ -175,6 +176,9 @@ impl Fetch {
                     self.progress(&mut pace, &lock(&run.download), run.here, told.elapsed());
                     told = Instant::now();
                     self.say_that_it_stays(&mut run);
+                    if self.is_doubtful(&run) {
+                        return Err(GetError::Doubted(self.key.clone()));
+                    }
                 }
                 _ = syncs.tick(), if self.syncing.is_empty() => {
                     let target = target.clone();
@@ -224,10 +228,7 @@ impl Fetch {
         let Some(source) = self.sources.get(id) else { return };
         let Some(opened) = &source.opened else { return };
         if !self.fits(&opened.description) {
-            // Under an md5 it may be right, and the others wrong: that is known at the end.
-            if Md5::from_key(&self.key).is_none() {
-                self.lost(id, "it describes another content under this key", true);
-            }
+            // It may be right, and the others wrong.
             return;
         }
         if run.files && source.files.is_none() {
@@ -357,6 +358,9 @@ impl Fetch {
         }
         let waited = run.last_came.elapsed() > PATIENCE;
         if run.dry >= DRY_SEARCHES || waited {
+            if self.has_rival(run) {
+                return Err(GetError::Doubted(self.key.clone()));
+            }
             let missing = lock(&run.download).have().missing().count() as u32;
             return Err(GetError::Starved { missing });
         }
@@ -392,6 +396,11 @@ impl Fetch {
 impl Run {
     fn handle(&mut self, input: DownloadInput) {
         lock(&self.download).handle(self.epoch.now(), input);
+    }
+
+    /// Whether no piece has proved right.
+    pub(super) fn has_nothing(&self) -> bool {
+        lock(&self.download).have().is_empty()
     }
 
     fn knows(&self, id: SourceId) -> bool {

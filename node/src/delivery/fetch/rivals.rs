@@ -1,0 +1,113 @@
+//! Sources that describe different things under one key. A key proves neither how long the content
+//! is nor, if it is an md5, its BLAKE3 hash: that is known when the last piece has come, or the
+//! whole. Until then nobody's word is better than another's.
+
+use std::time::Duration;
+
+use askaround_core::message::Description;
+use askaround_core::pieces::Root;
+
+use super::Fetch;
+use super::run::Run;
+
+/// How long a description is believed of which nothing has proved right yet, while others describe
+/// something else; longer each time.
+const DOUBT: Duration = Duration::from_secs(5);
+/// The longest.
+const MOST_DOUBT: Duration = Duration::from_secs(80);
+
+/// What somebody said that a key names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Said {
+    root: Root,
+    size: u64,
+    collection: bool,
+}
+
+impl From<&Description> for Said {
+    fn from(description: &Description) -> Self {
+        let Description { root, size, collection, .. } = *description;
+        Self { root, size, collection }
+    }
+}
+
+/// What was believed, and did not prove right.
+#[derive(Debug, Default)]
+pub(super) struct Doubts {
+    of: Vec<Said>,
+    count: u32,
+}
+
+impl Doubts {
+    /// Whether somebody else's word is to be believed first.
+    pub(super) fn include(&self, description: &Description) -> bool {
+        self.of.contains(&Said::from(description))
+    }
+}
+
+impl Fetch {
+    /// Whether a source means the same content.
+    pub(super) fn fits(&self, description: &Description) -> bool {
+        let known = self.identity.as_ref().map(|identity| Said::from(&identity.description));
+        known.is_none_or(|known| known == Said::from(description))
+    }
+
+    /// What sources describe that is not known to be wrong.
+    fn all_said(&self) -> impl Iterator<Item = Said> {
+        let opened = self.sources.ids().into_iter();
+        let opened = opened.filter_map(|id| Some(&self.sources.get(id)?.opened.as_ref()?.description));
+        opened.filter(|description| !self.wrong.contains(&description.root)).map(Said::from)
+    }
+
+    /// Whether it is time to believe somebody else: nothing of this has proved right, and nothing
+    /// comes.
+    pub(super) fn is_doubtful(&self, run: &Run) -> bool {
+        let patience = DOUBT.saturating_mul(1 << self.doubts.count.min(4)).min(MOST_DOUBT);
+        run.has_nothing() && run.last_came.elapsed() > patience && self.has_rival(run)
+    }
+
+    /// Whether somebody describes something else, and may be right.
+    pub(super) fn has_rival(&self, run: &Run) -> bool {
+        // A list is proved by its hash, a file that is here by what the catalogue says of it.
+        let Some(identity) = self.identity.as_ref().filter(|_| !run.files && !self.repairs) else {
+            return false;
+        };
+        let known = Said::from(&identity.description);
+        self.all_said().any(|said| said != known)
+    }
+
+    /// What was believed did not prove right: somebody else is believed next. Nobody is blamed.
+    pub(super) async fn doubt(&mut self) {
+        let Some(identity) = self.identity.take() else { return };
+        self.sources.know_hashes(false);
+        let said = Said::from(&identity.description);
+        self.doubts.count += 1;
+        self.doubts.of.push(said);
+        if self.all_said().all(|said| self.doubts.of.contains(&said)) {
+            // Everybody has been believed once.
+            self.doubts.of = vec![said];
+        }
+        self.ask_all().await;
+    }
+
+    /// What came under the md5 was not it: nobody who describes it so is asked again.
+    pub(super) async fn disown(&mut self) {
+        let Some(identity) = self.identity.take() else { return };
+        self.sources.know_hashes(false);
+        for id in self.sources.ids() {
+            let opened = self.sources.get(id).and_then(|source| source.opened.as_ref());
+            if opened.is_some_and(|opened| opened.description.root == identity.description.root) {
+                self.lost(id, "what it described turned out to have another md5", true);
+            }
+        }
+        self.ask_all().await;
+    }
+
+    async fn ask_all(&mut self) {
+        for id in self.sources.ids() {
+            if let Err(error) = self.ask_or_prove(id).await {
+                tracing::error!(%error, "a description was not looked at");
+            }
+        }
+    }
+}
