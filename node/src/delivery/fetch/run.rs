@@ -293,6 +293,7 @@ impl Fetch {
             }
             SourceEvent::Piece { asked: _, piece, result } => match result {
                 Ok(()) => run.got(id, piece),
+                Err(Rejected::Late) => {}
                 Err(Rejected::Bad) => run.handle(DownloadInput::Bad(id, piece)),
                 Err(Rejected::Disk(error)) => return Err(GetError::Write(error)),
             },

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use askaround_core::message::ByteRange;
 use tokio::task::{JoinError, JoinSet};
 
 use super::super::pool::Buffer;
@@ -29,6 +30,8 @@ pub(super) struct Piece {
     pub(super) asked: u32,
     /// The piece that came.
     pub(super) piece: u32,
+    /// The bytes that it was then.
+    pub(super) range: ByteRange,
     pub(super) bytes: Buffer,
 }
 
@@ -72,8 +75,11 @@ impl Checks {
         let (sink, waiting) = (self.sink.clone(), std::mem::take(&mut self.waiting));
         self.waiting_bytes = 0;
         self.running.spawn_blocking(move || {
-            let check = |Piece { asked, piece, bytes }| {
-                let result = sink.accept(piece, &bytes);
+            let check = |Piece { asked, piece, range, bytes }| {
+                let result = match sink.range(piece) {
+                    Some(now) if now == range => sink.accept(piece, &bytes),
+                    _ => Err(Rejected::Late),
+                };
                 Checked { asked, piece, result }
             };
             waiting.into_iter().map(check).collect()

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use askaround_core::Key;
-use askaround_core::message::Description;
+use askaround_core::message::{ByteRange, Description};
 use askaround_core::peer::AskError;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -67,7 +67,7 @@ pub(super) struct Connection {
 pub(super) enum Reading {
     Bitmap { files: bool },
     Hashes { key: Key, first: u32 },
-    Piece { asked: u32, piece: u32, length: usize },
+    Piece { asked: u32, piece: u32, range: ByteRange },
 }
 
 /// The first answers, as they come.
@@ -311,7 +311,9 @@ impl Connection {
                 self.came(came)?;
                 continue;
             }
-            if let Some(Reading::Piece { length, .. }) = self.reading {
+            if let Some(Reading::Piece { range, .. }) = &self.reading {
+                // It fits: it is at most a piece's.
+                let length = range.length as usize;
                 if self.memory.is_none() && self.checks.has_room() {
                     self.memory = Some(Box::pin(self.borrower.take(length)));
                 }

@@ -96,9 +96,10 @@ impl Connection {
         let Some(piece) = piece else {
             return Err(misbehaved("sent other bytes than were asked for"));
         };
-        self.untold.push_back(SourceEvent::Begun { asked, piece });
-        // A message's length fits: it is at most a piece's.
-        self.reading = Some(Reading::Piece { asked, piece, length: range.length as usize });
+        if self.sink.range(piece).as_ref() == Some(range) {
+            self.untold.push_back(SourceEvent::Begun { asked, piece });
+        }
+        self.reading = Some(Reading::Piece { asked, piece, range: range.clone() });
         Ok(())
     }
 
@@ -114,9 +115,9 @@ impl Connection {
             (Some(Reading::Hashes { key, first }), Destination::Bytes(hashes, _)) => {
                 self.hashes(key, first, hashes);
             }
-            (Some(Reading::Piece { asked, piece, .. }), Destination::Piece(bytes)) => {
+            (Some(Reading::Piece { asked, piece, range }), Destination::Piece(bytes)) => {
                 self.borrower.filled();
-                self.checks.add(Piece { asked, piece, bytes });
+                self.checks.add(Piece { asked, piece, range, bytes });
             }
             _ => unreachable!("raw bytes go where their line said"),
         }

@@ -49,6 +49,9 @@ pub enum Rejected {
     /// Its source sent something else.
     #[error("the bytes are not those of the piece")]
     Bad,
+    /// It was asked for when something else was being fetched.
+    #[error("nobody needs it any more")]
+    Late,
     /// Our own disk.
     #[error("cannot write it: {0}")]
     Disk(#[source] io::Error),
