@@ -95,7 +95,7 @@ pub enum UploadInput {
         /// When.
         at: Instant,
     },
-    /// The connection takes nothing for the moment: its slot is lent to another.
+    /// The connection takes nothing for the moment, or too little: its slot is lent to another.
     Stalled(ConnectionId),
     /// The connection is gone.
     Gone(ConnectionId),

@@ -79,6 +79,16 @@ impl Sources {
         (sources, incoming)
     }
 
+    /// One that gave nothing yet and did not say that it holds the content, if there is no room for
+    /// one that does.
+    pub(super) fn in_the_way(&self) -> Option<SourceId> {
+        if self.by_id.len() < self.delivery.0.options.max_sources {
+            return None;
+        }
+        let useless = |source: &Source| source.fetches && source.bytes == 0;
+        self.by_id.iter().find(|(_, source)| useless(source)).map(|(id, _)| *id)
+    }
+
     /// Opens a source, unless it is one already, or is not to be one.
     pub(super) fn open(&mut self, addr: SocketAddr, contact: Option<Contact>, how: String, fetches: bool) {
         let options = &self.delivery.0.options;

@@ -186,6 +186,7 @@ impl<'a> Answering<'a> {
             match ran.ended {
                 Ended::Done => {}
                 Ended::Failed(error) => return Err(error),
+                Ended::Slow => connection.server.uploads.handle(UploadInput::Stalled(connection.id)),
                 Ended::Stalled => {
                     connection.server.uploads.handle(UploadInput::Stalled(connection.id));
                     let at = *give_up.get_or_insert_with(|| begun + connection.config.message_timeout);

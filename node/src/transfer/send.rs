@@ -21,6 +21,11 @@ use crate::content::ContentFile;
 /// thread each time the socket is full, which on a fast link is several thousand times a second.
 pub(super) const PATIENCE: Duration = Duration::from_millis(50);
 
+/// Whoever takes less than this, in bytes a second, for [`SLOW_AFTER`] does not hold a turn that
+/// others could use.
+const SLOW: u64 = 128 << 10;
+const SLOW_AFTER: Duration = Duration::from_secs(1);
+
 /// The kernel keeps so much unsent data of a connection: what it can send in this time. A piece
 /// then leaves before the next is begun, and who has the next slot is decided late.
 const UNSENT: Duration = Duration::from_millis(20);
@@ -170,11 +175,14 @@ pub(super) enum Ended {
     Done,
     /// The receiver has taken nothing for [`PATIENCE`].
     Stalled,
+    /// It takes less than [`SLOW`].
+    Slow,
     Failed(io::Error),
 }
 
 impl Run {
-    /// Sends until all is sent, as much as may be is, or the receiver takes no more. Blocks.
+    /// Sends until all is sent, as much as may be is, or the receiver takes no more, or little.
+    /// Blocks.
     pub(super) fn run(mut self) -> Ran {
         let mut sent = 0;
         let ended = self.send_all(&mut sent).unwrap_or_else(Ended::Failed);
@@ -182,6 +190,7 @@ impl Run {
     }
 
     fn send_all(&mut self, sent: &mut u64) -> io::Result<Ended> {
+        let begun = Instant::now();
         while let Some(answer) = self.answers.front_mut() {
             *sent += answer.make_ready(&*self.shelf, self.most - *sent)?;
             if answer.is_sent() {
@@ -195,6 +204,12 @@ impl Run {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if wait_writable(&self.stream)? {
+                        let took = begun.elapsed();
+                        if took >= SLOW_AFTER
+                            && u128::from(*sent) * 1000 < u128::from(SLOW) * took.as_millis()
+                        {
+                            return Ok(Ended::Slow);
+                        }
                         continue;
                     }
                     // Once more by way of the runtime, so that it knows that the socket is full

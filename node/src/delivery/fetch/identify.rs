@@ -52,7 +52,7 @@ impl Fetch {
             }
             tokio::select! {
                 Some((id, event)) = self.incoming.recv() => self.heard_first(id, event).await?,
-                Some(holder) = self.holders.recv() => self.add_holder(holder),
+                Some(holder) = self.holders.recv() => drop(self.add_holder(holder)),
                 Some(over) = self.search.join_next() => self.search_over(over?)?,
                 () = tokio::time::sleep_until(self.next_search), if self.may_search() => {}
             }
@@ -151,10 +151,16 @@ impl Fetch {
         self.tell(event);
     }
 
-    pub(super) fn add_holder(&mut self, holder: Holder) {
+    /// Somebody was found. Who had to make room, if anybody.
+    pub(super) fn add_holder(&mut self, holder: Holder) -> Option<SourceId> {
+        let in_the_way = self.sources.in_the_way().filter(|_| holder.complete);
+        if let Some(id) = in_the_way {
+            self.lost(id, "it makes room for one that holds it", false);
+        }
         let how = found_by(holder.reason);
         let how = if holder.complete { how } else { format!("{how}; it is fetching it too") };
         self.sources.open(holder.peer.addr(), Some(holder.peer), how, !holder.complete);
+        in_the_way
     }
 
     /// Tells a source what to do. It is lost if it is too far behind.

@@ -156,7 +156,11 @@ impl Fetch {
             let deadline = lock(&run.download).poll_timeout();
             tokio::select! {
                 Some((id, event)) = self.incoming.recv() => self.heard(&mut run, id, event).await?,
-                Some(holder) = self.holders.recv() => self.add_holder(holder),
+                Some(holder) = self.holders.recv() => {
+                    if let Some(id) = self.add_holder(holder) {
+                        run.handle(DownloadInput::Closed(id));
+                    }
+                }
                 Some(over) = self.search.join_next() => {
                     self.search_over(over?)?;
                     if run.complete.is_none() {
