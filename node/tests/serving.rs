@@ -254,6 +254,34 @@ async fn who_asks_for_everything_and_reads_nothing_is_closed_and_costs_others_no
 }
 
 #[tokio::test]
+async fn who_takes_a_little_now_and_then_holds_no_turn_back() {
+    let (bytes, manifest) = content(64 * PIECE);
+    let server = Server::start(Arc::new(OneContent::new(&bytes, &manifest)), ServerConfig::default(), 1);
+    let key = manifest.root();
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(2048).unwrap();
+    let mut stream = socket.connect(server.addr).await.unwrap();
+    let request = format!("G {{\"key\":\"{key}\",\"from\":0,\"length\":{}}}\n", 64 * PIECE);
+    stream.write_all(format!("V {{\"version\":1}}\n{request}").as_bytes()).await.unwrap();
+    let mut some = [0; 1024];
+    stream.read_exact(&mut some).await.unwrap();
+    let sipping = tokio::spawn(async move {
+        while stream.read_exact(&mut some).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(9)).await;
+        }
+    });
+    // It would have the one slot for over a minute.
+    let mut client = Client::connect(server.addr, key.key());
+    client.opened().await.unwrap();
+    client.get(0, false).await;
+    let came = tokio::time::timeout(Duration::from_secs(30), client.event()).await;
+    assert!(matches!(came.expect("a turn"), SourceEvent::Piece { result: Ok(()), .. }));
+    client.end().await;
+    sipping.abort();
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn who_does_not_even_take_news_holds_no_turn_back() {
     const MANY: u32 = 1 << 21;
     let (bytes, manifest) = content(4 * PIECE);

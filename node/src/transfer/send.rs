@@ -190,7 +190,7 @@ impl Run {
     }
 
     fn send_all(&mut self, sent: &mut u64) -> io::Result<Ended> {
-        let begun = Instant::now();
+        let mut since = (Instant::now(), *sent);
         while let Some(answer) = self.answers.front_mut() {
             *sent += answer.make_ready(&*self.shelf, self.most - *sent)?;
             if answer.is_sent() {
@@ -203,13 +203,14 @@ impl Run {
             match self.step(sent) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if wait_writable(&self.stream)? {
-                        let took = begun.elapsed();
-                        if took >= SLOW_AFTER
-                            && u128::from(*sent) * 1000 < u128::from(SLOW) * took.as_millis()
-                        {
+                    let (took, came) = (since.0.elapsed(), *sent - since.1);
+                    if took >= SLOW_AFTER {
+                        if u128::from(came) * 1000 < u128::from(SLOW) * took.as_millis() {
                             return Ok(Ended::Slow);
                         }
+                        since = (Instant::now(), *sent);
+                    }
+                    if wait_writable(&self.stream)? {
                         continue;
                     }
                     // Once more by way of the runtime, so that it knows that the socket is full
