@@ -1,0 +1,91 @@
+//! Sources that describe something else than what a key names, and give nothing of it.
+
+mod nodes;
+
+use std::fs;
+use std::net::SocketAddr;
+
+use askaround_core::pieces::Manifest;
+use nodes::{Network, bytes};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt as _, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// One that says that a key is this content, has all of it, and refuses each piece.
+async fn liar(described: String, manifest: Manifest, at: SocketAddr) -> (SocketAddr, JoinHandle<()>) {
+    let listener = TcpListener::bind((at.ip(), 0)).await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let (asks, mut answers) = stream.into_split();
+        let mut asks = BufReader::new(asks);
+        let mut line = String::new();
+        while asks.read_line(&mut line).await.is_ok_and(|count| count > 0) {
+            let hashes = format!("A {{\"hashes\":{}}}\n", manifest.geometry().count());
+            let answer = match &line[..1] {
+                "D" => format!("A {{\"content\":{{{described}}}}}\n").into_bytes(),
+                "I" => b"A {\"pieces\":\"all\"}\n".to_vec(),
+                "H" => [hashes.as_bytes(), manifest.as_bytes()].concat(),
+                "G" => b"E {\"code\":\"not-here\",\"text\":\"no\"}\n".to_vec(),
+                _ => Vec::new(),
+            };
+            line.clear();
+            if answers.write_all(&answer).await.is_err() {
+                break;
+            }
+        }
+        let _ = asks.read_to_string(&mut line).await;
+    });
+    (addr, task)
+}
+
+#[derive(Clone, Copy)]
+enum Lie {
+    Shorter,
+    Collection,
+    OtherUnderMd5,
+}
+
+/// The honest source is found too, and the content comes from it.
+async fn comes_although(lie: Lie) {
+    let network = Network::start().await;
+    let (honest, node) = (network.peer(1).await, network.peer(2).await);
+    let content = bytes(300_000);
+    let entry = honest.add_file("x", &content).await;
+    let other = honest.add_file("y", &bytes(200_000)).await;
+    let manifest = |entry| honest.delivery.catalogue().manifest(entry).unwrap();
+    let of = |root, size| format!("\"blake3\":\"{root}\",\"size\":{size}");
+    let (key, described, manifest) = match lie {
+        Lie::Shorter => (entry.root.key(), of(entry.root, 299_999), manifest(&entry)),
+        Lie::Collection => {
+            let described = of(entry.root, 300_000) + ",\"collection\":true";
+            (entry.root.key(), described, manifest(&entry))
+        }
+        Lie::OtherUnderMd5 => (entry.md5.unwrap().key(), of(other.root, 200_000), manifest(&other)),
+    };
+    let at = honest.delivery.status().unwrap().me.addr();
+    let (addr, task) = liar(described, manifest, at).await;
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("x");
+    let got = node.get_from(key, &to, vec![addr]).await.unwrap();
+    assert_eq!(got.blake3, entry.root.to_string());
+    assert!(fs::read(&to).unwrap() == content);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "something was left behind");
+    task.abort();
+    network.stop().await;
+}
+
+#[tokio::test]
+async fn content_comes_although_somebody_says_that_it_is_shorter() {
+    comes_although(Lie::Shorter).await;
+}
+
+#[tokio::test]
+async fn content_comes_although_somebody_says_that_it_is_a_folder() {
+    comes_although(Lie::Collection).await;
+}
+
+#[tokio::test]
+async fn content_comes_although_somebody_says_that_its_md5_is_of_something_else() {
+    comes_although(Lie::OtherUnderMd5).await;
+}
