@@ -1,5 +1,5 @@
-//! Work on what is here that nobody asked for: seeing to it that it is on the disk, and reading what
-//! may not have been when the machine went down.
+//! Work on what is here that nobody asked for: seeing to it that it is on the disk, reading what may
+//! not have been when the machine went down, and the md5 of what was fetched under another key.
 
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Delivery;
 use super::keep::{KeepError, blocking, keys_of};
+use crate::content::Kept;
 
 /// How often. By then the system has written most of what is new by itself.
 const EVERY: Duration = Duration::from_secs(30);
@@ -15,7 +16,8 @@ const EVERY: Duration = Duration::from_secs(30);
 impl Delivery {
     /// Sees to it, until `stop` is cancelled, that a power loss costs nothing of what is here. What
     /// was not surely on the disk when the machine went down is verified, and served again if it is
-    /// good. For a peer whose catalogue is on a disk.
+    /// good. What was fetched by its BLAKE3 hash is held under its md5 too. For a peer whose
+    /// catalogue is on a disk.
     pub async fn settle(&self, stop: CancellationToken) {
         let mut known = None;
         loop {
@@ -56,6 +58,22 @@ impl Delivery {
         }
         let catalogue = self.catalogue().clone();
         blocking(stop, move |cancel: &AtomicBool| catalogue.sync(cancel)).await??;
+        self.learn_md5s(stop).await
+    }
+
+    async fn learn_md5s(&self, stop: &CancellationToken) -> Result<(), KeepError> {
+        let catalogue = self.catalogue().clone();
+        let all = tokio::task::spawn_blocking(move || catalogue.list()).await??;
+        for entry in all.into_iter().filter(|entry| entry.md5.is_none() && entry.kept != Kept::List) {
+            let catalogue = self.catalogue().clone();
+            let work = move |cancel: &AtomicBool| catalogue.learn_md5(&entry, cancel);
+            match blocking(stop, work).await? {
+                Ok(Some(md5)) => self.hold(vec![md5.key()]).await,
+                Ok(None) => {}
+                Err(error) if error.is_cancelled() => return Err(KeepError::Stopped),
+                Err(error) => tracing::debug!(%error, "its md5 is not known yet"),
+            }
+        }
         Ok(())
     }
 }
@@ -63,6 +81,7 @@ impl Delivery {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::sync::Arc;
 
     use askaround_core::id::{Contact, PeerId};
     use tokio::sync::mpsc;
@@ -70,7 +89,8 @@ mod tests {
     use super::super::DeliveryOptions;
     use super::super::keep::AddRequest;
     use super::*;
-    use crate::content::{Catalogue, Condition};
+    use crate::content::file::Stamp;
+    use crate::content::{Addition, Catalogue, Condition, hash_file};
     use crate::peer::command_channel;
 
     /// A peer's content; its machine takes everything and says nothing.
@@ -117,5 +137,22 @@ mod tests {
         assert_eq!(conditions(&delivery), [Good, Good, Changed]);
         delivery.catalogue().reboot();
         assert_eq!(conditions(&delivery), [Good, Good, Changed]);
+    }
+
+    #[tokio::test]
+    async fn what_came_by_one_key_is_held_under_the_other() {
+        let (delivery, user) = (delivery(), tempfile::tempdir().unwrap());
+        let path = user.path().join("a");
+        std::fs::write(&path, b"abc").unwrap();
+        let file = std::fs::File::open(&path).unwrap();
+        let hashed = hash_file(&file, &|_| (), &AtomicBool::new(false)).unwrap();
+        let stamp = Stamp::of(&file).unwrap();
+        let (manifest, kept) = (Arc::new(hashed.manifest), Kept::Fetched);
+        let fetched = Addition { manifest, md5: None, path, kept, stamp, sparse: false, executable: false };
+        delivery.catalogue().add_all(&[fetched], None).unwrap();
+        let by_md5 = || delivery.catalogue().get(&hashed.md5.key()).unwrap();
+        assert_eq!(by_md5(), None);
+        delivery.settle_once(&CancellationToken::new()).await.unwrap();
+        assert_eq!(by_md5().unwrap().root, hashed.root);
     }
 }

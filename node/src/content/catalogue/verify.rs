@@ -1,18 +1,19 @@
-//! Whether content is still what it was: looking at every piece.
+//! Reading content that is here: whether every piece is still what it was, and its md5.
 
 use std::fs::File;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use askaround_core::Key;
 use askaround_core::pieces::{Manifest, PieceSet};
 
 use super::super::file::file_of;
-use super::{Catalogue, CatalogueError, Entry, Kept, open, tables};
+use super::{Catalogue, CatalogueError, Condition, Entry, Kept, open, tables};
 use crate::content::boot::BootId;
 use crate::content::disk::DiskError;
 use crate::content::file::Stamp;
-use crate::content::hash::{HashError, check_pieces};
+use crate::content::hash::{HashError, InOrderHash, check_pieces};
+use crate::content::md5::Md5;
 
 /// What [`Catalogue::verify`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,5 +104,36 @@ impl Catalogue {
             Some(_) => Ok(Verified { entry, bad, too_long }),
             None => Err(CatalogueError::Unknown(key.clone())),
         }
+    }
+
+    /// Works out the md5 of a content of which it is not known yet, and notes it. `None` if there is
+    /// nothing to work out, or its file is not what it was.
+    ///
+    /// # Errors
+    /// If its file cannot be read, the catalogue cannot be written, or `cancel` becomes true.
+    pub fn learn_md5(&self, entry: &Entry, cancel: &AtomicBool) -> Result<Option<Md5>, CatalogueError> {
+        if entry.md5.is_some() || entry.kept == Kept::List || Self::look(entry) != Condition::Good {
+            return Ok(None);
+        }
+        let content = self.open_entry(entry)?;
+        let failed = |error| CatalogueError::Hash { path: entry.path.clone(), error };
+        let mut hash = InOrderHash::default();
+        while hash.follow(&content, 1).map_err(|error| failed(HashError::Disk(error)))? > 0 {
+            if cancel.load(Ordering::Relaxed) {
+                return Err(failed(HashError::Cancelled));
+            }
+        }
+        let md5 = hash.finish(&content).map_err(|error| failed(HashError::Disk(error)))?;
+        if !content.unchanged() {
+            return Ok(None);
+        }
+        let noted = self.change(|write| {
+            let now = tables::entry(&write.open_table(tables::FILES)?, &entry.root)?;
+            let now = now.filter(|now| (&now.path, now.stamp) == (&entry.path, entry.stamp));
+            let is_here = now.is_some();
+            now.map_or(Ok(()), |now| tables::put(write, &Entry { md5: Some(md5), ..now }))?;
+            Ok(is_here)
+        })?;
+        Ok(noted.then_some(md5))
     }
 }

@@ -118,6 +118,12 @@ impl Part {
         let file = lock(&place, &data, true)?;
         let none = PieceSet::empty(wanted.manifest.geometry().count());
         let made = (|| {
+            // What it says must not outlive the bytes that it says it of, here or on the disk.
+            let noted = place.beside(JOURNAL);
+            if noted.there()? != There::Nothing {
+                noted.remove()?;
+                place.folder().sync()?;
+            }
             // Only where there is something: ext4 writes a file that was truncated to the disk as
             // soon as it is closed.
             if Stamp::of(&file).map_err(|e| data.error(e))?.length > 0 {
