@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use askaround_core::clock::Turns;
+use askaround_core::pieces::{Md5, Root};
 use askaround_core::{Key, PeerId};
 use askaround_lab::run::OtherClient;
 use clap::builder::FalseyValueParser;
@@ -282,10 +283,20 @@ pub struct IdArgs {
     pub verb: VerbArgs,
 }
 
+/// A key as it is, but a hash in small letters.
+fn any_key(text: &str) -> Result<Key, String> {
+    let hash = Key::new(&text.to_ascii_lowercase()).ok();
+    match hash.filter(|key| Root::from_key(key).is_some() || Md5::from_key(key).is_some()) {
+        Some(hash) => Ok(hash),
+        None => Key::new(text).map_err(|error| error.to_string()),
+    }
+}
+
 /// A verb about a key.
 #[derive(Debug, Args)]
 pub struct KeyArgs {
     /// The key
+    #[arg(value_parser = any_key)]
     pub key: Key,
     /// The rest
     #[command(flatten)]
@@ -296,6 +307,7 @@ pub struct KeyArgs {
 #[derive(Debug, Args)]
 pub struct FindArgs {
     /// The key
+    #[arg(value_parser = any_key)]
     pub key: Key,
     /// Show who was asked, why, what they said, and how long it took
     #[arg(long, env = "ASKAROUND_TRACE", value_parser = FalseyValueParser::new())]

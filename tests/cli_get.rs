@@ -35,8 +35,15 @@ fn one_running_peer_gets_what_another_added_by_either_key() {
     let to = user.path().join("by md5");
     net.assert_says(2, &["get", md5, "-o", to.to_str().unwrap()], 0, "got ");
     assert_eq!(std::fs::read(&to).unwrap(), content);
-    for key in [md5, &blake3] {
+    for key in [md5, &blake3, &blake3.to_uppercase()] {
         net.assert_says(2, &["find", key], 0, "this peer holds it");
+    }
+    // A second time, to where it is already.
+    net.assert_says(2, &["get", md5, "-o", to.to_str().unwrap()], 0, "already");
+    let other = user.path().join("a copy");
+    for _ in 0..2 {
+        net.assert_says(2, &["get", md5, "-o", other.to_str().unwrap()], 0, "already");
+        assert_eq!(std::fs::read(&other).unwrap(), content);
     }
 }
 

@@ -94,7 +94,10 @@ async fn got(
             let far = far.map_or(String::new(), |(here, size)| {
                 format!(" with {} of {} here", units::bytes(here), units::bytes(size))
             });
-            eprintln!("stopped{far}; the same command goes on from there");
+            eprintln!(
+                "stopped{far}; the same command goes on from there. To give it up, remove the hidden files \
+                 that end in .askaround-part and .askaround-journal where it was to go"
+            );
         }
         ApiReply::Error(text) => {
             let why = way.ask(&ApiRequest::Why { key: Some(key.clone()) }, |_| (), stop.token()).await;

@@ -40,6 +40,8 @@ pub enum WhySkipped {
     Name,
     /// A fetch under way, or its journal.
     Unfinished,
+    /// A folder with nothing in it.
+    EmptyFolder,
 }
 
 impl fmt::Display for Skipped {
@@ -49,6 +51,7 @@ impl fmt::Display for Skipped {
             WhySkipped::Special => "neither a file nor a folder",
             WhySkipped::Name => "its path is not UTF-8, or too long",
             WhySkipped::Unfinished => "a fetch under way",
+            WhySkipped::EmptyFolder => "an empty folder",
         };
         write!(f, "{}: left out: {why}", self.path.display())
     }
@@ -65,7 +68,12 @@ pub(super) fn walk(
         if cancel.load(Ordering::Relaxed) {
             return Err(CatalogueError::Hash { path: next, error: HashError::Cancelled });
         }
-        for item in std::fs::read_dir(&next).map_err(DiskError::at(&next))? {
+        let mut items = std::fs::read_dir(&next).map_err(DiskError::at(&next))?.peekable();
+        if items.peek().is_none() && next != folder {
+            skipped.push(Skipped { path: next, why: WhySkipped::EmptyFolder });
+            continue;
+        }
+        for item in items {
             let path = item.map_err(DiskError::at(&next))?.path();
             let data = std::fs::symlink_metadata(&path).map_err(DiskError::at(&path))?;
             let below = path.strip_prefix(folder).ok().and_then(Path::to_str);

@@ -12,7 +12,7 @@ use crate::store::StoreError;
 #[derive(Debug, thiserror::Error)]
 pub enum GetError {
     /// Nobody has it.
-    #[error("nobody has {key}: {} asked{}", peers(*.asked), incomplete(*.truncated))]
+    #[error("nobody has {key}: {} asked{}{}", peers(*.asked), incomplete(*.truncated), no_tracker(.tracker))]
     NotFound {
         /// What was looked for.
         key: Key,
@@ -20,6 +20,8 @@ pub enum GetError {
         asked: usize,
         /// Whether not everybody could be asked.
         truncated: bool,
+        /// Why the tracker did not say who is online.
+        tracker: Option<String>,
     },
     /// Peers have it, but none could be used.
     #[error("nobody who has {key} could be used: {}", .why.join("; "))]
@@ -104,6 +106,10 @@ pub enum GetError {
 
 fn peers(asked: usize) -> String {
     if asked == 1 { "1 peer was".into() } else { format!("{asked} peers were") }
+}
+
+fn no_tracker(why: &Option<String>) -> String {
+    why.as_ref().map_or(String::new(), |why| format!("; the tracker did not say who is online: {why}"))
 }
 
 fn incomplete(truncated: bool) -> &'static str {

@@ -226,6 +226,7 @@ fn a_folder_is_one_content_and_many() {
     }
     fixture.file("d/.a.askaround-part", b"half");
     symlink("b", fixture.user.path().join("d/link")).unwrap();
+    std::fs::create_dir_all(fixture.user.path().join("d/void")).unwrap();
     let alone = add(&catalogue, &fixture.user.path().join("d/b"), How::Reference);
     let told = std::cell::Cell::new((0, 0));
     let progress = |done, total| told.set((done, total));
@@ -235,7 +236,7 @@ fn a_folder_is_one_content_and_many() {
     let names: Vec<_> = added.collection.files().iter().map(|file| file.path.as_str()).collect();
     assert_eq!(names, ["b", "empty", "same", "x/é"]);
     let why: Vec<_> = added.skipped.iter().map(|skipped| skipped.why).collect();
-    assert_eq!(why, [WhySkipped::Unfinished, WhySkipped::Link]);
+    assert_eq!(why, [WhySkipped::Unfinished, WhySkipped::Link, WhySkipped::EmptyFolder]);
     assert_eq!(served(&catalogue, &added.entry.root), added.collection.to_bytes());
     assert!(verify(&catalogue, &added.entry).is_good());
     for file in added.collection.files() {
@@ -245,7 +246,7 @@ fn a_folder_is_one_content_and_many() {
     assert_eq!(removed.len(), 3, "the list and two contents that were there for it only");
     assert_eq!(catalogue.list().unwrap().len(), 1);
     assert_eq!(served(&catalogue, &alone.root), content(300_000));
-    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 6, "the user's files stay");
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 7, "the user's files stay");
 }
 
 #[test]

@@ -49,6 +49,10 @@ impl Fetch {
             return self.get_files(request, root, collection).await;
         }
         let same = std::fs::canonicalize(&entry.path).ok() == std::fs::canonicalize(&request.to).ok();
+        let taken = matches!(destination(&request.to)?.there()?, There::File { .. });
+        if !same && taken && !request.in_place {
+            return self.check_there(request).await;
+        }
         if !same {
             let (to, in_place) = (request.to.clone(), request.in_place);
             let root = entry.root;
@@ -60,6 +64,14 @@ impl Fetch {
         }
         self.here_before = entry.size;
         Ok(self.got(request, entry.root, entry.size, None))
+    }
+
+    /// There is a file at the destination: it may be what was asked for.
+    pub(super) async fn check_there(&mut self, request: &GetRequest) -> Result<Got, GetError> {
+        match self.there_already(&request.to).await? {
+            Some((root, size)) => Ok(self.got(request, root, size, None)),
+            None => Err(GetError::Exists { path: request.to.clone(), key: self.key.clone() }),
+        }
     }
 
     /// What an earlier fetch has left of it.

@@ -46,7 +46,10 @@ impl Fetch {
             {
                 let why = self.sources.complaints();
                 return Err(match why.is_empty() {
-                    true => GetError::NotFound { key: self.key.clone(), asked, truncated },
+                    true => {
+                        let tracker = self.tracker_failed.clone();
+                        GetError::NotFound { key: self.key.clone(), asked, truncated, tracker }
+                    }
                     false => GetError::NoSource { key: self.key.clone(), why },
                 });
             }
@@ -236,6 +239,11 @@ impl Fetch {
         let Outcome::Found { report, .. } = outcome else { return Ok(()) };
         let asked: BTreeSet<_> = report.trace.iter().filter_map(|step| step.question.ask.peer()).collect();
         self.searched = Some((asked.len(), report.truncated));
+        self.tracker_failed =
+            report.trace.iter().find_map(|step| match (&step.question.ask, &step.answered) {
+                (Ask::Tracker(_), Some((_, Err(error)))) => Some(error.to_string()),
+                _ => None,
+            });
         let words = report.trace.iter().map(|step| AskedReport {
             who: match &step.question.ask {
                 Ask::Tracker(_) => "the tracker".into(),

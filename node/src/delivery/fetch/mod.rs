@@ -163,6 +163,8 @@ struct Fetch {
     syncing: JoinSet<Result<(), DiskError>>,
     /// How the last one ended: how many peers were asked, and whether a bound cut it short.
     searched: Option<(usize, bool)>,
+    /// Why the tracker did not say who is online, when it was asked last.
+    tracker_failed: Option<String>,
     next_search: tokio::time::Instant,
     /// Whether it has the one source that it was given.
     one_source: bool,
@@ -207,6 +209,7 @@ impl Fetch {
             search: JoinSet::new(),
             syncing: JoinSet::new(),
             searched: None,
+            tracker_failed: None,
             next_search: tokio::time::Instant::now(),
             one_source: false,
             repairs: false,
@@ -239,12 +242,7 @@ impl Fetch {
         }
         let options = PartOptions { in_place: request.in_place, ..PartOptions::default() };
         let mut part = match self.left_over(&request.to, options).await {
-            Err(GetError::Exists { path, key }) => {
-                return match self.there_already(&path).await? {
-                    Some((root, size)) => Ok(self.got(request, root, size, None)),
-                    None => Err(GetError::Exists { path, key }),
-                };
-            }
+            Err(GetError::Exists { .. }) => return self.check_there(request).await,
             found => found?,
         };
         loop {
