@@ -22,7 +22,8 @@ use crate::transfer::source::{self, Has, Opened, SourceCommand, SourceEvent, Sou
 /// So many sources that are used no longer are remembered by name.
 const REMEMBERED: usize = 256;
 const EVENTS: usize = 256;
-const COMMANDS: usize = 128;
+/// More than a fetch ever has to say to a source that keeps up, however many events it takes at once.
+const COMMANDS: usize = 1024;
 
 /// What came from a source, with its number.
 pub(super) type Event = (SourceId, SourceEvent);

@@ -170,7 +170,7 @@ impl Fetch {
     pub(super) fn say(&mut self, id: SourceId, command: SourceCommand) -> bool {
         let told = self.sources.tell(id, command);
         if !told {
-            self.lost(id, "it answers none of what it is asked", true);
+            self.lost(id, "it is too far behind with what it was asked", false);
         }
         told
     }
