@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use askaround_core::clock::Turns;
-use askaround_core::pieces::{Md5, Root};
 use askaround_core::{Key, PeerId};
 use askaround_lab::run::OtherClient;
 use clap::builder::FalseyValueParser;
@@ -19,7 +18,7 @@ use crate::lab::plot::PlotArgs;
 use crate::lab::replay::ReplayArgs;
 use crate::lab::shipped::ScenariosArgs;
 use crate::limits::{RegistryLimits, ServerLimits};
-use crate::live::args::{AddArgs, GetArgs, LimitArgs, LsArgs, VerifyArgs, WhyArgs};
+use crate::live::args::{AddArgs, GetArgs, LimitArgs, LsArgs, VerifyArgs, WhyArgs, any_key};
 use crate::live::node_args::NodeArgs;
 
 const EXIT_CODES: &str = "Exit status: 0 done; 1 it failed, or what was asked for is not so (a log differs, a key \
@@ -281,15 +280,6 @@ pub struct IdArgs {
     /// The rest
     #[command(flatten)]
     pub verb: VerbArgs,
-}
-
-/// A key as it is, but a hash in small letters.
-fn any_key(text: &str) -> Result<Key, String> {
-    let hash = Key::new(&text.to_ascii_lowercase()).ok();
-    match hash.filter(|key| Root::from_key(key).is_some() || Md5::from_key(key).is_some()) {
-        Some(hash) => Ok(hash),
-        None => Key::new(text).map_err(|error| error.to_string()),
-    }
 }
 
 /// A verb about a key.

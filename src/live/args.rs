@@ -144,10 +144,20 @@ impl ShowArgs {
     }
 }
 
+/// A key as it is, but a hash in small letters.
+pub(crate) fn any_key(text: &str) -> Result<Key, String> {
+    let small = Key::new(&text.to_ascii_lowercase()).map_err(|e| e.to_string())?;
+    if is_hash(&small) { Ok(small) } else { Key::new(text).map_err(|e| e.to_string()) }
+}
+
+fn is_hash(key: &Key) -> bool {
+    Root::from_key(key).is_some() || Md5::from_key(key).is_some()
+}
+
 /// A key that names bytes, or the first digits of one.
 fn content_key(text: &str) -> Result<Key, String> {
     let key = Key::new(&text.to_ascii_lowercase()).map_err(|e| e.to_string())?;
-    if Root::from_key(&key).is_some() || Md5::from_key(&key).is_some() || is_prefix(&key) {
+    if is_hash(&key) || is_prefix(&key) {
         return Ok(key);
     }
     let odd = text.chars().find(|c| !c.is_ascii_hexdigit());

@@ -1,6 +1,7 @@
 //! Work on what is here that nobody asked for: seeing to it that it is on the disk, reading what may
 //! not have been when the machine went down, and the md5 of what was fetched under another key.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Delivery;
 use super::keep::{KeepError, blocking, keys_of};
-use crate::content::Kept;
+use crate::content::{Condition, Entry, Kept};
+use crate::store::StoreError;
 
 /// How often. By then the system has written most of what is new by itself.
 const EVERY: Duration = Duration::from_secs(30);
@@ -42,7 +44,13 @@ impl Delivery {
     /// If it is to stop, or the catalogue cannot be read or written.
     pub async fn settle_once(&self, stop: &CancellationToken) -> Result<(), KeepError> {
         let catalogue = self.catalogue().clone();
-        let unchecked = tokio::task::spawn_blocking(move || catalogue.unchecked()).await??;
+        let (all, unchecked) = tokio::task::spawn_blocking(move || {
+            let all = catalogue.list()?;
+            let is_unchecked = |entry: &&Entry| catalogue.condition(entry) == Condition::Unchecked;
+            let unchecked: Vec<_> = all.iter().filter(is_unchecked).cloned().collect();
+            Ok::<_, StoreError>((Arc::new(all), unchecked))
+        })
+        .await??;
         for entry in unchecked {
             let (catalogue, key) = (self.catalogue().clone(), entry.root.key());
             let work = move |cancel: &AtomicBool| catalogue.verify(&key, &|_| (), cancel);
@@ -56,16 +64,14 @@ impl Delivery {
                 Err(error) => tracing::warn!(%error, "cannot be verified"),
             }
         }
-        let catalogue = self.catalogue().clone();
-        blocking(stop, move |cancel: &AtomicBool| catalogue.sync(cancel)).await??;
-        self.learn_md5s(stop).await
+        let (catalogue, here) = (self.catalogue().clone(), all.clone());
+        blocking(stop, move |cancel: &AtomicBool| catalogue.sync(&here, cancel)).await??;
+        self.learn_md5s(&all, stop).await
     }
 
-    async fn learn_md5s(&self, stop: &CancellationToken) -> Result<(), KeepError> {
-        let catalogue = self.catalogue().clone();
-        let all = tokio::task::spawn_blocking(move || catalogue.list()).await??;
-        for entry in all.into_iter().filter(|entry| entry.md5.is_none() && entry.kept != Kept::List) {
-            let catalogue = self.catalogue().clone();
+    async fn learn_md5s(&self, all: &[Entry], stop: &CancellationToken) -> Result<(), KeepError> {
+        for entry in all.iter().filter(|entry| entry.md5.is_none() && entry.kept != Kept::List) {
+            let (catalogue, entry) = (self.catalogue().clone(), entry.clone());
             let work = move |cancel: &AtomicBool| catalogue.learn_md5(&entry, cancel);
             match blocking(stop, work).await? {
                 Ok(Some(md5)) => self.hold(vec![md5.key()]).await,
@@ -81,7 +87,6 @@ impl Delivery {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::sync::Arc;
 
     use askaround_core::id::{Contact, PeerId};
     use tokio::sync::mpsc;
@@ -90,7 +95,7 @@ mod tests {
     use super::super::keep::AddRequest;
     use super::*;
     use crate::content::file::Stamp;
-    use crate::content::{Addition, Catalogue, Condition, hash_file};
+    use crate::content::{Addition, Catalogue, hash_file};
     use crate::peer::command_channel;
 
     /// A peer's content; its machine takes everything and says nothing.

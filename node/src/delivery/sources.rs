@@ -90,14 +90,17 @@ impl Sources {
         self.by_id.iter().find(|(_, source)| useless(source)).map(|(id, _)| *id)
     }
 
+    /// Whether it is not a source already, and may be one.
+    pub(super) fn is_wanted(&self, addr: SocketAddr, contact: Option<Contact>) -> bool {
+        !self.by_addr.contains_key(&addr)
+            && !self.blamed.contains(&addr)
+            && !self.delivery.is_me(addr, contact)
+    }
+
     /// Opens a source, unless it is one already, or is not to be one.
     pub(super) fn open(&mut self, addr: SocketAddr, contact: Option<Contact>, how: String, fetches: bool) {
         let options = &self.delivery.0.options;
-        if self.by_id.len() >= options.max_sources
-            || self.by_addr.contains_key(&addr)
-            || self.blamed.contains(&addr)
-            || self.delivery.is_me(addr, contact)
-        {
+        if self.by_id.len() >= options.max_sources || !self.is_wanted(addr, contact) {
             return;
         }
         self.last += 1;

@@ -124,12 +124,12 @@ impl Delivery {
             let work = move |cancel: &AtomicBool| {
                 let pace = Pace::new(&tell, text_of(&one.path()));
                 let progress = |done| pace.tell(before + done, size);
-                let edited = if repair { edited(&catalogue, &one, named)? } else { None };
                 let (verdict, good) = verify_one(&catalogue, &one, &progress, cancel)?;
+                let edited = if repair && good.is_some() { edited(&catalogue, &one, named)? } else { None };
                 Ok::<_, KeepError>((verdict, good, edited))
             };
             let (mut verdict, good, edited) = blocking(&stop, work).await??;
-            if let (Some(_), Some(why)) = (&good, edited) {
+            if let Some(why) = edited {
                 verdict = Verdict::NotRepaired { why };
             } else if let (Some(good), true) = (good, repair) {
                 verdict = match &subject {

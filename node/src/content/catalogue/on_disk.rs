@@ -15,21 +15,21 @@ use crate::store::StoreError;
 const AT_ONCE: usize = 256;
 
 impl Catalogue {
-    /// Sees to it that all that is here is surely on the disk, so that it need not be verified after
+    /// Sees to it that these contents are surely on the disk, so that they need not be verified after
     /// a power loss. Takes as long as the disk does: for a background thread. What cannot be synced
     /// stays as it is, and is tried again the next time. How many contents are sure now that were
     /// not.
     ///
     /// # Errors
     /// If the catalogue cannot be read or written.
-    pub fn sync(&self, cancel: &AtomicBool) -> Result<usize, CatalogueError> {
-        let is_unsure = |entry: &Entry| !entry.synced && Self::look(entry) == Condition::Good;
-        let unsure: Vec<_> = self.list()?.into_iter().filter(is_unsure).collect();
+    pub fn sync(&self, entries: &[Entry], cancel: &AtomicBool) -> Result<usize, CatalogueError> {
+        let is_unsure = |entry: &&Entry| !entry.synced && Self::look(entry) == Condition::Good;
+        let unsure: Vec<_> = entries.iter().filter(is_unsure).collect();
         let mut count = 0;
         for some in unsure.chunks(AT_ONCE) {
             let mut sure = Vec::new();
             let mut folders = BTreeSet::new();
-            for entry in some {
+            for &entry in some {
                 if cancel.load(Ordering::Relaxed) {
                     return Ok(count);
                 }
@@ -49,16 +49,6 @@ impl Catalogue {
         Ok(count)
     }
 
-    /// What the machine went down with before it was surely on the disk: it is served again once
-    /// it is verified.
-    ///
-    /// # Errors
-    /// If the catalogue cannot be read.
-    pub fn unchecked(&self) -> Result<Vec<Entry>, StoreError> {
-        let entries = self.list()?.into_iter();
-        Ok(entries.filter(|entry| Self::look(entry) == Condition::Unchecked).collect())
-    }
-
     fn note_sure(&self, sure: &[&Entry]) -> Result<usize, StoreError> {
         if sure.is_empty() {
             return Ok(0);
@@ -66,12 +56,8 @@ impl Catalogue {
         self.change(|write| {
             let mut count = 0;
             for entry in sure {
-                // It may have been changed or forgotten meanwhile.
-                let now = tables::entry(&write.open_table(tables::FILES)?, &entry.root)?;
-                if let Some(now) = now.filter(|now| (&now.path, now.stamp) == (&entry.path, entry.stamp)) {
-                    tables::put(write, &Entry { synced: true, ..now })?;
-                    count += 1;
-                }
+                let noted = tables::update(write, entry, |now| Entry { synced: true, ..now })?;
+                count += usize::from(noted);
             }
             Ok(count)
         })

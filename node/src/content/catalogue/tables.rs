@@ -155,6 +155,19 @@ pub(super) fn is_member(write: &redb::WriteTransaction, file: &Root) -> Result<b
     Ok(any)
 }
 
+/// Changes what is known of a content, unless it is of another file by now, or gone. Whether it did.
+pub(super) fn update(
+    write: &redb::WriteTransaction,
+    known: &Entry,
+    change: impl FnOnce(Entry) -> Entry,
+) -> Result<bool, redb::Error> {
+    let now = entry(&write.open_table(FILES)?, &known.root)?;
+    match now.filter(|now| (&now.path, now.stamp) == (&known.path, known.stamp)) {
+        Some(now) => put(write, &change(now)).map(|()| true),
+        None => Ok(false),
+    }
+}
+
 /// The collections that a file is here for.
 pub(super) fn collections(read: &redb::ReadTransaction, file: &Root) -> Result<Vec<Root>, redb::Error> {
     let members = read.open_multimap_table(MEMBERS)?;

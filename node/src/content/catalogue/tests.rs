@@ -156,8 +156,8 @@ fn what_was_not_surely_on_disk_is_verified_after_a_power_loss() {
 
     let entry = add(&catalogue, &fixture.file("b", &content(9)), How::Reference);
     assert!(!entry.synced);
-    assert_eq!(catalogue.sync(&GO).unwrap(), 1);
-    assert_eq!(catalogue.sync(&GO).unwrap(), 0);
+    assert_eq!(catalogue.sync(&catalogue.list().unwrap(), &GO).unwrap(), 1);
+    assert_eq!(catalogue.sync(&catalogue.list().unwrap(), &GO).unwrap(), 0);
     let entry = catalogue.get(&entry.root.key()).unwrap().unwrap();
     reboot(&catalogue, &entry);
     assert_eq!(served(&catalogue, &entry.root), content(9));

@@ -87,20 +87,12 @@ impl Catalogue {
             // It looks as it did and is not: from now on it counts as changed.
             entry.stamp.mtime_ns = 0;
         }
-        // Reading takes long: it may have been purged meanwhile, or added again.
-        let now = match entry == known {
-            true => self.get(&entry.root.key())?,
-            false => self.change(|write| {
-                let now = tables::entry(&write.open_table(tables::FILES)?, &entry.root)?;
-                let is_same = |now: &&Entry| (&now.path, now.stamp) == (&known.path, known.stamp);
-                if let Some(now) = now.as_ref().filter(is_same) {
-                    let (stamp, boot, synced) = (entry.stamp, entry.boot, entry.synced);
-                    tables::put(write, &Entry { stamp, boot, synced, ..now.clone() })?;
-                }
-                Ok(now)
-            })?,
-        };
-        match now {
+        if entry != known {
+            let (stamp, boot, synced) = (entry.stamp, entry.boot, entry.synced);
+            self.change(|write| tables::update(write, &known, |now| Entry { stamp, boot, synced, ..now }))?;
+        }
+        // Reading takes long: it may have been purged meanwhile.
+        match self.get(&entry.root.key())? {
             Some(_) => Ok(Verified { entry, bad, too_long }),
             None => Err(CatalogueError::Unknown(key.clone())),
         }
@@ -127,13 +119,8 @@ impl Catalogue {
         if !content.unchanged() {
             return Ok(None);
         }
-        let noted = self.change(|write| {
-            let now = tables::entry(&write.open_table(tables::FILES)?, &entry.root)?;
-            let now = now.filter(|now| (&now.path, now.stamp) == (&entry.path, entry.stamp));
-            let is_here = now.is_some();
-            now.map_or(Ok(()), |now| tables::put(write, &Entry { md5: Some(md5), ..now }))?;
-            Ok(is_here)
-        })?;
+        let learnt = |now| Entry { md5: Some(md5), ..now };
+        let noted = self.change(|write| tables::update(write, entry, learnt))?;
         Ok(noted.then_some(md5))
     }
 }

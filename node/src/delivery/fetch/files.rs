@@ -127,7 +127,9 @@ impl Fetch {
                     }
                     event => self.heard_first(id, event).await?,
                 },
-                Some(holder) = self.holders.recv() => drop(self.add_holder(holder)),
+                Some(holder) = self.holders.recv() => {
+                    self.add_holder(holder);
+                }
                 Some(over) = self.search.join_next() => {
                     without.clear();
                     self.search_over(over?)?;

@@ -35,9 +35,7 @@ impl Fetch {
                 return Ok(identity.clone());
             }
             if self.proving.take_if(|id| self.sources.get(*id).is_none()).is_some() {
-                for id in self.sources.ids() {
-                    self.ask_or_prove(id).await?;
-                }
+                self.ask_all().await?;
                 continue;
             }
             self.search_if_due();
@@ -55,7 +53,9 @@ impl Fetch {
             }
             tokio::select! {
                 Some((id, event)) = self.incoming.recv() => self.heard_first(id, event).await?,
-                Some(holder) = self.holders.recv() => drop(self.add_holder(holder)),
+                Some(holder) = self.holders.recv() => {
+                    self.add_holder(holder);
+                }
                 Some(over) = self.search.join_next() => self.search_over(over?)?,
                 () = tokio::time::sleep_until(self.next_search), if self.may_search() => {}
             }
@@ -91,8 +91,16 @@ impl Fetch {
         }
     }
 
+    /// Has everybody that described something prove it.
+    pub(super) async fn ask_all(&mut self) -> Result<(), GetError> {
+        for id in self.sources.ids() {
+            self.ask_or_prove(id).await?;
+        }
+        Ok(())
+    }
+
     /// Asks for the rest of the hashes, or sees whether they prove the description.
-    pub(super) async fn ask_or_prove(&mut self, id: SourceId) -> Result<(), GetError> {
+    async fn ask_or_prove(&mut self, id: SourceId) -> Result<(), GetError> {
         let Some(source) = self.sources.get(id) else { return Ok(()) };
         let Some(opened) = &source.opened else { return Ok(()) };
         if self.identity.is_some() {
@@ -156,7 +164,8 @@ impl Fetch {
 
     /// Somebody was found. Who had to make room, if anybody.
     pub(super) fn add_holder(&mut self, holder: Holder) -> Option<SourceId> {
-        let in_the_way = self.sources.in_the_way().filter(|_| holder.complete);
+        let wanted = holder.complete && self.sources.is_wanted(holder.peer.addr(), Some(holder.peer));
+        let in_the_way = self.sources.in_the_way().filter(|_| wanted);
         if let Some(id) = in_the_way {
             self.lost(id, "it makes room for one that holds it", false);
         }

@@ -249,11 +249,11 @@ impl Fetch {
             match self.try_to_get(request, options, part.take()).await {
                 Err(GetError::WrongMd5(key)) => {
                     self.note(format!("what came under {key} has another md5: looking for others"));
-                    self.disown().await;
+                    self.disown().await?;
                 }
                 Err(GetError::Doubted(key)) => {
                     self.note(format!("nobody gives what was described under {key}: trying what others say"));
-                    self.doubt().await;
+                    self.doubt().await?;
                 }
                 Err(GetError::Collection(CollectionError::NotAList)) => {
                     let Some(identity) = &mut self.identity else {

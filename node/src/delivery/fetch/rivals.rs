@@ -7,6 +7,7 @@ use std::time::Duration;
 use askaround_core::message::Description;
 use askaround_core::pieces::Root;
 
+use super::super::error::GetError;
 use super::Fetch;
 use super::run::Run;
 
@@ -77,8 +78,8 @@ impl Fetch {
     }
 
     /// What was believed did not prove right: somebody else is believed next. Nobody is blamed.
-    pub(super) async fn doubt(&mut self) {
-        let Some(identity) = self.identity.take() else { return };
+    pub(super) async fn doubt(&mut self) -> Result<(), GetError> {
+        let Some(identity) = self.identity.take() else { return Ok(()) };
         self.sources.know_hashes(false);
         let said = Said::from(&identity.description);
         self.doubts.count += 1;
@@ -87,12 +88,12 @@ impl Fetch {
             // Everybody has been believed once.
             self.doubts.of = vec![said];
         }
-        self.ask_all().await;
+        self.ask_all().await
     }
 
     /// What came under the md5 was not it: nobody who describes it so is asked again.
-    pub(super) async fn disown(&mut self) {
-        let Some(identity) = self.identity.take() else { return };
+    pub(super) async fn disown(&mut self) -> Result<(), GetError> {
+        let Some(identity) = self.identity.take() else { return Ok(()) };
         self.sources.know_hashes(false);
         for id in self.sources.ids() {
             let opened = self.sources.get(id).and_then(|source| source.opened.as_ref());
@@ -100,14 +101,6 @@ impl Fetch {
                 self.lost(id, "what it described turned out to have another md5", true);
             }
         }
-        self.ask_all().await;
-    }
-
-    async fn ask_all(&mut self) {
-        for id in self.sources.ids() {
-            if let Err(error) = self.ask_or_prove(id).await {
-                tracing::error!(%error, "a description was not looked at");
-            }
-        }
+        self.ask_all().await
     }
 }

@@ -76,9 +76,9 @@ impl Checks {
         self.waiting_bytes = 0;
         self.running.spawn_blocking(move || {
             let check = |Piece { asked, piece, range, bytes }| {
-                let result = match sink.range(piece) {
-                    Some(now) if now == range => sink.accept(piece, &bytes),
-                    _ => Err(Rejected::Late),
+                let result = match sink.is(piece, &range) {
+                    true => sink.accept(piece, &bytes),
+                    false => Err(Rejected::Late),
                 };
                 Checked { asked, piece, result }
             };

@@ -96,7 +96,7 @@ impl Connection {
         let Some(piece) = piece else {
             return Err(misbehaved("sent other bytes than were asked for"));
         };
-        if self.sink.range(piece).as_ref() == Some(range) {
+        if self.sink.is(piece, range) {
             self.untold.push_back(SourceEvent::Begun { asked, piece });
         }
         self.reading = Some(Reading::Piece { asked, piece, range: range.clone() });

@@ -32,6 +32,11 @@ pub trait Sink: Send + Sync + 'static {
     /// The bytes that a piece is asked for by. `None` if there is no such piece.
     fn range(&self, piece: u32) -> Option<ByteRange>;
 
+    /// Whether a piece is these bytes, of what is being fetched now.
+    fn is(&self, piece: u32, range: &ByteRange) -> bool {
+        self.range(piece).as_ref() == Some(range)
+    }
+
     /// The piece that these bytes are, if they are a whole one.
     fn find(&self, key: &Key, from: u64, length: u64) -> Option<u32>;
 
