@@ -76,6 +76,25 @@ async fn comes_although(lie: Lie) {
 }
 
 #[tokio::test]
+async fn a_folder_comes_although_its_list_comes_as_a_file() {
+    let network = Network::start().await;
+    let (honest, liar, node) = (network.peer(1).await, network.peer(2).await, network.peer(3).await);
+    let source = tempfile::tempdir().unwrap();
+    fs::write(source.path().join("a"), bytes(300_000)).unwrap();
+    let key = honest.add_folder(source.path()).await;
+    let list = honest.delivery.catalogue().collection(&key).unwrap().to_bytes();
+    assert_eq!(liar.add_file("list", &list).await.root, key);
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("copy");
+    let from = vec![liar.delivery.status().unwrap().me.addr()];
+    let got = node.get_from(key.key(), &to, from).await.unwrap();
+    assert_eq!(got.files, Some(1));
+    assert!(fs::read(to.join("a")).unwrap() == bytes(300_000));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "something was left behind");
+    network.stop().await;
+}
+
+#[tokio::test]
 async fn content_comes_although_somebody_says_that_it_is_shorter() {
     comes_although(Lie::Shorter).await;
 }

@@ -10,7 +10,8 @@ use askaround_core::message::ByteRange;
 use askaround_core::pieces::{Geometry, Manifest, PieceIndex, PieceSet};
 
 use super::active::Opens;
-use crate::content::{ContentFile, DiskError, Part, PartError};
+use crate::content::collection::MAX_LIST;
+use crate::content::{Collection, ContentFile, DiskError, Part, PartError};
 use crate::lock;
 use crate::transfer::source::{Rejected, Sink};
 
@@ -90,6 +91,30 @@ impl FileTarget {
     fn geometry(&self) -> Geometry {
         self.part.wanted().manifest.geometry()
     }
+
+    /// The list of a folder, if that is what has come. Blocks.
+    pub(super) fn list(&self) -> io::Result<Option<Collection>> {
+        let size = self.geometry().size();
+        if size > MAX_LIST as u64 {
+            return Ok(None);
+        }
+        let mut bytes = vec![0; Collection::FIRST_LINE.len().min(size as usize)];
+        self.part.read_at(0, &mut bytes)?;
+        if bytes != Collection::FIRST_LINE.as_bytes() {
+            return Ok(None);
+        }
+        bytes.resize(size as usize, 0);
+        self.part.read_at(0, &mut bytes)?;
+        Ok(Collection::parse(&bytes).ok())
+    }
+
+    /// Gives the file its name. Blocks.
+    pub(super) fn name(&self) -> Result<(), PartError> {
+        if !self.named.swap(true, Ordering::AcqRel) {
+            self.part.finish()?;
+        }
+        Ok(())
+    }
 }
 
 impl Target for FileTarget {
@@ -102,10 +127,11 @@ impl Target for FileTarget {
     }
 
     fn complete(&self) -> Result<(), PartError> {
-        if !self.named.swap(true, Ordering::AcqRel) {
-            self.part.finish()?;
+        match self.list() {
+            // There is to be a folder of that name.
+            Ok(Some(_)) => Ok(()),
+            _ => self.name(),
         }
-        Ok(())
     }
 
     fn sync(&self) -> Result<(), DiskError> {

@@ -15,7 +15,8 @@ use super::super::folder::{FolderTarget, List};
 use super::super::target::MemoryTarget;
 use super::super::types::{GetRequest, Got};
 use super::run::Serving;
-use super::{Fetch, Identity, MAX_LIST};
+use super::{Fetch, Identity};
+use crate::content::collection::MAX_LIST;
 use crate::content::{Collection, Md5, md5_of};
 use crate::transfer::source::{SourceCommand, SourceEvent};
 

@@ -28,10 +28,9 @@ use self::rivals::Doubts;
 use super::active::Job;
 use super::error::GetError;
 use super::sources::{Event, Sources};
-use super::target::{FileTarget, Slot, Target};
+use super::target::{FileTarget, Slot};
 use super::types::{GetEvent, GetRequest, Got};
 use super::{Delivery, absolute};
-use crate::content::collection::MAX_LIST;
 use crate::content::{
     Collection, CollectionError, DiskError, Entry, HashError, InOrderHash, Md5, Part, PartOptions, Place,
     There, Wanted,
@@ -316,8 +315,7 @@ impl Fetch {
         let served = run::Serving { keys: self.names(root), files: false, opens: target.clone() };
         let ran = self.run(target.clone(), served, md5.map(|hash| (hash, content))).await;
         if let Err(GetError::Doubted(_)) = ran {
-            self.slot.clear();
-            discard(target).await?;
+            self.give_up(target).await?;
             return Err(GetError::Doubted(self.key.clone()));
         }
         let (md5, serving) = ran?;
@@ -326,15 +324,13 @@ impl Fetch {
         {
             self.wrong.insert(root);
             drop(serving);
-            self.slot.clear();
-            discard(target).await?;
+            self.give_up(target).await?;
             return Err(GetError::WrongMd5(self.key.clone()));
         }
         if let Some(collection) = self.list_in(&target).await? {
             // Whoever described it as a file was wrong.
             drop(serving);
-            self.slot.clear();
-            discard(target).await?;
+            self.give_up(target).await?;
             if let Some(identity) = &mut self.identity {
                 identity.description.collection = true;
             }
@@ -343,7 +339,7 @@ impl Fetch {
         let (catalogue, finished) = (self.delivery.0.catalogue.clone(), target);
         let repairs = self.repairs;
         tokio::task::spawn_blocking(move || {
-            finished.complete()?;
+            finished.name()?;
             if repairs {
                 catalogue.add_repaired(&finished.part)?;
             } else {
@@ -361,24 +357,18 @@ impl Fetch {
 
     /// The list of a folder, if that is what has come.
     async fn list_in(&self, target: &Arc<FileTarget>) -> Result<Option<Collection>, GetError> {
-        let size = target.part.wanted().manifest.geometry().size();
-        if self.repairs || size > MAX_LIST as u64 {
+        if self.repairs {
             return Ok(None);
         }
         let (target, path) = (target.clone(), lock(&self.job.report).to.clone());
-        let read = move || {
-            let part = &target.part;
-            let failed = |error| GetError::Read { path: path.clone(), error: HashError::Disk(error) };
-            let mut first = vec![0; Collection::FIRST_LINE.len().min(size as usize)];
-            part.read_at(0, &mut first).map_err(failed)?;
-            if first != Collection::FIRST_LINE.as_bytes() {
-                return Ok(None);
-            }
-            let mut list = vec![0; size as usize];
-            part.read_at(0, &mut list).map_err(failed)?;
-            Ok(Collection::parse(&list).ok())
-        };
-        tokio::task::spawn_blocking(read).await?
+        let list = tokio::task::spawn_blocking(move || target.list()).await?;
+        list.map_err(|error| GetError::Read { path, error: HashError::Disk(error) })
+    }
+
+    /// Removes what came of a file that is not what was asked for.
+    async fn give_up(&self, target: Arc<FileTarget>) -> Result<(), GetError> {
+        self.slot.clear();
+        discard(target).await
     }
 
     /// The keys that what is being fetched is known by.
