@@ -1,6 +1,7 @@
 //! The loop that owns a [`Download`]: what sources say goes in, what is asked of them comes out.
 
 mod listeners;
+mod serving;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -10,7 +11,6 @@ use std::time::Duration;
 use askaround_core::download::{
     Download, DownloadConfig, DownloadInput, DownloadOutput, Listener, SourceId, SubscriberId,
 };
-use askaround_core::key::Key;
 use askaround_core::message::ErrorCode;
 use askaround_core::pieces::PieceSet;
 use tokio::sync::mpsc;
@@ -18,13 +18,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use self::listeners::Subscriber;
-use super::super::active::{self, Opens, Subscribe};
+use self::serving::Serves;
+pub(super) use self::serving::Serving;
 use super::super::error::GetError;
 use super::super::target::Target;
 use super::progress::Pace;
-use super::{Fetch, Identity, InOrderHash, Md5, fetching, fetching_no_longer};
+use super::{Fetch, InOrderHash, Md5};
 use crate::content::ContentFile;
-use crate::delivery::Delivery;
 use crate::transfer::source::{Has, Rejected, SourceCommand, SourceEvent};
 use crate::{Epoch, lock};
 
@@ -38,33 +38,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const DRY_SEARCHES: u32 = 4;
 const SUBSCRIPTIONS: usize = 64;
 
-/// How others are served meanwhile.
-pub(super) struct Serving {
-    pub(super) keys: Vec<Key>,
-    pub(super) files: bool,
-    pub(super) opens: Arc<dyn Opens>,
-}
-
 /// The md5 of what comes, worked out as far as it is whole from the beginning.
 pub(super) type Hashing = (InOrderHash, Arc<ContentFile>);
-
-/// Ends the serving when it is dropped, however the fetch ends.
-pub(super) struct Served {
-    delivery: Delivery,
-    keys: Vec<Key>,
-    files: bool,
-    fetch: Arc<active::Served>,
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let mut active = lock(&self.delivery.0.active);
-        active.serve_no_longer(&self.keys, self.files, &self.fetch);
-        for key in self.keys.iter().filter(|key| active.served(key, self.files).is_none()) {
-            fetching_no_longer(&self.delivery.0.commands, key.clone());
-        }
-    }
-}
 
 pub(super) struct Run {
     epoch: Epoch,
@@ -98,7 +73,7 @@ impl Fetch {
         target: Arc<dyn Target>,
         serving: Serving,
         hash: Option<Hashing>,
-    ) -> Result<(Option<Md5>, Served), GetError> {
+    ) -> Result<(Option<Md5>, Serves), GetError> {
         let options = &self.delivery.0.options;
         let (files, served) = (serving.files, !serving.keys.is_empty());
         let config = DownloadConfig {
@@ -205,26 +180,6 @@ impl Fetch {
             synced??;
         }
         Ok((self.md5(run).await?, serving))
-    }
-
-    async fn serve(
-        &self,
-        serving: Serving,
-        download: &Arc<Mutex<Download>>,
-        subscribe: mpsc::Sender<Subscribe>,
-    ) -> Served {
-        let Serving { keys, files, opens } = serving;
-        let description = match &self.identity {
-            Some(Identity { description, .. }) => description.clone(),
-            None => unreachable!("what is fetched is known"),
-        };
-        let fetch = active::Served { description, download: download.clone(), subscribe, files: opens };
-        let fetch = Arc::new(fetch);
-        lock(&self.delivery.0.active).serve(&keys, files, &fetch);
-        for key in &keys {
-            fetching(&self.delivery.0.commands, key.clone(), true).await;
-        }
-        Served { delivery: self.delivery.clone(), keys, files, fetch }
     }
 
     /// A source that has said what it has takes part.

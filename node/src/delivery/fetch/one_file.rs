@@ -1,0 +1,121 @@
+//! A file: its part is begun, fetched, looked at as a whole, and named.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::error::GetError;
+use super::super::target::FileTarget;
+use super::super::types::{GetRequest, Got};
+use super::run::Serving;
+use super::{Fetch, Identity, destination};
+use crate::content::{Collection, HashError, InOrderHash, Md5, Part, PartOptions, There, Wanted};
+use crate::lock;
+
+/// How long is waited for pieces that are being written to let go of their file, so many times.
+const LAST_PIECE: Duration = Duration::from_millis(20);
+const LAST_PIECES: u32 = 500;
+
+impl Fetch {
+    /// Begins the part of a file that is known now.
+    pub(super) async fn begin_part(
+        &self,
+        to: &Path,
+        options: PartOptions,
+        identity: &Identity,
+    ) -> Result<Part, GetError> {
+        let wanted = Wanted { manifest: identity.manifest.clone(), md5: Md5::from_key(&self.key) };
+        let options = PartOptions { sparse: identity.description.sparse, ..options };
+        let to = to.to_owned();
+        tokio::task::spawn_blocking(move || {
+            let place = destination(&to)?;
+            if let There::Folder = place.there()? {
+                return Err(GetError::IsFolder(to));
+            }
+            Ok(Part::create(place, wanted, options)?)
+        })
+        .await?
+    }
+
+    /// Fetches a file and gives it its name.
+    pub(super) async fn get_file(&mut self, request: &GetRequest, part: Part) -> Result<Got, GetError> {
+        let manifest = part.wanted().manifest.clone();
+        let (root, size) = (manifest.root(), manifest.geometry().size());
+        let target = Arc::new(FileTarget::new(self.key.clone(), part));
+        self.here_before = self.found(&*target, size, None);
+        let content = target.part.content();
+        let md5 = Md5::from_key(&self.key).map(|_| InOrderHash::default());
+        let served = Serving { keys: self.names(root), files: false, opens: target.clone() };
+        let ran = self.run(target.clone(), served, md5.map(|hash| (hash, content))).await;
+        if let Err(GetError::Doubted(_)) = ran {
+            self.give_up(target).await?;
+            return Err(GetError::Doubted(self.key.clone()));
+        }
+        let (md5, serving) = ran?;
+        if let (Some(wanted), Some(got)) = (Md5::from_key(&self.key), md5)
+            && wanted != got
+        {
+            self.wrong.insert(root);
+            drop(serving);
+            self.give_up(target).await?;
+            return Err(GetError::WrongMd5(self.key.clone()));
+        }
+        if let Some(collection) = self.list_in(&target).await? {
+            // Whoever described it as a file was wrong.
+            drop(serving);
+            self.give_up(target).await?;
+            if let Some(identity) = &mut self.identity {
+                identity.description.collection = true;
+            }
+            return Box::pin(self.get_files(request, root, collection)).await;
+        }
+        let (catalogue, finished) = (self.delivery.0.catalogue.clone(), target);
+        let repairs = self.repairs;
+        tokio::task::spawn_blocking(move || {
+            finished.name()?;
+            if repairs {
+                catalogue.add_repaired(&finished.part)?;
+            } else {
+                catalogue.add_fetched(&finished.part, md5)?;
+            }
+            Ok::<_, GetError>(())
+        })
+        .await??;
+        let mut keys = vec![root.key()];
+        keys.extend(md5.map(|md5| md5.key()));
+        self.deliver(keys).await;
+        drop(serving);
+        Ok(self.got(request, root, size, None))
+    }
+
+    /// The list of a folder, if that is what has come.
+    async fn list_in(&self, target: &Arc<FileTarget>) -> Result<Option<Collection>, GetError> {
+        if self.repairs {
+            return Ok(None);
+        }
+        let (target, path) = (target.clone(), lock(&self.job.report).to.clone());
+        let list = tokio::task::spawn_blocking(move || target.list()).await?;
+        list.map_err(|error| GetError::Read { path, error: HashError::Disk(error) })
+    }
+
+    /// Removes what came of a file that is not what was asked for.
+    async fn give_up(&self, target: Arc<FileTarget>) -> Result<(), GetError> {
+        self.slot.clear();
+        discard(target).await
+    }
+}
+
+/// Removes what came of a file, once the last piece that is being written lets go of it.
+async fn discard(mut target: Arc<FileTarget>) -> Result<(), GetError> {
+    for _ in 0..LAST_PIECES {
+        match Arc::try_unwrap(target) {
+            Ok(alone) => {
+                tokio::task::spawn_blocking(move || alone.into_part().discard()).await??;
+                return Ok(());
+            }
+            Err(shared) => target = shared,
+        }
+        tokio::time::sleep(LAST_PIECE).await;
+    }
+    Ok(())
+}
