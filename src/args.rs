@@ -267,7 +267,7 @@ pub struct VerbArgs {
     /// Which peer
     #[command(flatten)]
     pub state: StateArgs,
-    /// Print JSON
+    /// Print a line of JSON: a result or an error
     #[arg(long, env = "ASKAROUND_JSON", value_parser = FalseyValueParser::new())]
     pub json: bool,
 }

@@ -67,7 +67,7 @@ pub async fn bootstrapper(args: Bootstrapper) -> Result<(), Failure> {
             Err(Failure::run(format!("only {clocked} clients registered in time")))
         }
         TrackerEnd::Finished { left_out: 0, .. } => Ok(()),
-        TrackerEnd::Finished { .. } => Err(Failure::Shown),
+        TrackerEnd::Finished { .. } => Err(Failure::Shown(1)),
     }
 }
 

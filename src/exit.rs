@@ -1,5 +1,6 @@
 //! How a program ends: its exit status, one readable report, and signals.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -16,8 +17,8 @@ pub enum Failure {
     Usage(String),
     /// It was tried and failed, or what was asked for is not so: exit status 1.
     Run(String),
-    /// The failure has been explained already: exit status 1.
-    Shown,
+    /// It has been explained already; the exit status.
+    Shown(u8),
     /// A signal ended it: 128 and its number.
     Signal(u8),
 }
@@ -32,23 +33,36 @@ impl Failure {
     pub fn run(error: impl fmt::Display) -> Self {
         Self::Run(error.to_string())
     }
+
+    /// The exit status.
+    pub fn status(&self) -> u8 {
+        match self {
+            Self::Usage(_) => 2,
+            Self::Run(_) => 1,
+            Self::Shown(status) => *status,
+            Self::Signal(number) => 128 + number,
+        }
+    }
+
+    /// The report, if it has not been given already.
+    pub fn text(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Usage(text) | Self::Run(text) => Some(text.into()),
+            Self::Signal(2) => Some("ended by Ctrl-C (SIGINT)".into()),
+            Self::Signal(15) => Some("ended by SIGTERM".into()),
+            Self::Signal(number) => Some(format!("ended by signal {number}").into()),
+            Self::Shown(_) => None,
+        }
+    }
 }
 
 /// Prints the report, if there is one, and gives the exit status.
 pub fn status(program: &str, result: Result<(), Failure>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Usage(text)) => {
-            eprintln!("{program}: {}", plain::text(&text));
-            ExitCode::from(2)
-        }
-        Err(Failure::Run(text)) => {
-            eprintln!("{program}: {}", plain::text(&text));
-            ExitCode::from(1)
-        }
-        Err(Failure::Shown) => ExitCode::from(1),
-        Err(Failure::Signal(number)) => ExitCode::from(128 + number),
+    let Err(failure) = result else { return ExitCode::SUCCESS };
+    if let Failure::Usage(text) | Failure::Run(text) = &failure {
+        eprintln!("{program}: {}", plain::text(text));
     }
+    ExitCode::from(failure.status())
 }
 
 /// Tells a program to end when it is sent SIGINT or SIGTERM.

@@ -4,14 +4,26 @@ use std::process::ExitCode;
 
 use askaround::args::{Askaround, Command};
 use askaround::exit::{self, Failure};
+use askaround::live::json;
 use askaround::{lab, live};
 use clap::{CommandFactory, Parser};
 
 fn main() -> ExitCode {
-    let args = Askaround::parse();
+    let wants_json = json::is_wanted(&std::env::args_os().collect::<Vec<_>>());
+    let args = Askaround::try_parse().unwrap_or_else(|error| {
+        // Help is an error too, to the parser.
+        if wants_json && error.use_stderr() {
+            json::wrong_use(&error);
+        }
+        error.exit()
+    });
     exit::show_traces(args.verbose);
     exit::tell_panics_once();
-    exit::status("askaround", run(args.command))
+    let result = run(args.command);
+    if let (true, Err(failure)) = (wants_json, &result) {
+        json::failed(failure);
+    }
+    exit::status("askaround", result)
 }
 
 fn run(command: Command) -> Result<(), Failure> {

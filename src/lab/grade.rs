@@ -28,7 +28,7 @@ pub(super) fn grade(args: &GradeArgs) -> Result<(), Failure> {
     } else {
         print(&grade.render())?;
     }
-    if grade.equal { Ok(()) } else { Err(Failure::Shown) }
+    if grade.equal { Ok(()) } else { Err(Failure::Shown(1)) }
 }
 
 /// The scenario's scripts: with them, what each client held at the start is known.

@@ -94,7 +94,7 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
     }
     let shown = Shown::new(args.json, args.quiet);
     let compared = logs::finish(shown, &scenario, &out, &logs, expected.as_ref(), delivered.as_ref());
-    if differing > 0 { compared.and(Err(Failure::Shown)) } else { compared }
+    if differing > 0 { compared.and(Err(Failure::Shown(1))) } else { compared }
 }
 
 /// Whatever cannot be written is known before the run.

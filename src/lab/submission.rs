@@ -84,7 +84,7 @@ pub(super) async fn grade(args: GradeArgs) -> Result<(), Failure> {
     } else {
         print(&grade.render())?;
     }
-    if grade.all_right() { Ok(()) } else { Err(Failure::Shown) }
+    if grade.all_right() { Ok(()) } else { Err(Failure::Shown(1)) }
 }
 
 fn words(option: &str, command: &str) -> Result<Vec<String>, Failure> {

@@ -130,7 +130,7 @@ pub struct WhyArgs {
 /// What is shown of something that may take long.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct ShowArgs {
-    /// Print JSON lines: what happens, each with a field `event`, and last the result
+    /// Print lines of JSON: what happens, each with a field `event`, and last a result or an error
     #[arg(long, env = "ASKAROUND_JSON", value_parser = FalseyValueParser::new(), conflicts_with = "quiet")]
     pub json: bool,
     /// Print no progress, and of results the least

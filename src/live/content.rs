@@ -12,6 +12,7 @@ use askaround_node::delivery::types::GetRequest;
 use tokio_util::sync::CancellationToken;
 
 use super::args::{AddArgs, GetArgs};
+use super::json::{self, ServeResult};
 use super::node::{Node, Settings};
 use super::node_args::{ByArgs, HereArgs};
 use super::progress::{Meter, Show};
@@ -52,9 +53,8 @@ pub(super) async fn get(args: GetArgs) -> Result<(), Failure> {
         let error = ApiError::NotRunning(folder);
         return Err(Failure::run(format!("{error}; or do without: --tracker IP:PORT")));
     }
-    let way = Way::Running(folder);
-    let reply = verb.ask(&way, &meter, &stop).await?.map_err(Failure::run)?;
-    got(&verb, &args.key, &reply, &way, &meter, &stop).await
+    let reply = got(&verb, &args.key, &Way::Running(folder), &meter, &stop).await?;
+    verb.end(&reply, &stop)
 }
 
 /// With a peer in this process.
@@ -67,29 +67,19 @@ async fn get_here(
     stop: &Stop,
 ) -> Result<(), Failure> {
     let here = Here::start(by, Some(stay), meter, false)?;
-    let way = Way::Here(&here.node);
-    let result = match verb.ask(&way, meter, stop).await? {
-        Ok(reply) => got(verb, key, &reply, &way, meter, stop).await,
-        Err(error) => Err(Failure::run(error)),
-    };
-    here.end().await?;
-    result
+    let reply = got(verb, key, &Way::Here(&here.node), meter, stop).await;
+    here.end(reply).await.and_then(|reply| verb.end(&reply, stop))
 }
 
-/// Shows how a fetch ended; if not well, what its user should know.
-async fn got(
-    verb: &Verb,
-    key: &Key,
-    reply: &ApiReply,
-    way: &Way<'_>,
-    meter: &Meter,
-    stop: &Stop,
-) -> Result<(), Failure> {
+/// Fetches; says, if that did not go well, what its user should know.
+async fn got(verb: &Verb, key: &Key, way: &Way<'_>, meter: &Meter, stop: &Stop) -> Result<ApiReply, Failure> {
+    let reply = verb.ask(way, meter, stop).await;
     let far = meter.end();
+    let reply = reply?.map_err(Failure::run)?;
     if !verb.show.is_for_people() {
-        return verb.end(reply, stop);
+        return Ok(reply);
     }
-    match reply {
+    match &reply {
         ApiReply::Stopped => {
             let far = far.map_or(String::new(), |(here, size)| {
                 format!(" with {} of {} here", units::bytes(here), units::bytes(size))
@@ -109,7 +99,7 @@ async fn got(
         }
         _ => {}
     }
-    verb.end(reply, stop)
+    Ok(reply)
 }
 
 /// `askaround add`.
@@ -129,28 +119,31 @@ pub(super) async fn add(args: AddArgs) -> Result<(), Failure> {
     let (stop, meter) = (Stop::on_signals()?, Meter::new(verb.show));
     let here = Here::start(args.by, None, &meter, true)?;
     let way = Way::Here(&here.node);
-    let result = match verb.ask(&way, &meter, &stop).await?.map_err(Failure::run)? {
-        ApiReply::Added(added) => {
-            verb.end(&ApiReply::Added(added.clone()), &stop)?;
-            serve(tracker, &added, &way, &meter, &stop).await
-        }
-        reply => {
-            meter.end();
-            verb.end(&reply, &stop)
-        }
+    let reply = verb.ask(&way, &meter, &stop).await;
+    let served = match reply.and_then(|reply| reply.map_err(Failure::run)) {
+        Ok(ApiReply::Added(added)) => serve(tracker, &added, &here.node, &meter, &stop).await.map(Ok),
+        reply => reply.map(Err),
     };
-    here.end().await?;
-    result
+    meter.end();
+    match here.end(served).await? {
+        Ok(served) if meter.show == Show::Json => {
+            json::line(&served)?;
+            Err(Failure::Shown(stop.failure().status()))
+        }
+        Ok(_) => Err(stop.failure()),
+        Err(reply) => verb.end(&reply, &stop),
+    }
 }
 
 /// Says how others get it, and what is being sent, until it is time to end.
 async fn serve(
     tracker: SocketAddr,
     added: &[Added],
-    way: &Way<'_>,
+    node: &Node,
     meter: &Meter,
     stop: &Stop,
-) -> Result<(), Failure> {
+) -> Result<ServeResult, Failure> {
+    let way = Way::Here(node);
     if meter.show.is_for_people() {
         let commands: String = added
             .iter()
@@ -163,8 +156,12 @@ async fn serve(
             .collect();
         print(&plain::text(&format!("\nTo get it on another machine:\n{commands}\nServes until Ctrl-C.\n")))?;
     }
-    let (mut before, mut at) = (0, Instant::now());
-    loop {
+    let began = Instant::now();
+    if meter.show == Show::Json {
+        meter.serving(0, 0)?;
+    }
+    let (mut before, mut at) = (0, began);
+    while !node.has_ended() {
         tokio::select! {
             () = stop.token().cancelled() => break,
             () = tokio::time::sleep(PACE) => {}
@@ -174,7 +171,7 @@ async fn serve(
         };
         let rate = (status.sent - before) as f64 / at.elapsed().as_secs_f64();
         if status.sent != before || meter.show == Show::Bar {
-            meter.going_on(&format!("sent {}, now {}", units::bytes(status.sent), units::rate(rate as u64)));
+            meter.serving(status.sent, rate as u64)?;
         }
         (before, at) = (status.sent, Instant::now());
     }
@@ -182,8 +179,10 @@ async fn serve(
     // Also what was sent since it was asked last. The peer still runs.
     let last = way.ask(&ApiRequest::Status, |_| (), &CancellationToken::new()).await;
     let sent = if let Ok(ApiReply::Status(status)) = last { status.sent } else { before };
-    meter.note(&format!("sent {} in all", units::bytes(sent)));
-    Err(stop.failure())
+    if meter.show.is_for_people() {
+        meter.note(&format!("sent {} in all", units::bytes(sent)));
+    }
+    Ok(ServeResult::Served { sent, seconds: began.elapsed().as_secs_f64() })
 }
 
 /// A peer that lasts as long as a command.
@@ -213,10 +212,15 @@ impl Here {
         Ok(Self { node, stop })
     }
 
-    /// Ends it.
-    async fn end(self) -> Result<(), Failure> {
+    /// Ends it, after the command came to this.
+    ///
+    /// # Errors
+    /// The command's failure, else the peer's.
+    async fn end<T>(self, result: Result<T, Failure>) -> Result<T, Failure> {
         self.stop.cancel();
-        self.node.end().await
+        let ended = self.node.end().await;
+        let result = result?;
+        ended.map(|()| result)
     }
 }
 

@@ -6,6 +6,7 @@
 //! | [`node_args`] | the options of a peer, also of one for the time of a command |
 //! | `content` | `get` and `add`, also with a peer for the time of the command |
 //! | `node` | starting a tracker or a peer, and what is said while it runs |
+//! | [`json`] | `--json`: whether it is wanted, and lines that no peer says |
 //! | `verbs` | asking a peer, and how that ends |
 //! | `show` | replies as text |
 //! | `progress` | what is said while something takes long |
@@ -13,6 +14,7 @@
 
 pub mod args;
 mod content;
+pub mod json;
 mod node;
 pub mod node_args;
 mod progress;
@@ -75,8 +77,11 @@ pub async fn run(command: Command) -> Result<(), Failure> {
 /// # Errors
 /// If stdout cannot be written for another reason.
 pub fn print(text: &str) -> Result<(), Failure> {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::run(error)),
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::run(format!("cannot write to stdout: {error}")))
+        }
         _ => Ok(()),
     }
 }

@@ -160,6 +160,11 @@ impl Node {
         Ok(Self { me, delivery, running, settling })
     }
 
+    /// Whether it could not go on.
+    pub(super) fn has_ended(&self) -> bool {
+        self.running.is_finished()
+    }
+
     /// Waits for its end.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use askaround_node::delivery::types::GetEvent;
 use askaround_node::delivery::verify::{Checked, Verdict};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::json::{self, ServeEvent};
 use super::{print, show, units};
 use crate::exit::Failure;
 use crate::plain;
@@ -82,7 +83,7 @@ impl Meter {
     /// If stdout cannot be written.
     pub(super) fn event(&self, event: &ApiEvent) -> Result<(), Failure> {
         if self.show == Show::Json {
-            return print(&format!("{}\n", serde_json::to_string(event).map_err(Failure::run)?));
+            return json::line(event);
         }
         match event {
             ApiEvent::Keep(event) => self.kept(event),
@@ -161,11 +162,18 @@ impl Meter {
         self.line(text);
     }
 
-    /// What is going on, if nobody knows how far it is.
-    pub(super) fn going_on(&self, text: &str) {
+    /// What is being sent, of which nobody knows how much it will be.
+    ///
+    /// # Errors
+    /// If stdout cannot be written.
+    pub(super) fn serving(&self, sent: u64, rate: u64) -> Result<(), Failure> {
+        if self.show == Show::Json {
+            return json::line(&ServeEvent::Serving { sent, rate });
+        }
         self.bar.set_style(style("{spinner} {wide_msg}"));
         self.bar.tick();
-        self.line(text);
+        self.line(&format!("sent {}, now {}", units::bytes(sent), units::rate(rate)));
+        Ok(())
     }
 
     fn line(&self, text: &str) {
@@ -180,8 +188,13 @@ impl Meter {
 
     /// Something that its user should know.
     pub(super) fn note(&self, text: &str) {
-        if self.show.is_for_people() {
-            self.bar.suspend(|| eprintln!("{}", plain::text(text)));
+        match self.show {
+            Show::Bar | Show::Lines => self.bar.suspend(|| eprintln!("{}", plain::text(text))),
+            Show::Json => {
+                // Where stdout fails, the result fails too, and says so.
+                let _ = json::line(&GetEvent::Note { text: text.into() });
+            }
+            Show::Quiet => {}
         }
     }
 

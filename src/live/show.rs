@@ -24,7 +24,7 @@ const MOST_ASKED: usize = 20;
 /// What a reply says. What was told by events is not said again.
 pub(super) fn text(verb: &Verb, reply: &ApiReply) -> String {
     let key = match &verb.request {
-        ApiRequest::Find { key, .. } | ApiRequest::Purge { key } | ApiRequest::Hold { key } => key.as_str(),
+        ApiRequest::Purge { key } => key.as_str(),
         _ => "",
     };
     match reply {
@@ -38,8 +38,8 @@ pub(super) fn text(verb: &Verb, reply: &ApiReply) -> String {
         ApiReply::Keys(keys) if keys.is_empty() => "nothing\n".into(),
         ApiReply::Keys(keys) => keys.iter().map(|key| format!("{key}\n")).collect(),
         ApiReply::Purged(purged) => purged_text(key, purged),
-        ApiReply::Held(true) => format!("holds {key}\n"),
-        ApiReply::Held(false) => format!("held {key} already\n"),
+        ApiReply::Held { key, new: true } => format!("holds {key}\n"),
+        ApiReply::Held { key, new: false } => format!("held {key} already\n"),
         ApiReply::Search(search) => search_text(search),
         ApiReply::Contents(contents) => contents_text(contents, verb.long, verb.all),
         ApiReply::Verified(_) if verb.show == Show::Quiet => String::new(),
@@ -282,16 +282,16 @@ fn search_text(search: &ApiSearch) -> String {
                     (None, "list") => "tracker".into(),
                     (None, _) => "itself".into(),
                 };
-                let took = step.took_ms.map_or("-".into(), |ms| format!("{ms:.1} ms"));
+                let took = step.seconds.map_or("-".into(), |seconds| format!("{:.1} ms", seconds * 1e3));
                 vec![whom, step.what.clone(), took, step.answer.clone(), step.why.clone()]
             })
             .collect();
         text += &table::render(&["ASKED", "WHAT", "TOOK", "ANSWER", "WHY ASKED"], &rows);
     }
-    let asked = format!("{} questions in {:.1} ms", search.questions, search.took_ms);
+    let asked = format!("{} questions in {:.1} ms", search.questions, search.seconds * 1e3);
     // Writing to a String cannot fail.
-    let _ = match (&search.found, &search.route) {
-        (Some(peer), Some(route)) => writeln!(text, "found {} at {peer}: {route} ({asked})", search.key),
+    let _ = match (&search.found, &search.how) {
+        (Some(peer), Some(how)) => writeln!(text, "found {} at {peer}: {how} ({asked})", search.key),
         (Some(peer), None) => writeln!(text, "found {} at {peer} ({asked})", search.key),
         (None, _) if search.truncated => {
             writeln!(text, "not found {}, but not everybody could be asked ({asked})", search.key)

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::node::Node;
 use super::progress::{Meter, Show};
-use super::{folder, print, show};
+use super::{folder, json, print, show};
 use crate::args::{StateArgs, VerbArgs};
 use crate::exit::{Failure, Stop};
 use crate::plain;
@@ -92,7 +92,7 @@ impl Verb {
     /// Asks, and shows what happens meanwhile.
     ///
     /// # Errors
-    /// If stdout cannot be written.
+    /// If stdout cannot be written, or a signal ended it.
     pub(super) async fn ask(
         &self,
         way: &Way<'_>,
@@ -106,10 +106,13 @@ impl Verb {
             }
         };
         let reply = way.ask(&self.request, event, stop.token()).await;
-        shown.map(|()| reply)
+        shown?;
+        // A peer that does not answer in time once it is told to stop is not what ended it.
+        if reply.is_err() && stop.token().is_cancelled() { Err(stop.failure()) } else { Ok(reply) }
     }
 
-    /// Shows the reply, and says whether that is what was asked for.
+    /// Shows the reply, and says whether that is what was asked for. With `--json` that is the last
+    /// line, or the failure is: nothing may fail afterwards.
     ///
     /// # Errors
     /// If it is not.
@@ -117,28 +120,20 @@ impl Verb {
         match reply {
             ApiReply::Stopped if stop.token().is_cancelled() => return Err(stop.failure()),
             ApiReply::Stopped => return Err(Failure::run(ApiError::Ended)),
+            ApiReply::Error(text) => return Err(Failure::run(text)),
+            ApiReply::Unusable(text) => return Err(Failure::usage(text)),
             _ => {}
         }
         if self.show == Show::Json {
-            print(&self.json(reply)?)?;
+            json::line(reply)?;
         } else {
             print(&plain::text(&show::text(self, reply)))?;
         }
         match reply {
-            ApiReply::Error(text) => Err(Failure::run(text)),
-            ApiReply::Unusable(text) => Err(Failure::usage(text)),
             ApiReply::Purged(Purged { held: false, .. } | Purged { in_folder: true, .. })
             | ApiReply::Search(ApiSearch { found: None, .. })
-            | ApiReply::Verified(VerifySummary { bad: 1.., .. }) => Err(Failure::Shown),
+            | ApiReply::Verified(VerifySummary { bad: 1.., .. }) => Err(Failure::Shown(1)),
             _ => Ok(()),
         }
-    }
-
-    /// One line after lines of events; else as people like to read it.
-    fn json(&self, reply: &ApiReply) -> Result<String, Failure> {
-        let lines =
-            matches!(self.request, ApiRequest::Add(_) | ApiRequest::Get(_) | ApiRequest::Verify { .. });
-        let text = if lines { serde_json::to_string(reply) } else { serde_json::to_string_pretty(reply) };
-        Ok(text.map_err(Failure::run)? + "\n")
     }
 }

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub(crate) mod content;
+pub(crate) mod json_doc;
 pub(crate) mod lab;
 pub(crate) mod net;
 pub(crate) mod serving;

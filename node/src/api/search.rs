@@ -17,13 +17,13 @@ pub struct ApiSearch {
     /// Who has it.
     pub found: Option<Contact>,
     /// How it was found, in words.
-    pub route: Option<String>,
+    pub how: Option<String>,
     /// Whether a bound ended the search before everybody was asked.
     pub truncated: bool,
     /// How many questions were asked.
     pub questions: u64,
-    /// How long it took.
-    pub took_ms: f64,
+    /// How long it took, in seconds.
+    pub seconds: f64,
     /// Each question, if wanted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trace: Vec<ApiStep>,
@@ -40,8 +40,8 @@ pub struct ApiStep {
     pub why: String,
     /// What came back, in words.
     pub answer: String,
-    /// How long that took.
-    pub took_ms: Option<f64>,
+    /// How long that took, in seconds; `None` if the answer was not waited for.
+    pub seconds: Option<f64>,
 }
 
 impl From<FindReport> for ApiSearch {
@@ -50,10 +50,10 @@ impl From<FindReport> for ApiSearch {
         Self {
             key: report.key,
             found: report.found,
-            route: if own { Some("this peer holds it".into()) } else { report.route.map(reason_text) },
+            how: if own { Some("this peer holds it".into()) } else { report.route.map(reason_text) },
             truncated: report.truncated,
             questions: report.questions,
-            took_ms: millis(report.took),
+            seconds: seconds(report.took),
             trace: report.trace.into_iter().map(Into::into).collect(),
         }
     }
@@ -87,7 +87,7 @@ impl From<TraceStep> for ApiStep {
             what: what.into(),
             why: reason_text(step.question.reason),
             answer,
-            took_ms: step.answered.map(|(at, _)| millis(at.since(step.asked_at))),
+            seconds: step.answered.map(|(at, _)| seconds(at.since(step.asked_at))),
         }
     }
 }
@@ -103,6 +103,7 @@ pub(crate) fn reason_text(reason: Reason) -> String {
     }
 }
 
-fn millis(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1e6).round() / 1e3
+/// To the microsecond.
+fn seconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e6
 }

@@ -142,8 +142,13 @@ pub enum ApiReply {
     Search(ApiSearch),
     /// What came of a purge.
     Purged(Purged),
-    /// Whether the key is newly held; false if it was held before.
-    Held(bool),
+    /// What came of a hold.
+    Held {
+        /// Which key.
+        key: Key,
+        /// Whether it was not held before.
+        new: bool,
+    },
     /// What was added.
     Added(Vec<Added>),
     /// What was fetched.
@@ -189,7 +194,7 @@ impl From<Outcome> for ApiReply {
             Outcome::Found { report, .. } => Self::Search((*report).into()),
             Outcome::Purged(key) => Self::Purged(Purged { key: Some(key), held: true, ..Purged::default() }),
             Outcome::NotHeld(key) => Self::Purged(Purged { key: Some(key), ..Purged::default() }),
-            Outcome::Held { new, .. } => Self::Held(new),
+            Outcome::Held { key, new } => Self::Held { key, new },
             Outcome::Unreachable { id, why } => Self::Error(match why {
                 AskError::Refused(error) => format!("client {id}: {}", error.text),
                 why => format!("client {id}: {why}"),

@@ -82,7 +82,7 @@ pub(super) async fn check(args: CheckArgs) -> Result<(), Failure> {
         eprintln!("askaround: stopped; what is above is what had been found by then");
         return Err(stop.failure());
     }
-    if found.varying.is_empty() { Ok(()) } else { Err(Failure::Shown) }
+    if found.varying.is_empty() { Ok(()) } else { Err(Failure::Shown(1)) }
 }
 
 /// Plays one order and turns by id, and shows what differs.
@@ -107,7 +107,7 @@ fn replay(
     } else {
         print(&report::render_differences(&scenario.name, &order, &differences))?;
     }
-    if differences.is_empty() { Ok(()) } else { Err(Failure::Shown) }
+    if differences.is_empty() { Ok(()) } else { Err(Failure::Shown(1)) }
 }
 
 fn by_name(logs: &Logs) -> BTreeMap<String, &[askaround_core::log::LogEntry]> {
