@@ -252,6 +252,36 @@ async fn a_file_that_changed_since_is_not_served() {
 }
 
 #[tokio::test]
+async fn what_is_here_is_copied_and_what_of_it_is_wrong_is_fetched() {
+    let network = Network::start().await;
+    let (seed, node) = (network.peer(1).await, network.peer(2).await);
+    let content = bytes(300_000);
+    let key = seed.add_file("x", &content).await.root.to_string();
+    let here = node.add_file("x", &content).await;
+    let folder = tempfile::tempdir().unwrap();
+    let came = |got: &Got| got.sources.iter().map(|source| source.bytes).sum::<u64>();
+    let [a, b] = ["a", "b"].map(|name| folder.path().join(name));
+    let got = node.get(&key, &a).await.unwrap();
+    assert_eq!((came(&got), got.here_before), (0, 300_000));
+    assert!(fs::read(&a).unwrap() == content);
+    [&here.path, &a].into_iter().for_each(|path| spoil(path, 70_000));
+    let got = node.get(&key, &b).await.unwrap();
+    assert_eq!((came(&got), got.here_before), (65_536, 300_000 - 65_536));
+    assert!(fs::read(&b).unwrap() == content);
+    network.stop().await;
+}
+
+/// Turns over a byte so that nobody who looks at the file sees it.
+fn spoil(path: &Path, at: u64) {
+    let file = fs::File::options().read(true).write(true).open(path).unwrap();
+    let modified = file.metadata().unwrap().modified().unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[!byte[0]], at).unwrap();
+    file.set_modified(modified).unwrap();
+}
+
+#[tokio::test]
 async fn what_is_to_come_from_one_peer_comes_from_no_other() {
     let network = Network::start().await;
     let (one, two, node) = (network.peer(1).await, network.peer(2).await, network.peer(3).await);
@@ -268,11 +298,7 @@ async fn what_is_to_come_from_one_peer_comes_from_no_other() {
     let came: Vec<_> = got.sources.iter().map(|s| (s.peer.unwrap().id.as_u64(), s.bytes)).collect();
     assert_eq!(came, [(1, 300_000)]);
     node.delivery.purge(&entry.root.key()).await.unwrap();
-    // Nobody who looks at the file sees that its last byte is another.
-    let file = fs::File::options().write(true).open(&entry.path).unwrap();
-    let modified = file.metadata().unwrap().modified().unwrap();
-    std::os::unix::fs::FileExt::write_all_at(&file, &[!content[299_999]], 299_999).unwrap();
-    file.set_modified(modified).unwrap();
+    spoil(&entry.path, 299_999);
     let error = from_one("b").await.unwrap_err();
     assert!(matches!(error, GetError::NoSource { .. }), "{error}");
     assert!(!folder.path().join("b").exists());

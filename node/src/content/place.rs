@@ -211,13 +211,9 @@ impl Place {
         }
     }
 
-    /// Gives the file here another name in the same folder. Whatever has that name is replaced
-    /// only if `replace`.
-    pub(super) fn rename(&self, to: &Self, replace: bool) -> Result<(), DiskError> {
+    /// Gives the file here another name in the same folder, which nothing may have.
+    pub(super) fn rename(&self, to: &Self) -> Result<(), DiskError> {
         let (folder, name) = (&*self.folder.fd, self.name.as_os_str());
-        if replace {
-            return rustix::fs::renameat(folder, name, &*to.folder.fd, &to.name).map_err(|e| to.error(e));
-        }
         match rename_new(folder, name, &to.folder.fd, &to.name) {
             // This file system cannot do it in one step: make a second name, then drop the first.
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
@@ -313,15 +309,16 @@ mod tests {
     }
 
     #[test]
-    fn renames_over_nothing_unless_told() {
+    fn renames_over_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let (a, b) = (dir.path().join("a"), dir.path().join("b"));
         std::fs::write(&a, "a").unwrap();
         std::fs::write(&b, "b").unwrap();
         let (from, to) = (Place::new(&a).unwrap(), Place::new(&b).unwrap());
-        assert!(matches!(from.rename(&to, false).unwrap_err().fault, Fault::Exists));
+        assert!(matches!(from.rename(&to).unwrap_err().fault, Fault::Exists));
         assert_eq!(std::fs::read(&b).unwrap(), b"b");
-        from.rename(&to, true).unwrap();
+        std::fs::remove_file(&b).unwrap();
+        from.rename(&to).unwrap();
         assert_eq!(std::fs::read(&b).unwrap(), b"a");
     }
 

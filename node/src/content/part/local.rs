@@ -12,6 +12,9 @@ use crate::content::file::ContentFile;
 use crate::content::hash::{HashError, check_pieces};
 use crate::content::place::{Place, There};
 
+/// So many bytes are read before it is looked whether to go on.
+const READ: usize = 1 << 20;
+
 impl Part {
     /// Begins to repair a file: the pieces of `good` were just verified, the others are fetched into
     /// their places. One that is gone has its name again once it is whole. An `executable` file is
@@ -28,7 +31,7 @@ impl Part {
                 Found::Nothing | Found::Useless(_) => Self::create(place, wanted, options),
             };
         }
-        let options = PartOptions { in_place: true, replace: true, executable, ..PartOptions::default() };
+        let options = PartOptions { in_place: true, executable, ..PartOptions::default() };
         let file = lock(&place, &place, false)?;
         file.set_len(wanted.manifest.geometry().size()).map_err(|e| place.error(e))?;
         let journal = begin_journal(&place, &file, &wanted, options)?;
@@ -70,11 +73,8 @@ impl Part {
         let missing: Vec<_> = self.pieces().missing().filter_map(|piece| geometry.piece(piece)).collect();
         let (mut buffer, mut came) = (Vec::new(), 0);
         for piece in missing.into_iter().filter(|piece| other.geometry() == geometry && other.has(*piece)) {
-            if cancel.load(Ordering::Relaxed) {
-                return Err(PartError::Cancelled);
-            }
             buffer.resize(geometry.length(piece), 0);
-            if other.read_at(geometry.range(piece).start, &mut buffer).is_err() {
+            if !read(other, geometry.range(piece).start, &mut buffer, cancel)? {
                 continue;
             }
             match self.write_piece(piece, &buffer) {
@@ -86,4 +86,17 @@ impl Part {
         }
         Ok(came)
     }
+}
+
+/// Reads a piece, so that it can be stopped within a large one. False if it cannot be read.
+fn read(from: &ContentFile, at: u64, into: &mut [u8], cancel: &AtomicBool) -> Result<bool, PartError> {
+    for (at, some) in (at..).step_by(READ).zip(into.chunks_mut(READ)) {
+        if cancel.load(Ordering::Relaxed) {
+            return Err(PartError::Cancelled);
+        }
+        if from.read_at(at, some).is_err() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

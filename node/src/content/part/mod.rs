@@ -39,8 +39,6 @@ const WRITE: usize = 256 << 10;
 pub struct PartOptions {
     /// Write into the destination itself, which is then there before it is whole.
     pub in_place: bool,
-    /// Take the place of a file that is there already.
-    pub replace: bool,
     /// The content is mostly zeros: leave pieces of zeros as holes, and do not set room aside.
     pub sparse: bool,
     /// Whoever may read the file may run it.
@@ -351,7 +349,7 @@ impl Part {
             make_executable(&self.file).map_err(|e| data.error(e))?;
         }
         if !self.options.in_place {
-            data.rename(&self.place, self.options.replace)?;
+            data.rename(&self.place)?;
         }
         if self.journal.is_some() {
             self.place.beside(JOURNAL).remove()?;

@@ -35,11 +35,9 @@ pub(super) fn data_place(place: &Place, options: PartOptions) -> Place {
 pub(super) fn refuse_if_taken(place: &Place, options: PartOptions) -> Result<(), DiskError> {
     let fault = match place.there()? {
         There::Nothing => return Ok(()),
-        There::File { .. } if options.replace || options.in_place && is_half_written(place)? => return Ok(()),
+        There::File { .. } if options.in_place && is_half_written(place)? => return Ok(()),
         There::Folder => Fault::IsFolder,
         There::Link if options.in_place => Fault::Link,
-        There::Link if options.replace => return Ok(()),
-        There::Other if options.replace => Fault::NotFile,
         _ => Fault::Exists,
     };
     Err(DiskError::new(&place.path(), fault))

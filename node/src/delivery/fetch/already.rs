@@ -15,7 +15,7 @@ use super::files::CancelOnDrop;
 use super::{Fetch, Identity, destination};
 use crate::content::file::Stamp;
 use crate::content::{
-    Addition, Condition, ContentFile, DiskError, Entry, Folder, Found, HashError, Kept, Part, PartOptions,
+    Addition, Condition, DiskError, Entry, Folder, Found, Kept, Part, PartOptions,
     Place, There, Wanted, hash_file, remove_old_journal,
 };
 
@@ -54,16 +54,39 @@ impl Fetch {
             return self.check_there(request).await;
         }
         if !same {
-            let (to, in_place) = (request.to.clone(), request.in_place);
-            let root = entry.root;
-            tokio::task::spawn_blocking(move || {
-                let file = catalogue.open(&root)?;
-                copy(&file, destination(&to)?, PartOptions { in_place, ..PartOptions::default() })
-            })
-            .await??;
+            // What is not right here after all is fetched.
+            let part = self.fill_from_here(request, entry).await?;
+            return self.get_file(request, part).await;
         }
         self.here_before = entry.size;
         Ok(self.got(request, entry.root, entry.size, None))
+    }
+
+    /// Begins the part of a file with what is right of it in another file here.
+    async fn fill_from_here(&mut self, request: &GetRequest, entry: Entry) -> Result<Part, GetError> {
+        let catalogue = self.delivery.0.catalogue.clone();
+        let Entry { root, size, md5, sparse, .. } = entry;
+        let (to, in_place) = (request.to.clone(), request.in_place);
+        let cancel = Arc::new(AtomicBool::new(false));
+        let guard = CancelOnDrop(cancel.clone());
+        let part = tokio::task::spawn_blocking(move || {
+            let place = destination(&to)?;
+            if let There::Folder = place.there()? {
+                return Err(GetError::IsFolder(to));
+            }
+            let content = catalogue.open_entry(&entry)?;
+            let wanted = Wanted { manifest: content.manifest().clone(), md5 };
+            let options = PartOptions { in_place, sparse, ..PartOptions::default() };
+            let part = Part::create(place, wanted, options)?;
+            part.fill_from(&content, &cancel)?;
+            Ok::<_, GetError>(part)
+        });
+        let part = part.await??;
+        drop(guard);
+        let manifest = part.wanted().manifest.clone();
+        let description = Description { root, size, md5, collection: false, sparse };
+        self.identified(Identity { manifest, description });
+        Ok(part)
     }
 
     /// There is a file at the destination: it may be what was asked for.
@@ -185,23 +208,4 @@ impl Fetch {
         self.identified(Identity { manifest, description });
         Ok(part)
     }
-}
-
-/// Copies content that is here to another place, verifying each piece on the way. Blocks.
-fn copy(content: &ContentFile, to: Place, options: PartOptions) -> Result<(), GetError> {
-    let manifest = content.manifest().clone();
-    let geometry = manifest.geometry();
-    let path = to.path();
-    if let There::Folder = to.there()? {
-        return Err(GetError::IsFolder(path));
-    }
-    let part = Part::create(to, Wanted { manifest, md5: None }, options)?;
-    let mut bytes = Vec::new();
-    for piece in geometry.pieces() {
-        bytes.resize(geometry.length(piece), 0);
-        let read = content.read_at(geometry.range(piece).start, &mut bytes);
-        read.map_err(|error| GetError::Read { path: path.clone(), error: HashError::Disk(error) })?;
-        part.write_piece(piece, &bytes)?;
-    }
-    Ok(part.finish()?)
 }
