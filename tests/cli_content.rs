@@ -99,6 +99,33 @@ fn verify_finds_one_wrong_byte_and_a_file_that_is_gone() {
 }
 
 #[test]
+fn what_is_at_several_places_is_one_content_and_each_of_them_is_seen_to() {
+    let (net, user) = (Net::new(2), tempfile::tempdir().unwrap());
+    let [a, b] = ["a", "b"].map(|name| write(user.path(), name, &bytes(300_000)));
+    net.assert_says(0, &["add", &a, &b], 0, "added");
+    net.assert_says(0, &["ls"], 0, "a and 1 more");
+    let listed: Value = json_lines(&stdout(&net.verb(0, &["ls", "--json"]))).pop().unwrap();
+    let listed = &listed["contents"][0];
+    assert_eq!((&listed["path"], &listed["also"]), (&a.as_str().into(), &vec![b.as_str()].into()));
+    let key = listed["blake3"].as_str().unwrap().to_owned();
+    std::fs::remove_file(&a).unwrap();
+    net.assert_says(0, &["ls"], 0, "good");
+    net.assert_says(0, &["ls"], 0, "b and 1 more");
+    let to = user.path().join("to");
+    net.assert_says(1, &["get", &key, "-o", to.to_str().unwrap()], 0, "got");
+    net.assert_says(0, &["verify"], 1, "a: cannot be read");
+    std::fs::File::options().write(true).open(&b).unwrap().write_all_at(b"?", 70_000).unwrap();
+    // Nobody else has to be asked for what is here.
+    net.assert_says(1, &["purge", &key], 0, "purged");
+    net.assert_says(0, &["verify", "--repair", &key], 1, "a: could not be repaired");
+    std::fs::write(&b, bytes(300_000)).unwrap();
+    net.assert_says(0, &["verify", "--repair"], 0, "a: repaired");
+    assert_eq!(std::fs::read(&a).unwrap(), bytes(300_000));
+    net.assert_says(0, &["purge", &key], 0, "a and 1 more stay where they are");
+    net.assert_says(0, &["ls"], 0, "nothing");
+}
+
+#[test]
 fn what_cannot_be_added_is_named() {
     let (net, user) = (Net::new(1), tempfile::tempdir().unwrap());
     let path = user.path().join("not there");

@@ -104,6 +104,7 @@ fn listed(files: Option<u64>) -> Listed {
         condition: Condition::Good,
         own: true,
         path: "path".into(),
+        also: vec!["also".into()],
     }
 }
 
@@ -168,7 +169,8 @@ fn results() -> Vec<ApiReply> {
         seconds: 1.0,
         sources: sources(),
     };
-    let purged = |stays| Purged { key: Some(key()), held: true, contents: 1, in_folder: false, stays };
+    let purged =
+        |stays| Purged { key: Some(key()), held: true, contents: 1, in_folder: false, stays, also_stay: 1 };
     let mut results = vec![
         ApiReply::Registered(contact()),
         ApiReply::Unregistered(PeerId::MIN),

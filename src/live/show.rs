@@ -97,9 +97,21 @@ fn purged_text(key: &str, purged: &Purged) -> String {
         return format!("{key} is still served: it is a file of a folder that is here; purge the folder\n");
     }
     match &purged.stays {
-        Some(path) => format!("purged {key}; {} stays where it is\n", plain::name(path)),
+        Some(path) => {
+            let (place, stays) = (place_text(path, purged.also_stay), purged.also_stay == 0);
+            format!(
+                "purged {key}; {place} {}\n",
+                if stays { "stays where it is" } else { "stay where they are" }
+            )
+        }
         None => format!("purged {key}\n"),
     }
+}
+
+/// Where something is; of several places one, and how many more there are.
+fn place_text(path: &str, more: u64) -> String {
+    let path = plain::name(path);
+    if more == 0 { path.into_owned() } else { format!("{path} and {more} more") }
 }
 
 fn contents_text(contents: &[Listed], long: bool, all: bool) -> String {
@@ -114,6 +126,7 @@ fn contents_text(contents: &[Listed], long: bool, all: bool) -> String {
         };
         let condition = match content.condition {
             Condition::Good => "good",
+            Condition::Damaged => "damaged",
             Condition::Changed => "changed",
             Condition::Missing => "missing",
             Condition::Unchecked => "unchecked",
@@ -127,7 +140,7 @@ fn contents_text(contents: &[Listed], long: bool, all: bool) -> String {
             units::bytes(content.size),
             kept,
             condition.into(),
-            plain::name(&content.path).into_owned(),
+            place_text(&content.path, content.also.len() as u64),
         ]);
         rows.push(row);
     }
@@ -141,6 +154,9 @@ fn contents_text(contents: &[Listed], long: bool, all: bool) -> String {
     };
     text += &table::render(headings, &rows);
     let bad = |condition| contents.iter().any(|content| content.condition == condition);
+    if bad(Condition::Damaged) {
+        text += "What is damaged is not served until `askaround verify --repair` has repaired it.\n";
+    }
     if bad(Condition::Changed) || bad(Condition::Unchecked) {
         text += "What is changed or unchecked is not served until `askaround verify` finds it good, or it is added again.\n";
     }

@@ -6,7 +6,7 @@
 //! | [`md5`] | how an [`Md5`], the other name of a content, is computed |
 //! | [`part`] | a file while it is fetched, and its journal: what survives a crash |
 //! | [`file`](mod@file) | [`ContentFile`]: what a server needs to send pieces |
-//! | [`catalogue`] | [`Catalogue`]: which content is here, and in which file |
+//! | [`catalogue`] | [`Catalogue`]: which content is here, and in which files |
 //! | [`collection`] | the list of a folder's files, itself content |
 //! | [`layout`] | how the pieces of those files are numbered |
 //! | [`restore`] | what it takes to have a collection in a folder |
@@ -39,7 +39,7 @@ mod walk;
 
 pub use boot::BootId;
 pub use catalogue::{
-    AddedFolder, Addition, Catalogue, CatalogueError, Condition, Double, Entry, How, Kept, Verified,
+    AddedFolder, Addition, Catalogue, CatalogueError, Condition, Entry, How, Kept, Removed, Verified,
 };
 pub use collection::{Collection, CollectionError, ListedFile};
 pub use disk::{DiskError, Fault};

@@ -80,10 +80,9 @@ pub fn plan(
         if cancel.load(Ordering::Relaxed) {
             return Err(RestoreError::Hash { path: folder.path().to_owned(), error: HashError::Cancelled });
         }
-        let known = catalogue.get(&file.root.key())?;
         let there = match place(folder, file)? {
             Some(place) => {
-                let right = right(&place, file, known.as_ref().map(|known| (catalogue, known)), cancel)?;
+                let right = right(&place, file, catalogue, cancel)?;
                 if right.is_none() {
                     count += 1;
                     first.extend((count <= NAMED).then(|| place.path()));
@@ -95,22 +94,23 @@ pub fn plan(
         if there.is_some() {
             had.entry(file.root).or_insert(number);
         }
-        looked.push((there, known));
+        looked.push(there);
     }
     if count > 0 {
         return Err(RestoreError::InTheWay { first, count });
     }
-    let steps = collection.files().iter().zip(looked).enumerate().map(|(number, (file, (there, known)))| {
+    let steps = collection.files().iter().zip(looked).enumerate().map(|(number, (file, there))| {
         let from = *had.entry(file.root).or_insert(number);
-        let good = |entry: &Entry| entry.kept != Kept::List && catalogue.condition(entry) == Condition::Good;
-        match (there, known) {
-            (Some(there), _) => Step::There(there),
-            (None, _) if from != number => Step::Same(from),
-            (None, Some(entry)) if good(&entry) => Step::Copy(entry),
-            (None, _) => Step::Fetch,
+        if let Some(there) = there {
+            return Ok(Step::There(there));
         }
+        if from != number {
+            return Ok(Step::Same(from));
+        }
+        let good = |entry: &Entry| entry.kept != Kept::List && catalogue.condition(entry) == Condition::Good;
+        Ok(catalogue.get(&file.root.key())?.filter(good).map_or(Step::Fetch, Step::Copy))
     });
-    Ok(steps.collect())
+    steps.collect()
 }
 
 /// The place of a file, if there is one there. Whatever else is there is in the way.
@@ -135,7 +135,7 @@ fn place(folder: &Folder, file: &ListedFile) -> Result<Option<Place>, DiskError>
 fn right(
     place: &Place,
     file: &ListedFile,
-    known: Option<(&Catalogue, &Entry)>,
+    catalogue: &Catalogue,
     cancel: &AtomicBool,
 ) -> Result<Option<Addition>, RestoreError> {
     if !matches!(place.there()?, There::File { length, .. } if length == file.size) {
@@ -145,9 +145,9 @@ fn right(
     let here = |error: std::io::Error| RestoreError::Disk(place.error(error));
     let path = std::path::absolute(place.path()).map_err(here)?;
     let stamp = Stamp::of(&open).map_err(here)?;
-    let noted = known.filter(|(_, entry)| entry.path == path && entry.stamp == stamp);
-    let noted = noted.filter(|(_, entry)| Catalogue::look(entry) == Condition::Good);
-    let (manifest, md5) = match noted.map(|(catalogue, entry)| (catalogue.manifest(entry), entry.md5)) {
+    let noted = catalogue.at(&file.root, &path)?.filter(|entry| entry.stamp == stamp);
+    let noted = noted.filter(|entry| Catalogue::look(entry) == Condition::Good);
+    let (manifest, md5) = match noted.map(|entry| (catalogue.manifest(&entry), entry.md5)) {
         Some((Ok(manifest), md5)) => (manifest, md5),
         _ => {
             let failed = |error| RestoreError::Hash { path: path.clone(), error };
@@ -263,7 +263,7 @@ mod tests {
                 continue;
             }
             let from = if matches!(step, Step::Copy(_)) { &catalogue } else { &seed };
-            let content = from.open(&file.root).unwrap();
+            let content = from.open(&file.root.key()).unwrap();
             let wanted = Wanted { manifest: Arc::clone(content.manifest()), md5: None };
             let options = PartOptions { executable: file.executable, ..PartOptions::default() };
             let part = Part::create(folder.below(&file.path, true).unwrap(), wanted, options).unwrap();
@@ -277,7 +277,8 @@ mod tests {
         let again = catalogue.add_folder(folder.path(), How::Reference, &|_, _| (), &GO).unwrap();
         assert_eq!(again.collection, collection);
         for file in collection.files() {
-            assert!(catalogue.verify(&file.root.key(), &|_| (), &GO).unwrap().is_good());
+            let entry = catalogue.get(&file.root.key()).unwrap().unwrap();
+            assert!(catalogue.verify(&entry, &|_| (), &GO).unwrap().is_good());
         }
     }
 }

@@ -4,7 +4,7 @@
 mod types;
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::types::{AddRequest, Added, KeepError, KeepEvent, Listed, Purged};
 use super::Delivery;
-use crate::content::{Catalogue, CatalogueError, Collection, Condition, Entry, How, Kept};
+use crate::content::{Catalogue, CatalogueError, Collection, Condition, Entry, How, Kept, Removed};
 use crate::peer::{command, delivered};
 
 /// How often progress is told.
@@ -82,13 +82,22 @@ impl Delivery {
         Ok(())
     }
 
-    /// All that is here, by path.
+    /// All that is here, each content once, by path.
     ///
     /// # Errors
     /// If the catalogue cannot be read.
     pub async fn list(&self) -> Result<Vec<Listed>, KeepError> {
         let catalogue = self.catalogue().clone();
-        let list = move || catalogue.list()?.iter().map(|entry| listed(&catalogue, entry)).collect();
+        let list = move || {
+            let mut contents: BTreeMap<Root, Vec<Entry>> = BTreeMap::new();
+            for entry in catalogue.list()? {
+                contents.entry(entry.root).or_default().push(entry);
+            }
+            let listed = contents.into_values().map(|places| listed(&catalogue, places));
+            let mut listed = listed.collect::<Result<Vec<_>, _>>()?;
+            listed.sort_by(|a, b| (&a.path, &a.blake3).cmp(&(&b.path, &b.blake3)));
+            Ok(listed)
+        };
         tokio::task::spawn_blocking(list).await?
     }
 
@@ -109,11 +118,19 @@ impl Delivery {
             let purged = self.purge_keys([key.clone()]).await?;
             return Ok(Purged { key: Some(key.clone()), held: purged > 0, ..Purged::default() });
         };
-        let in_folder = !removed.iter().any(|removed| removed.root == entry.root);
-        self.purge_keys(removed.iter().flat_map(keys_of)).await?;
-        let stays = (!in_folder && entry.kept != Kept::Copy).then(|| text_of(&entry.path));
-        let (key, contents) = (Some(key.clone()), removed.len() as u64);
-        Ok(Purged { key, held: true, contents, in_folder, stays })
+        let Removed { places, gone } = removed;
+        let forgotten = places.iter().filter(|place| gone.contains(&place.root));
+        self.purge_keys(forgotten.flat_map(keys_of).collect::<BTreeSet<_>>()).await?;
+        let is_users = |place: &&Entry| place.root == entry.root && place.kept != Kept::Copy;
+        let stay: Vec<_> = places.iter().filter(is_users).map(|place| text_of(&place.path)).collect();
+        Ok(Purged {
+            key: Some(key.clone()),
+            held: true,
+            contents: gone.len() as u64,
+            in_folder: !gone.contains(&entry.root),
+            also_stay: stay.len().saturating_sub(1) as u64,
+            stays: stay.into_iter().next(),
+        })
     }
 
     /// Has the machine hold keys, which is stored when this returns.
@@ -246,10 +263,16 @@ fn md5_key(entry: &Entry) -> Option<Key> {
     entry.md5.filter(|_| entry.kept != Kept::List).map(|md5| md5.key())
 }
 
-fn listed(catalogue: &Catalogue, entry: &Entry) -> Result<Listed, KeepError> {
+/// A content, of which these are the places.
+fn listed(catalogue: &Catalogue, places: Vec<Entry>) -> Result<Listed, KeepError> {
+    let own = places.iter().any(|place| place.own);
+    let mut places: Vec<_> = places.into_iter().map(|place| (catalogue.condition(&place), place)).collect();
+    // Copies of ours before others, as they are served.
+    places.sort_by_key(|(condition, place)| (*condition, place.kept != Kept::Copy));
+    let mut places = places.into_iter();
+    let Some((mut condition, entry)) = places.next() else { unreachable!("it has a place") };
     let mut size = entry.size;
     let mut files = None;
-    let mut condition = catalogue.condition(entry);
     if entry.kept == Kept::List {
         let collection = catalogue.collection(&entry.root)?;
         size = collection.files().iter().map(|file| file.size).sum();
@@ -257,29 +280,20 @@ fn listed(catalogue: &Catalogue, entry: &Entry) -> Result<Listed, KeepError> {
         for file in collection.files() {
             let known = catalogue.get(&file.root.key())?;
             let known = known.map_or(Condition::Missing, |known| catalogue.condition(&known));
-            condition = std::cmp::max_by_key(condition, known, severity);
+            condition = condition.max(known);
         }
     }
     Ok(Listed {
         blake3: entry.root.key(),
-        md5: md5_key(entry),
+        md5: md5_key(&entry),
         size,
         files,
         kept: entry.kept,
         condition,
-        own: entry.own,
+        own,
         path: text_of(&entry.path),
+        also: places.map(|(_, place)| text_of(&place.path)).collect(),
     })
-}
-
-/// How much is to be done about it.
-fn severity(condition: &Condition) -> u8 {
-    match condition {
-        Condition::Good => 0,
-        Condition::Unchecked => 1,
-        Condition::Changed => 2,
-        Condition::Missing => 3,
-    }
 }
 
 /// A path for people. One that is not UTF-8 is shown as nearly as can be.

@@ -207,13 +207,14 @@ impl Delivery {
     /// # Errors
     /// If the catalogue cannot be read.
     pub fn status(&self) -> Result<Status, crate::store::StoreError> {
-        let entries = self.0.catalogue.list()?;
+        let sizes = self.0.catalogue.list()?.into_iter().map(|entry| (entry.root, entry.size));
+        let sizes: BTreeMap<Root, u64> = sizes.collect();
         let mut fetches = lock(&self.0.active).reports(None);
         fetches.retain(|fetch| !fetch.ended);
         Ok(Status {
             me: self.0.me,
-            contents: entries.len(),
-            bytes: entries.iter().map(|entry| entry.size).sum(),
+            contents: sizes.len(),
+            bytes: sizes.values().sum(),
             fetches,
             sent: self.0.up.passed(),
             received: self.0.down.passed(),

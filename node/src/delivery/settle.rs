@@ -52,13 +52,13 @@ impl Delivery {
         })
         .await??;
         for entry in unchecked {
-            let (catalogue, key) = (self.catalogue().clone(), entry.root.key());
-            let work = move |cancel: &AtomicBool| catalogue.verify(&key, &|_| (), cancel);
+            let (catalogue, unchecked) = (self.catalogue().clone(), entry.clone());
+            let work = move |cancel: &AtomicBool| catalogue.verify(&unchecked, &|_| (), cancel);
             match blocking(stop, work).await? {
                 Ok(verified) if verified.is_good() => self.hold(keys_of(&entry).collect()).await,
-                // It counts as changed from now on.
                 Ok(_) => {
-                    tracing::warn!(path = %entry.path.display(), "was damaged when the machine went down");
+                    let path = entry.path.display();
+                    tracing::warn!(%path, "was damaged when the machine went down: verify and repair it");
                 }
                 Err(error) if error.is_cancelled() => return Err(KeepError::Stopped),
                 Err(error) => tracing::warn!(%error, "cannot be verified"),
@@ -133,15 +133,15 @@ mod tests {
         add(&delivery, &c, 3).await;
         let was = std::fs::metadata(&c).unwrap().modified().unwrap();
         delivery.catalogue().reboot();
-        use Condition::{Changed, Good, Unchecked};
+        use Condition::{Damaged, Good, Unchecked};
         assert_eq!(conditions(&delivery), [Good, Unchecked, Unchecked]);
         // What had not reached the disk is zeros now.
         std::fs::write(&c, vec![0; 300_000]).unwrap();
         std::fs::File::open(&c).unwrap().set_modified(was).unwrap();
         delivery.settle_once(&stop).await.unwrap();
-        assert_eq!(conditions(&delivery), [Good, Good, Changed]);
+        assert_eq!(conditions(&delivery), [Good, Good, Damaged]);
         delivery.catalogue().reboot();
-        assert_eq!(conditions(&delivery), [Good, Good, Changed]);
+        assert_eq!(conditions(&delivery), [Good, Good, Damaged]);
     }
 
     #[tokio::test]
@@ -154,7 +154,7 @@ mod tests {
         let stamp = Stamp::of(&file).unwrap();
         let (manifest, kept) = (Arc::new(hashed.manifest), Kept::Fetched);
         let fetched = Addition { manifest, md5: None, path, kept, stamp, sparse: false, executable: false };
-        delivery.catalogue().add_all(&[fetched], None).unwrap();
+        delivery.catalogue().add_all(&[fetched]).unwrap();
         let by_md5 = || delivery.catalogue().get(&hashed.md5.key()).unwrap();
         assert_eq!(by_md5(), None);
         delivery.settle_once(&CancellationToken::new()).await.unwrap();

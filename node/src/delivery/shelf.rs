@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::Delivery;
 use super::active::{Opens, Subscribe};
-use crate::content::{CatalogueError, Condition, ContentFile, DiskError, Entry, Fault, Kept, Layout};
+use crate::content::{CatalogueError, Condition, ContentFile, Entry, Kept, Layout};
 use crate::lock;
 use crate::peer::command_soon;
 use crate::transfer::shelf::{Demand, Holding, Pieces, Shelf};
@@ -86,8 +86,9 @@ impl Shelf for Delivery {
     }
 
     fn changed(&self, root: Root) {
-        if let Ok(Some(entry)) = self.entry(&root.key()) {
-            self.not_held(&entry);
+        // It may be good elsewhere. What is not is held no longer.
+        if let Err(error) = self.entry(&root.key()) {
+            tracing::debug!(%error, "what has changed cannot be looked up");
         }
     }
 }
@@ -105,31 +106,21 @@ impl Delivery {
 
     /// Opens what the catalogue has of a key.
     fn kept(&self, key: &Key) -> io::Result<Option<Arc<ContentFile>>> {
-        let entry = self.0.catalogue.get(key).map_err(io::Error::other)?;
-        let Some(entry) = entry else { return Ok(None) };
-        match self.0.catalogue.open_entry(&entry) {
+        match self.0.catalogue.open(key) {
             Ok(file) => Ok(Some(file)),
-            Err(
-                CatalogueError::Changed(_)
-                | CatalogueError::Unchecked(_)
-                | CatalogueError::Disk(DiskError {
-                    fault: Fault::Missing | Fault::NotFile | Fault::IsFolder,
-                    ..
-                }),
-            ) => {
-                self.not_held(&entry);
-                Ok(None)
-            }
+            Err(CatalogueError::Unknown(_)) => Ok(None),
+            Err(error) if error.is_not_as_it_was() => self.entry(key).map(|_| None),
             Err(error) => Err(io::Error::other(error)),
         }
     }
 
+    /// What is here of a key, if it is good.
     fn entry(&self, key: &Key) -> io::Result<Option<Entry>> {
         let entry = self.0.catalogue.get(key).map_err(io::Error::other)?;
         let Some(entry) = entry else { return Ok(None) };
         match self.0.catalogue.condition(&entry) {
             Condition::Good => Ok(Some(entry)),
-            Condition::Changed | Condition::Missing | Condition::Unchecked => {
+            _ => {
                 self.not_held(&entry);
                 Ok(None)
             }
@@ -151,8 +142,8 @@ impl Delivery {
         Ok(layout)
     }
 
-    /// Its file is not what it was: the peer holds it no longer. The catalogue keeps the entry, so
-    /// that its user learns of it.
+    /// None of its files is what it was: the peer holds it no longer. The catalogue keeps the entry,
+    /// so that its user learns of it.
     fn not_held(&self, entry: &Entry) {
         for key in [Some(entry.root.key()), entry.md5.map(|md5| md5.key())].into_iter().flatten() {
             command_soon(&self.0.commands, Action::Purge(key));

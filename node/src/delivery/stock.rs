@@ -154,7 +154,7 @@ impl Stock {
         let Some(root) = self.names.get(key).copied() else { return Ok(()) };
         let catalogue = self.delivery.catalogue().clone();
         let purge = move || -> Result<(), StockError> {
-            for entry in catalogue.remove(&root.key())? {
+            for entry in catalogue.remove(&root.key())?.places {
                 std::fs::remove_file(&entry.path).map_err(DiskError::at(&entry.path))?;
             }
             Ok(())

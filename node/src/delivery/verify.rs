@@ -1,7 +1,6 @@
 //! Verifying what is here: reading it again, and fetching what is wrong or missing.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 
 use askaround_core::key::Key;
@@ -13,37 +12,12 @@ use tokio_util::sync::CancellationToken;
 use super::keep::{KeepError, KeepEvent, Pace, blocking, keys_of, text_of};
 use super::types::GetEvent;
 use super::{Delivery, GetError, fetch};
-use crate::content::{Catalogue, CatalogueError, Condition, Double, Entry, Fault, Kept};
-
-/// What is read again.
-#[derive(Debug, Clone)]
-enum Subject {
-    /// A content, where the catalogue knows it to be.
-    Content(Entry),
-    /// A file of a folder whose content is known to be elsewhere.
-    Double(Double),
-}
-
-impl Subject {
-    fn entry(&self) -> &Entry {
-        match self {
-            Self::Content(entry) => entry,
-            Self::Double(double) => &double.entry,
-        }
-    }
-
-    fn path(&self) -> PathBuf {
-        match self {
-            Self::Content(entry) => entry.path.clone(),
-            Self::Double(double) => double.path(),
-        }
-    }
-}
+use crate::content::{Catalogue, CatalogueError, Collection, Condition, Entry, Fault, Kept};
 
 /// Events of a repair that wait to be told.
 const EVENTS: usize = 64;
 
-/// A content that was verified.
+/// A content that was verified at one of its places.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Checked {
     /// Its BLAKE3 hash.
@@ -100,8 +74,8 @@ pub struct VerifySummary {
 }
 
 impl Delivery {
-    /// Reads contents again, all if `keys` is empty, and says which are not as they should be. Of
-    /// a folder all files are read. With `repair`, what is wrong or missing is fetched; but what
+    /// Reads contents again, all if `keys` is empty, and says which are not as they should be: each at
+    /// all its places, and of a folder the files in it. With `repair`, what is wrong or missing is fetched; but what
     /// its user has changed since only if it was named.
     ///
     /// # Errors
@@ -115,14 +89,14 @@ impl Delivery {
         stop: CancellationToken,
     ) -> Result<VerifySummary, KeepError> {
         let (catalogue, named) = (self.catalogue().clone(), !keys.is_empty());
-        let subjects = tokio::task::spawn_blocking(move || to_verify(&catalogue, &keys)).await??;
-        let size = subjects.iter().map(|subject| subject.entry().size).sum();
+        let places = tokio::task::spawn_blocking(move || to_verify(&catalogue, &keys)).await??;
+        let size = places.iter().map(|entry| entry.size).sum();
         let mut summary = VerifySummary::default();
         let mut before = 0;
-        for subject in subjects {
-            let (catalogue, tell, one) = (self.catalogue().clone(), events.clone(), subject.clone());
+        for entry in places {
+            let (catalogue, tell, one) = (self.catalogue().clone(), events.clone(), entry.clone());
             let work = move |cancel: &AtomicBool| {
-                let pace = Pace::new(&tell, text_of(&one.path()));
+                let pace = Pace::new(&tell, text_of(&one.path));
                 let progress = |done| pace.tell(before + done, size);
                 let (verdict, good) = verify_one(&catalogue, &one, &progress, cancel)?;
                 let edited = if repair && good.is_some() { edited(&catalogue, &one, named)? } else { None };
@@ -132,23 +106,19 @@ impl Delivery {
             if let Some(why) = edited {
                 verdict = Verdict::NotRepaired { why };
             } else if let (Some(good), true) = (good, repair) {
-                verdict = match &subject {
-                    Subject::Content(entry) => self.repair(entry, good, &events, &stop).await?,
-                    Subject::Double(double) => self.repair_double(double, good, &stop).await?,
-                };
+                verdict = self.repair(&entry, good, &events, &stop).await?;
             }
-            let entry = subject.entry();
             before += entry.size;
             if matches!(verdict, Verdict::Good | Verdict::Repaired) {
                 summary.good += 1;
                 summary.repaired += u64::from(verdict == Verdict::Repaired);
                 summary.bytes += entry.size;
                 // While it was changed it was not held.
-                self.hold(keys_of(entry).collect()).await;
+                self.hold(keys_of(&entry).collect()).await;
             } else {
                 summary.bad += 1;
             }
-            let (blake3, path) = (entry.root.key(), text_of(&subject.path()));
+            let (blake3, path) = (entry.root.key(), text_of(&entry.path));
             let checked = Checked { blake3, path, size: entry.size, verdict };
             // Whoever asked may have gone.
             let _ = events.send(KeepEvent::Checked(checked)).await;
@@ -156,7 +126,7 @@ impl Delivery {
         Ok(summary)
     }
 
-    /// Fetches the pieces that are not in `good` into their places.
+    /// Has the pieces that are not in `good` copied from other places, or fetched, into theirs.
     async fn repair(
         &self,
         entry: &Entry,
@@ -181,77 +151,41 @@ impl Delivery {
             Err(error) => Ok(Verdict::NotRepaired { why: error.to_string() }),
         }
     }
-
-    /// Copies what is not in `good` from where the same content is.
-    async fn repair_double(
-        &self,
-        double: &Double,
-        good: PieceSet,
-        stop: &CancellationToken,
-    ) -> Result<Verdict, KeepError> {
-        let (catalogue, double) = (self.catalogue().clone(), double.clone());
-        let work = move |cancel: &AtomicBool| catalogue.repair_double(&double, good, cancel);
-        match blocking(stop, work).await? {
-            Ok(()) => Ok(Verdict::Repaired),
-            Err(error) if error.is_cancelled() => Err(KeepError::Stopped),
-            Err(error) => Ok(Verdict::NotRepaired { why: error.to_string() }),
-        }
-    }
 }
 
-/// What is meant, each file once; of a folder also its files. Those come last that can be copied
-/// from others here.
-fn to_verify(catalogue: &Catalogue, keys: &[Key]) -> Result<Vec<Subject>, KeepError> {
-    let entries = if keys.is_empty() { catalogue.list()? } else { entries(catalogue, keys)? };
-    let mut doubles = BTreeMap::new();
-    for list in entries.iter().filter(|entry| entry.kept == Kept::List) {
-        doubles.extend(catalogue.doubles(list)?.into_iter().map(|double| (double.path(), double)));
+/// The places that are meant, each once; of a folder also its files.
+fn to_verify(catalogue: &Catalogue, keys: &[Key]) -> Result<Vec<Entry>, KeepError> {
+    if keys.is_empty() {
+        return Ok(catalogue.list()?);
     }
-    let contents = entries.into_iter().map(Subject::Content);
-    Ok(contents.chain(doubles.into_values().map(Subject::Double)).collect())
-}
-
-/// The contents that are meant, each once; of a folder also its files.
-fn entries(catalogue: &Catalogue, keys: &[Key]) -> Result<Vec<Entry>, KeepError> {
-    let find = |key: &Key| -> Result<Entry, KeepError> {
-        catalogue.get(key)?.ok_or_else(|| CatalogueError::Unknown(key.clone()).into())
-    };
-    let mut seen = BTreeSet::new();
     let mut entries = Vec::new();
     for key in keys {
-        let entry = find(key)?;
-        let files = match entry.kept {
-            Kept::List => catalogue.collection(&entry.root)?.files().to_vec(),
-            _ => Vec::new(),
-        };
-        let of_files = files.iter().map(|file| find(&file.root.key()));
-        for entry in std::iter::once(Ok(entry)).chain(of_files) {
-            let entry = entry?;
-            if seen.insert(entry.root) {
-                entries.push(entry);
-            }
+        let places = catalogue.places(key)?;
+        let list = places.iter().find(|place| place.kept == Kept::List);
+        let collection = list.map(|list| catalogue.collection(&list.root)).transpose()?;
+        if places.is_empty() {
+            return Err(CatalogueError::Unknown(key.clone()).into());
+        }
+        for place in places {
+            let files = collection.iter().filter(|_| place.kept == Kept::List).flat_map(Collection::files);
+            let files = files.map(|file| catalogue.at(&file.root, &place.path.join(file.path.as_str())));
+            let files = files.collect::<Result<Vec<_>, _>>()?;
+            entries.push(place);
+            entries.extend(files.into_iter().flatten());
         }
     }
+    let mut seen = BTreeSet::new();
+    entries.retain(|entry| seen.insert((entry.root, entry.path.clone())));
     Ok(entries)
 }
 
 /// Why a file is not to be written over: its user seems to have changed it.
-fn edited(catalogue: &Catalogue, subject: &Subject, named: bool) -> Result<Option<String>, KeepError> {
-    let (entry, path) = (subject.entry(), subject.path());
-    let changed = match subject {
-        Subject::Content(entry) => {
-            // A time of 0 is of a file that looked as it did and was found to be damaged.
-            entry.kept != Kept::Copy
-                && entry.stamp.mtime_ns != 0
-                && catalogue.condition(entry) == Condition::Changed
-        }
-        Subject::Double(_) => path.exists(),
-    };
-    if !changed {
+fn edited(catalogue: &Catalogue, entry: &Entry, named: bool) -> Result<Option<String>, KeepError> {
+    if entry.kept == Kept::Copy || catalogue.condition(entry) != Condition::Changed {
         return Ok(None);
     }
     let is_other = |other: &Entry| {
-        other.path == path && other.root != entry.root && catalogue.condition(other) == Condition::Good
+        other.path == entry.path && other.root != entry.root && catalogue.condition(other) == Condition::Good
     };
     if let Some(other) = catalogue.list()?.into_iter().find(is_other) {
         let root = other.root;
@@ -264,17 +198,12 @@ fn edited(catalogue: &Catalogue, subject: &Subject, named: bool) -> Result<Optio
 /// How a content is; and if fetching some of it would help, what of it is good.
 fn verify_one(
     catalogue: &Catalogue,
-    subject: &Subject,
+    entry: &Entry,
     progress: &dyn Fn(u64),
     cancel: &AtomicBool,
 ) -> Result<(Verdict, Option<PieceSet>), KeepError> {
     let unreadable = |why: String| Verdict::Unreadable { why };
-    let entry = subject.entry();
-    let verified = match subject {
-        Subject::Content(entry) => catalogue.verify(&entry.root.key(), progress, cancel),
-        Subject::Double(double) => catalogue.verify_double(double, progress, cancel),
-    };
-    match verified {
+    match catalogue.verify(entry, progress, cancel) {
         Ok(verified) if verified.is_good() => Ok((Verdict::Good, None)),
         Ok(verified) => {
             let (pieces, of) = (verified.bad.len(), verified.bad.count());

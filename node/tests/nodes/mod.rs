@@ -194,7 +194,7 @@ impl Node {
                 sparse: false,
                 executable: false,
             };
-            catalogue.add_all(&[addition], None).unwrap();
+            catalogue.add_all(&[addition]).unwrap();
         };
         tokio::task::spawn_blocking(add).await.unwrap();
         self.hold(md5.key()).await;

@@ -8,13 +8,12 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use askaround_core::pieces::Root;
 use tempfile::NamedTempFile;
 
-use super::addition::{Addition, put};
+use super::addition::{Addition, note, note_own};
 use super::copy::{copy, under_a_free_name};
 use super::hashing::hash_one;
-use super::{Catalogue, CatalogueError, Condition, Entry, Kept, open, tables};
+use super::{Catalogue, CatalogueError, Condition, Entry, Kept, open};
 use crate::content::collection::Collection;
 use crate::content::disk::DiskError;
 use crate::content::md5::Md5;
@@ -59,6 +58,7 @@ impl Catalogue {
                 copy_with_mode(&path, &mut file, made.as_file_mut())?;
                 let mut addition = hash_one(&path, made.as_file(), true, progress, cancel)?;
                 addition.kept = Kept::Copy;
+                // A copy of ours comes first, if one is good.
                 let known = self.get(&addition.manifest.root().key())?;
                 let copied = known.filter(|known| known.kept == Kept::Copy);
                 if let Some(known) = copied.filter(|known| self.condition(known) == Condition::Good) {
@@ -75,9 +75,9 @@ impl Catalogue {
     }
 
     fn add_one(&self, addition: Addition) -> Result<Entry, CatalogueError> {
+        self.add_all(std::slice::from_ref(&addition))?;
         let root = addition.manifest.root();
-        self.add_all(&[addition], None)?;
-        self.get(&root.key())?.ok_or(CatalogueError::Damaged(root))
+        self.at(&root, &addition.path)?.ok_or(CatalogueError::Damaged(root))
     }
 
     /// Adds what was fetched, once it is finished.
@@ -88,31 +88,28 @@ impl Catalogue {
         self.add_one(Addition::fetched(part, md5)?)
     }
 
-    /// Adds a file that was repaired. It belongs to its user or to a folder as before.
+    /// Notes that a file was repaired. It belongs to its user or to a folder as before.
     ///
     /// # Errors
     /// If its file cannot be looked at, or the catalogue cannot be written.
     pub fn add_repaired(&self, part: &Part) -> Result<(), CatalogueError> {
         let addition = Addition::fetched(part, None)?;
-        self.change(|write| {
-            let root = addition.manifest.root();
-            let known = tables::entry(&write.open_table(tables::FILES)?, &root)?;
-            put(write, &addition, None)?;
-            let now = tables::entry(&write.open_table(tables::FILES)?, &root)?;
-            match (known, now) {
-                (Some(known), Some(now)) => tables::put(write, &Entry { own: known.own, ..now }),
-                _ => Ok(()),
+        self.change(|tables| {
+            // It may have been purged meanwhile.
+            match tables.at(&addition.manifest.root(), &addition.path)? {
+                Some(_) => note(tables, &addition, false),
+                None => Ok(()),
             }
         })?;
         Ok(())
     }
 
-    /// Adds files in one go: by themselves, or for a collection.
+    /// Adds files in one go, each by itself.
     ///
     /// # Errors
     /// If the catalogue cannot be written.
-    pub fn add_all(&self, files: &[Addition], collection: Option<&Root>) -> Result<(), StoreError> {
-        self.change(|write| files.iter().try_for_each(|file| put(write, file, collection)))
+    pub fn add_all(&self, files: &[Addition]) -> Result<(), StoreError> {
+        self.change(|tables| files.iter().try_for_each(|file| note_own(tables, file)))
     }
 
     /// The copies in the peer's folder of which the catalogue knows nothing, because its file was

@@ -5,9 +5,10 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use askaround_core::pieces::{Geometry, Manifest, Root};
+use askaround_core::pieces::{Geometry, Manifest};
 
-use super::{Catalogue, Condition, Entry, Kept, tables};
+use super::tables::Tables;
+use super::{Catalogue, Condition, Entry, Kept};
 use crate::content::boot::BootId;
 use crate::content::disk::DiskError;
 use crate::content::file::Stamp;
@@ -65,42 +66,46 @@ impl Addition {
     }
 }
 
-/// Writes an entry. What is known of the same content stays where it is still true.
-pub(super) fn put(
-    write: &redb::WriteTransaction,
-    file: &Addition,
-    collection: Option<&Root>,
-) -> Result<(), redb::Error> {
+/// Writes a file down as a place of its content, by itself or not. What is known of the same place
+/// stays where it is still true.
+pub(super) fn note(tables: &mut Tables<'_>, file: &Addition, own: bool) -> Result<(), redb::Error> {
     let root = file.manifest.root();
-    let known = tables::entry(&write.open_table(tables::FILES)?, &root)?;
-    if let Some(collection) = collection {
-        tables::join(write, &root, collection)?;
-    }
-    let own = collection.is_none() || known.as_ref().is_some_and(|known| known.own);
-    let md5 = file.md5.or(known.as_ref().and_then(|known| known.md5));
-    let ours = |known: &&Entry| matches!(known.kept, Kept::Copy | Kept::List) && known.path != file.path;
-    if let Some(known) = known.as_ref().filter(ours) {
-        // What is in the peer's own folder is what nobody else changes.
-        if Catalogue::look(known) == Condition::Good {
-            return tables::put(write, &Entry { own, md5, ..known.clone() });
-        }
-    }
-    let same = known.filter(|known| known.path == file.path);
+    let same = tables.at(&root, &file.path)?;
+    let md5 = file.md5.map_or_else(|| tables.md5(&root), |md5| Ok(Some(md5)))?;
     let entry = Entry {
         root,
         size: file.stamp.length,
         md5,
         path: file.path.clone(),
         kept: same.as_ref().map_or(file.kept, |same| same.kept),
-        own,
+        own: own || same.as_ref().is_some_and(|same| same.own),
         sparse: file.sparse,
         executable: file.executable,
         stamp: file.stamp,
         boot: BootId::current(),
-        synced: same.is_some_and(|same| same.synced && same.stamp == file.stamp),
+        synced: same.is_some_and(|same| same.synced && same.stamp == file.stamp && !same.damaged),
+        damaged: false,
     };
-    tables::put(write, &entry)?;
-    tables::put_manifest(write, &file.manifest)
+    tables.put(&entry)?;
+    tables.put_manifest(&file.manifest)
+}
+
+/// Writes a file down that was added or fetched by itself. Where the same was before, and is no
+/// more, is forgotten: its user moved it, or made something else of it.
+pub(super) fn note_own(tables: &mut Tables<'_>, file: &Addition) -> Result<(), redb::Error> {
+    note(tables, file, true)?;
+    for other in tables.places(&file.manifest.root())? {
+        let is_gone = match Catalogue::look(&other) {
+            Condition::Missing => true,
+            // A copy of ours would be left behind.
+            Condition::Changed => other.kept != Kept::Copy,
+            Condition::Good | Condition::Unchecked | Condition::Damaged => false,
+        };
+        if is_gone && other.path != file.path && !tables.is_needed(&other.root, &other.path)? {
+            tables.take(&other)?;
+        }
+    }
+    Ok(())
 }
 
 /// What an open file looks like.

@@ -2,14 +2,15 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::add::{How, copy_with_mode};
-use super::addition::{Addition, put};
+use super::addition::{Addition, note};
 use super::copy::under_a_free_name;
 use super::hashing::{hash_all, hash_bytes};
-use super::{Catalogue, CatalogueError, Condition, Entry, Kept, open, tables};
+use super::remove::{Removed, forget_folder};
+use super::{Catalogue, CatalogueError, Condition, Entry, Kept, open};
 use crate::content::collection::{Collection, ListedFile};
 use crate::content::disk::DiskError;
 use crate::content::file::Stamp;
@@ -84,7 +85,9 @@ impl Catalogue {
             executable: addition.executable,
         });
         let collection = Collection::new(files.collect())?;
-        if let Some(copied) = self.copied_folder(&collection)?.filter(|_| kept == Kept::Copy) {
+        if kept == Kept::Copy
+            && let Some(copied) = self.copied_folder(&collection)?
+        {
             return Ok((copied, collection));
         }
         let entry = self.add_collection(&collection, folder, &additions)?;
@@ -104,6 +107,8 @@ impl Catalogue {
         let list = collection.to_bytes();
         let (manifest, md5) = hash_bytes(&list)?;
         let folder = std::path::absolute(folder).map_err(DiskError::at(folder))?;
+        // Without a separator at its end: it is one place, however it is written.
+        let folder: PathBuf = folder.components().collect();
         let root = manifest.root();
         let entry = Entry {
             root,
@@ -117,12 +122,23 @@ impl Catalogue {
             stamp: Stamp { length: list.len() as u64, mtime_ns: 0, inode: 0 },
             boot: None,
             synced: true,
+            damaged: false,
         };
-        self.change(|write| {
-            tables::put(write, &entry)?;
-            tables::put_manifest(write, &manifest)?;
-            write.open_table(tables::LISTS)?.insert(*root.as_bytes(), list.as_slice())?;
-            files.iter().try_for_each(|file| put(write, file, Some(&root)))
+        self.change(|tables| {
+            tables.put(&entry)?;
+            tables.put_manifest(&manifest)?;
+            tables.lists.insert(*root.as_bytes(), list.as_slice())?;
+            for file in files {
+                note(tables, file, false)?;
+                tables.join(&file.manifest.root(), &file.path, &root)?;
+            }
+            // Its user moved the folder, if it was elsewhere and is not there any more.
+            for other in tables.places(&root)? {
+                if other.kept == Kept::List && other.path != entry.path && !other.path.is_dir() {
+                    forget_folder(tables, &mut Removed::default(), other, collection)?;
+                }
+            }
+            Ok(())
         })?;
         Ok(entry)
     }
@@ -130,16 +146,27 @@ impl Catalogue {
     /// The entry of a collection of which there is a whole copy already.
     fn copied_folder(&self, collection: &Collection) -> Result<Option<Entry>, CatalogueError> {
         let (manifest, _) = hash_bytes(&collection.to_bytes())?;
-        let Some(known) = self.get(&manifest.root().key())? else { return Ok(None) };
-        for file in collection.files() {
-            let entry = self.get(&file.root.key())?;
-            let good = |entry: Entry| entry.kept == Kept::Copy && Self::look(&entry) == Condition::Good;
-            if !entry.is_some_and(good) {
-                return Ok(None);
+        let copies = self.copies()?;
+        for list in self.places(&manifest.root().key())? {
+            if list.kept == Kept::List
+                && list.path.starts_with(&copies)
+                && self.is_whole(&list, collection)?
+            {
+                return Ok(Some(list));
             }
         }
-        let is_copy = self.home.is_some() && known.path.starts_with(self.copies()?);
-        Ok(is_copy.then_some(known))
+        Ok(None)
+    }
+
+    /// Whether every file of a collection is good in this folder of it.
+    fn is_whole(&self, list: &Entry, collection: &Collection) -> Result<bool, CatalogueError> {
+        for file in collection.files() {
+            let place = self.at(&file.root, &list.path.join(file.path.as_str()))?;
+            if place.is_none_or(|place| Self::look(&place) != Condition::Good) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 

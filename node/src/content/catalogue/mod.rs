@@ -1,26 +1,34 @@
-//! [`Catalogue`]: which content is here, and in which file. The files are the user's or this
+//! [`Catalogue`]: which content is here, and in which files. The files are the user's or this
 //! peer's, and may change at any time: nothing is opened as what it was without a look at it.
+//!
+//! A content may be in several files, its places. It is served from any that is good. A place is
+//! there because its file was added or fetched by itself, or for collections that list it; when
+//! nothing needs it any more it is forgotten, and with its last place the content is. How many
+//! places there are is bounded by what the user adds and by the length of lists.
 
 mod add;
 mod addition;
 mod copy;
-mod doubles;
 mod folder;
 mod hashing;
 mod on_disk;
+mod others;
+mod remove;
 mod tables;
 mod verify;
 
 use std::fs::File;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use askaround_core::Key;
 use askaround_core::pieces::{Geometry, Manifest, Root};
-use redb::{Database, ReadableDatabase as _, ReadableTable as _};
+use redb::{Database, ReadableDatabase as _};
 use serde::{Deserialize, Serialize};
 
+use self::tables::Tables;
 use super::boot::BootId;
 use super::collection::{Collection, CollectionError};
 use super::disk::{DiskError, Fault};
@@ -32,8 +40,8 @@ use crate::store::StoreError;
 
 pub use add::How;
 pub use addition::Addition;
-pub use doubles::Double;
 pub use folder::AddedFolder;
+pub use remove::Removed;
 pub use verify::Verified;
 
 /// Which content is here. Cloning shares it.
@@ -45,7 +53,7 @@ pub struct Catalogue {
     changes: Arc<AtomicU64>,
 }
 
-/// A content that is here.
+/// A content at one of its places.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// Its BLAKE3 hash.
@@ -54,7 +62,7 @@ pub struct Entry {
     pub size: u64,
     /// Its md5, if that was computed.
     pub md5: Option<Md5>,
-    /// Its file. Of a collection's list, which has none: the folder that was added or fetched.
+    /// This file of it. Of a collection's list, which has none: the folder that was added or fetched.
     pub path: PathBuf,
     /// How it came here.
     pub kept: Kept,
@@ -70,6 +78,8 @@ pub struct Entry {
     pub boot: Option<BootId>,
     /// Whether it is surely on the disk, and not only in the system's memory.
     pub synced: bool,
+    /// Whether it turned out to be wrong, while it looks as it is noted here.
+    pub damaged: bool,
 }
 
 /// How a content came here.
@@ -86,18 +96,20 @@ pub enum Kept {
     List,
 }
 
-/// Whether a content can be served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// Whether a content can be served; what is best comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Condition {
     /// As it was verified.
     Good,
+    /// Not known to have been on the disk when the machine went down: it has to be verified.
+    Unchecked,
+    /// Found to be wrong, though nobody seems to have written to its file: it has to be repaired.
+    Damaged,
     /// Its file was changed since: it has to be verified, or added again.
     Changed,
     /// Its file is gone, or cannot be opened.
     Missing,
-    /// Not known to have been on the disk when the machine went down: it has to be verified.
-    Unchecked,
 }
 
 /// Why content cannot be added, opened or verified.
@@ -112,6 +124,9 @@ pub enum CatalogueError {
     /// Not known to have been on the disk when the machine went down.
     #[error("{}: the machine went down before it was surely on the disk; verify it", .0.display())]
     Unchecked(PathBuf),
+    /// Its file was found to be wrong.
+    #[error("{}: is damaged; repair it with verify --repair", .0.display())]
+    Spoilt(PathBuf),
     /// What the catalogue says of it does not fit together.
     #[error("what is noted of {0} is damaged: purge it and add it again")]
     Damaged(Root),
@@ -145,13 +160,22 @@ impl CatalogueError {
     pub fn is_cancelled(&self) -> bool {
         matches!(self, Self::Hash { error: HashError::Cancelled, .. } | Self::Part(PartError::Cancelled))
     }
+
+    /// Whether it says that the file is not there, or not what it was.
+    pub fn is_not_as_it_was(&self) -> bool {
+        match self {
+            Self::Changed(_) | Self::Unchecked(_) | Self::Spoilt(_) => true,
+            Self::Disk(error) => matches!(error.fault, Fault::Missing | Fault::NotFile | Fault::IsFolder),
+            _ => false,
+        }
+    }
 }
 
 impl Catalogue {
     /// The catalogue in a peer's database, which is in the folder `home`.
     pub(crate) fn in_database(database: Arc<Database>, home: &Path) -> Result<Self, StoreError> {
         let catalogue = Self { database, home: Some(home.to_owned()), changes: Arc::default() };
-        catalogue.change(tables::make)?;
+        catalogue.change(|_| Ok(()))?;
         Ok(catalogue)
     }
 
@@ -165,42 +189,74 @@ impl Catalogue {
             .create_with_backend(redb::backends::InMemoryBackend::new());
         let database = made.map_err(|error| StoreError::of(database_path(None), error.into()))?;
         let catalogue = Self { database: Arc::new(database), home: None, changes: Arc::default() };
-        catalogue.change(tables::make)?;
+        catalogue.change(|_| Ok(()))?;
         Ok(catalogue)
     }
 
-    /// The content that a key of either kind names, if it is here.
+    /// The content that a key of either kind names, if it is here, at the best of its places: the
+    /// first that is good, copies of ours before others.
     ///
     /// # Errors
     /// If the catalogue cannot be read.
     pub fn get(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
-        self.read(|read| {
-            let root = match (Root::from_key(key), Md5::from_key(key)) {
-                (Some(root), _) => Some(root),
-                (None, Some(md5)) => tables::root_of(&read.open_table(tables::MD5S)?, &md5)?,
-                (None, None) => None,
-            };
-            let files = read.open_table(tables::FILES)?;
-            root.map_or(Ok(None), |root| tables::entry(&files, &root))
-        })
+        let mut best: Option<(Condition, Entry)> = None;
+        let good = self.look_at(key, |entry| match Self::look(&entry) {
+            Condition::Good => ControlFlow::Break(entry),
+            condition => {
+                if best.as_ref().is_none_or(|(best, _)| condition < *best) {
+                    best = Some((condition, entry));
+                }
+                ControlFlow::Continue(())
+            }
+        })?;
+        Ok(good.or(best.map(|(_, entry)| entry)))
     }
 
-    /// All that is here, by path.
+    /// The content that a key names, at each of its places.
+    ///
+    /// # Errors
+    /// If the catalogue cannot be read.
+    pub fn places(&self, key: &Key) -> Result<Vec<Entry>, StoreError> {
+        let mut places = Vec::new();
+        self.look_at(key, |entry| {
+            places.push(entry);
+            ControlFlow::<()>::Continue(())
+        })?;
+        Ok(places)
+    }
+
+    /// A content at the place with this path, if that is one.
+    ///
+    /// # Errors
+    /// If the catalogue cannot be read.
+    pub fn at(&self, root: &Root, path: &Path) -> Result<Option<Entry>, StoreError> {
+        self.read(|read| tables::at(read, root, path))
+    }
+
+    /// Every place of everything that is here, by path.
     ///
     /// # Errors
     /// If the catalogue cannot be read.
     pub fn list(&self) -> Result<Vec<Entry>, StoreError> {
-        let mut entries = self.read(|read| {
-            let mut entries = Vec::new();
-            for row in read.open_table(tables::FILES)?.iter()? {
-                let (root, row) = row?;
-                let (path, record) = row.value();
-                entries.extend(tables::decode(Root::new(root.value()), path, record));
-            }
-            Ok(entries)
-        })?;
+        let mut entries = self.read(tables::list)?;
         entries.sort_by(|a, b| (&a.path, a.root).cmp(&(&b.path, b.root)));
         Ok(entries)
+    }
+
+    /// Shows `look` the places of the content that a key names, until it breaks off.
+    fn look_at<T>(
+        &self,
+        key: &Key,
+        look: impl FnMut(Entry) -> ControlFlow<T>,
+    ) -> Result<Option<T>, StoreError> {
+        self.read(|read| {
+            let root = match (Root::from_key(key), Md5::from_key(key)) {
+                (Some(root), _) => Some(root),
+                (None, Some(md5)) => tables::root_of_md5(read, &md5)?,
+                (None, None) => None,
+            };
+            root.map_or(Ok(None), |root| tables::look_at(read, &root, look))
+        })
     }
 
     /// How often it was changed since it was opened.
@@ -208,48 +264,7 @@ impl Catalogue {
         self.changes.load(Ordering::Relaxed)
     }
 
-    /// Forgets a content; of a collection also the files that are here only for it. Copies in the
-    /// peer's folder are removed, other files stay. What was forgotten.
-    ///
-    /// # Errors
-    /// If the catalogue cannot be written, or a copy not removed.
-    pub fn remove(&self, key: &Key) -> Result<Vec<Entry>, CatalogueError> {
-        let Some(entry) = self.get(key)? else { return Ok(Vec::new()) };
-        let files = match entry.kept {
-            Kept::List => self.collection(&entry.root)?.files().to_vec(),
-            _ => Vec::new(),
-        };
-        let removed = self.change(|write| {
-            let mut removed = Vec::new();
-            for file in &files {
-                let needed = tables::leave(write, &file.root, &entry.root)?;
-                let known = tables::entry(&write.open_table(tables::FILES)?, &file.root)?;
-                if !needed && known.is_some_and(|known| !known.own) {
-                    removed.extend(tables::take(write, &file.root)?);
-                }
-            }
-            if tables::is_member(write, &entry.root)? {
-                // A collection still needs it.
-                tables::put(write, &Entry { own: false, ..entry.clone() })?;
-            } else {
-                removed.extend(tables::take(write, &entry.root)?);
-            }
-            Ok(removed)
-        })?;
-        for entry in removed.iter().filter(|entry| entry.kept == Kept::Copy) {
-            self.remove_copy(&entry.path)?;
-        }
-        // The copy of a folder may have a content twice, of which the catalogue knows one place.
-        for file in files.iter().filter(|_| self.home.is_some()) {
-            let path = entry.path.join(file.path.as_str());
-            if self.get(&file.root.key())?.is_none_or(|known| known.path != path) {
-                self.remove_copy(&path)?;
-            }
-        }
-        Ok(removed)
-    }
-
-    /// Whether a content can be served, as far as a look at its file tells.
+    /// Whether a content can be served from this place, as far as a look at its file tells.
     pub fn condition(&self, entry: &Entry) -> Condition {
         Self::look(entry)
     }
@@ -258,28 +273,32 @@ impl Catalogue {
         if entry.kept == Kept::List {
             return Condition::Good;
         }
-        let Ok(data) = std::fs::metadata(&entry.path) else { return Condition::Missing };
-        if !data.is_file() {
-            Condition::Missing
-        } else if Stamp::from(&data) != entry.stamp {
-            Condition::Changed
-        } else if needs_check(entry) {
-            Condition::Unchecked
-        } else {
-            Condition::Good
+        match std::fs::metadata(&entry.path) {
+            Ok(data) if data.is_file() => entry.condition(Stamp::from(&data)),
+            _ => Condition::Missing,
         }
     }
 
-    /// Opens a content to serve it.
+    /// Opens a content to serve it, from the first place where it is what was verified.
     ///
     /// # Errors
-    /// If it is not here, its file is not what was verified, or the disk says no.
-    pub fn open(&self, root: &Root) -> Result<Arc<ContentFile>, CatalogueError> {
-        let entry = self.get(&root.key())?.ok_or_else(|| CatalogueError::Unknown(root.key()))?;
-        self.open_entry(&entry)
+    /// If it is not here, no file of it is what was verified, or the disk says no.
+    pub fn open(&self, key: &Key) -> Result<Arc<ContentFile>, CatalogueError> {
+        let mut failed: Option<CatalogueError> = None;
+        let opened = self.look_at(key, |entry| match self.open_entry(&entry) {
+            Ok(file) => ControlFlow::Break(file),
+            Err(error) => {
+                // What may be better the next time is worth more than what is known to be gone.
+                if failed.as_ref().is_none_or(CatalogueError::is_not_as_it_was) {
+                    failed = Some(error);
+                }
+                ControlFlow::Continue(())
+            }
+        })?;
+        opened.ok_or_else(|| failed.unwrap_or_else(|| CatalogueError::Unknown(key.clone())))
     }
 
-    /// Opens a content that was just looked up.
+    /// Opens a content at a place that was just looked up.
     ///
     /// # Errors
     /// As [`Catalogue::open`].
@@ -289,13 +308,12 @@ impl Catalogue {
             return Ok(Arc::new(ContentFile::of_bytes(&self.list_bytes(&entry.root)?, manifest)?));
         }
         let file = open(&entry.path)?;
-        if Stamp::of(&file).map_err(DiskError::at(&entry.path))? != entry.stamp {
-            return Err(CatalogueError::Changed(entry.path.clone()));
+        match entry.condition(Stamp::of(&file).map_err(DiskError::at(&entry.path))?) {
+            Condition::Good => Ok(Arc::new(ContentFile::whole(file, manifest, entry.stamp))),
+            Condition::Unchecked => Err(CatalogueError::Unchecked(entry.path.clone())),
+            Condition::Damaged => Err(CatalogueError::Spoilt(entry.path.clone())),
+            Condition::Changed | Condition::Missing => Err(CatalogueError::Changed(entry.path.clone())),
         }
-        if needs_check(entry) {
-            return Err(CatalogueError::Unchecked(entry.path.clone()));
-        }
-        Ok(Arc::new(ContentFile::whole(file, manifest, entry.stamp)))
     }
 
     /// The hashes of a content's pieces.
@@ -308,12 +326,7 @@ impl Catalogue {
         let bytes = match Geometry::new(entry.size).map_err(|_| damaged())?.count() {
             0 => Vec::new(),
             1 => root.as_bytes().to_vec(),
-            _ => self
-                .read(|read| {
-                    let row = read.open_table(tables::MANIFESTS)?.get(*root.as_bytes())?;
-                    Ok(row.map(|row| row.value().to_vec()))
-                })?
-                .ok_or_else(damaged)?,
+            _ => self.read(|read| tables::manifest(read, &root))?.ok_or_else(damaged)?,
         };
         Manifest::from_bytes(root, entry.size, &bytes).map_err(|_| damaged())
     }
@@ -328,10 +341,7 @@ impl Catalogue {
     }
 
     fn list_bytes(&self, root: &Root) -> Result<Vec<u8>, CatalogueError> {
-        let bytes = self.read(|read| {
-            let row = read.open_table(tables::LISTS)?.get(*root.as_bytes())?;
-            Ok(row.map(|row| row.value().to_vec()))
-        })?;
+        let bytes = self.read(|read| tables::collection(read, root))?;
         bytes.ok_or_else(|| CatalogueError::Unknown(root.key()))
     }
 
@@ -346,11 +356,11 @@ impl Catalogue {
     /// All of `change` or nothing; on disk when this returns.
     fn change<T>(
         &self,
-        change: impl FnOnce(&redb::WriteTransaction) -> Result<T, redb::Error>,
+        change: impl FnOnce(&mut Tables<'_>) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
         let run = || {
             let write = self.database.begin_write()?;
-            let result = change(&write)?;
+            let result = change(&mut Tables::open(&write)?)?;
             write.commit()?;
             self.changes.fetch_add(1, Ordering::Relaxed);
             Ok(result)
@@ -359,9 +369,31 @@ impl Catalogue {
     }
 }
 
-fn needs_check(entry: &Entry) -> bool {
-    let this_run = entry.boot.is_some() && entry.boot == BootId::current();
-    !entry.synced && !this_run
+impl Entry {
+    /// Whether its file, which looks so, can be served.
+    fn condition(&self, now: Stamp) -> Condition {
+        if now != self.stamp {
+            return if self.is_rolled_back(now) { Condition::Unchecked } else { Condition::Changed };
+        }
+        match (self.damaged, self.is_unsure()) {
+            (true, _) => Condition::Damaged,
+            (false, true) => Condition::Unchecked,
+            (false, false) => Condition::Good,
+        }
+    }
+
+    /// Whether the machine may have gone down before it was on the disk.
+    fn is_unsure(&self) -> bool {
+        let this_run = self.boot.is_some() && self.boot == BootId::current();
+        !self.synced && !this_run
+    }
+
+    /// Whether the file, which looks so, may be what the disk had of it when the machine went down:
+    /// its length and the time of its last change may be older than what is noted. Whoever changed
+    /// it since has made it younger.
+    fn is_rolled_back(&self, now: Stamp) -> bool {
+        self.is_unsure() && now.inode == self.stamp.inode && now.mtime_ns <= self.stamp.mtime_ns
+    }
 }
 
 fn database_path(home: Option<&Path>) -> PathBuf {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Catalogue, CatalogueError, Condition, Entry, Kept, open, tables};
+use super::{Catalogue, CatalogueError, Condition, Entry, Kept, open};
 use crate::content::disk::DiskError;
 use crate::content::file::Stamp;
 use crate::content::place::Folder;
@@ -15,10 +15,9 @@ use crate::store::StoreError;
 const AT_ONCE: usize = 256;
 
 impl Catalogue {
-    /// Sees to it that these contents are surely on the disk, so that they need not be verified after
+    /// Sees to it that these places are surely on the disk, so that they need not be verified after
     /// a power loss. Takes as long as the disk does: for a background thread. What cannot be synced
-    /// stays as it is, and is tried again the next time. How many contents are sure now that were
-    /// not.
+    /// stays as it is, and is tried again the next time. How many places are sure now that were not.
     ///
     /// # Errors
     /// If the catalogue cannot be read or written.
@@ -53,10 +52,10 @@ impl Catalogue {
         if sure.is_empty() {
             return Ok(0);
         }
-        self.change(|write| {
+        self.change(|tables| {
             let mut count = 0;
             for entry in sure {
-                let noted = tables::update(write, entry, |now| Entry { synced: true, ..now })?;
+                let noted = tables.update(entry, |now| Entry { synced: true, ..now })?;
                 count += usize::from(noted);
             }
             Ok(count)

@@ -1,11 +1,15 @@
-//! The catalogue's tables, and how an entry stands in them.
+//! The catalogue's tables, and how what it knows stands in them.
 
 use std::ffi::OsStr;
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use askaround_core::pieces::{Manifest, Root};
-use redb::{MultimapTableDefinition, ReadableMultimapTable as _, ReadableTable, TableDefinition};
+use redb::{
+    MultimapTable, MultimapTableDefinition, ReadTransaction, ReadableMultimapTable as _, ReadableTable,
+    Table, TableDefinition, WriteTransaction,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{Entry, Kept};
@@ -14,23 +18,27 @@ use crate::content::file::Stamp;
 use crate::content::md5::Md5;
 
 type Hash = [u8; 32];
+/// A root, whether the place is outside the peer's folder, and its path: so copies come first.
+type At = (Hash, bool, &'static [u8]);
+/// Bytes, and the md5 if it is known.
+type Facts = (u64, Option<[u8; 16]>);
 
-/// Root to path and [`Record`].
-pub(super) const FILES: TableDefinition<'_, Hash, (&[u8], &str)> = TableDefinition::new("files");
+/// Each place of each content to its [`Record`].
+const PLACES: TableDefinition<'_, At, &str> = TableDefinition::new("places");
+/// Root to what is known of the content wherever it is.
+const ROOTS: TableDefinition<'_, Hash, Facts> = TableDefinition::new("roots");
 /// Md5 to root.
-pub(super) const MD5S: TableDefinition<'_, [u8; 16], Hash> = TableDefinition::new("md5s");
+const MD5S: TableDefinition<'_, [u8; 16], Hash> = TableDefinition::new("md5s");
 /// Root to the piece hashes, for content of more than one piece.
-pub(super) const MANIFESTS: TableDefinition<'_, Hash, &[u8]> = TableDefinition::new("manifests");
+const MANIFESTS: TableDefinition<'_, Hash, &[u8]> = TableDefinition::new("manifests");
 /// Root of a collection to its list.
-pub(super) const LISTS: TableDefinition<'_, Hash, &[u8]> = TableDefinition::new("lists");
-/// Root of a file to the roots of the collections that it is here for.
-pub(super) const MEMBERS: MultimapTableDefinition<'_, Hash, Hash> = MultimapTableDefinition::new("members");
+const LISTS: TableDefinition<'_, Hash, &[u8]> = TableDefinition::new("lists");
+/// Root and path of a file to the roots of the collections that it is here for.
+const NEEDED: MultimapTableDefinition<'_, (Hash, &[u8]), Hash> = MultimapTableDefinition::new("needed");
 
-/// What the table of files says beside the path.
+/// What the table of places says of one.
 #[derive(Debug, Serialize, Deserialize)]
 struct Record {
-    size: u64,
-    md5: Option<String>,
     kept: Kept,
     own: bool,
     sparse: bool,
@@ -38,36 +46,253 @@ struct Record {
     stamp: Stamp,
     boot: Option<BootId>,
     synced: bool,
+    damaged: bool,
 }
 
-/// Makes the tables that are not there.
-pub(super) fn make(write: &redb::WriteTransaction) -> Result<(), redb::Error> {
-    write.open_table(FILES)?;
-    write.open_table(MD5S)?;
-    write.open_table(MANIFESTS)?;
-    write.open_table(LISTS)?;
-    write.open_multimap_table(MEMBERS)?;
-    Ok(())
+/// All tables, to be changed.
+pub(super) struct Tables<'t> {
+    places: Table<'t, At, &'static str>,
+    roots: Table<'t, Hash, Facts>,
+    md5s: Table<'t, [u8; 16], Hash>,
+    pub(super) manifests: Table<'t, Hash, &'static [u8]>,
+    pub(super) lists: Table<'t, Hash, &'static [u8]>,
+    needed: MultimapTable<'t, (Hash, &'static [u8]), Hash>,
 }
 
-/// The entry of a root. A record that cannot be read is none.
-pub(super) fn entry(
-    files: &impl ReadableTable<Hash, (&'static [u8], &'static str)>,
+impl<'t> Tables<'t> {
+    /// Opens them, and makes those that are not there.
+    pub(super) fn open(write: &'t WriteTransaction) -> Result<Self, redb::Error> {
+        Ok(Self {
+            places: write.open_table(PLACES)?,
+            roots: write.open_table(ROOTS)?,
+            md5s: write.open_table(MD5S)?,
+            manifests: write.open_table(MANIFESTS)?,
+            lists: write.open_table(LISTS)?,
+            needed: write.open_multimap_table(NEEDED)?,
+        })
+    }
+
+    /// The places of a content.
+    pub(super) fn places(&self, root: &Root) -> Result<Vec<Entry>, redb::Error> {
+        all(&self.places, &self.roots, root)
+    }
+
+    /// A content at a path.
+    pub(super) fn at(&self, root: &Root, path: &Path) -> Result<Option<Entry>, redb::Error> {
+        one(&self.places, &self.roots, root, path)
+    }
+
+    /// The md5 of a content, if that is known.
+    pub(super) fn md5(&self, root: &Root) -> Result<Option<Md5>, redb::Error> {
+        Ok(facts(&self.roots, root)?.and_then(|(_, md5)| md5.map(Md5::new)))
+    }
+
+    /// Writes an entry over the one of its content at its path.
+    pub(super) fn put(&mut self, entry: &Entry) -> Result<(), redb::Error> {
+        let record = Record {
+            kept: entry.kept,
+            own: entry.own,
+            sparse: entry.sparse,
+            executable: entry.executable,
+            stamp: entry.stamp,
+            boot: entry.boot,
+            synced: entry.synced,
+            damaged: entry.damaged,
+        };
+        let record = serde_json::to_string(&record).expect("a record is plain data");
+        let root = *entry.root.as_bytes();
+        self.places.insert(key(&entry.root, entry.kept != Kept::Copy, &entry.path), record.as_str())?;
+        self.roots.insert(root, (entry.size, entry.md5.map(|md5| *md5.as_bytes())))?;
+        if let Some(md5) = entry.md5 {
+            self.md5s.insert(*md5.as_bytes(), root)?;
+        }
+        Ok(())
+    }
+
+    /// Notes the md5 of a content that is here. Whether it is.
+    pub(super) fn put_md5(&mut self, root: &Root, md5: Md5) -> Result<bool, redb::Error> {
+        let Some((size, _)) = facts(&self.roots, root)? else { return Ok(false) };
+        self.roots.insert(*root.as_bytes(), (size, Some(*md5.as_bytes())))?;
+        self.md5s.insert(*md5.as_bytes(), *root.as_bytes())?;
+        Ok(true)
+    }
+
+    /// Keeps the piece hashes of content that has more than one.
+    pub(super) fn put_manifest(&mut self, manifest: &Manifest) -> Result<(), redb::Error> {
+        if manifest.geometry().count() > 1 {
+            self.manifests.insert(*manifest.root().as_bytes(), manifest.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Changes what is known of a place, unless its file is another by now, or it is gone. Whether
+    /// it did.
+    pub(super) fn update(
+        &mut self,
+        known: &Entry,
+        change: impl FnOnce(Entry) -> Entry,
+    ) -> Result<bool, redb::Error> {
+        match self.at(&known.root, &known.path)?.filter(|now| now.stamp == known.stamp) {
+            Some(now) => self.put(&change(now)).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Forgets a place; with the last one the content, and what belongs to it.
+    pub(super) fn take(&mut self, entry: &Entry) -> Result<(), redb::Error> {
+        self.places.remove(key(&entry.root, entry.kept != Kept::Copy, &entry.path))?;
+        if self.is_here(&entry.root)? {
+            return Ok(());
+        }
+        let root = *entry.root.as_bytes();
+        let md5 = self.md5(&entry.root)?;
+        self.roots.remove(root)?;
+        self.manifests.remove(root)?;
+        self.lists.remove(root)?;
+        if let Some(md5) = md5
+            && self.md5s.get(*md5.as_bytes())?.is_some_and(|row| row.value() == root)
+        {
+            self.md5s.remove(*md5.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Whether a content has a place.
+    pub(super) fn is_here(&self, root: &Root) -> Result<bool, redb::Error> {
+        let first = self.places.range(key(root, false, Path::new(""))..)?.next().transpose()?;
+        Ok(first.is_some_and(|(at, _)| at.value().0 == *root.as_bytes()))
+    }
+
+    /// Notes that a file is here for a collection.
+    pub(super) fn join(&mut self, file: &Root, path: &Path, list: &Root) -> Result<(), redb::Error> {
+        self.needed.insert((*file.as_bytes(), bytes(path)), *list.as_bytes())?;
+        Ok(())
+    }
+
+    /// Notes that a file is not here for a collection any more.
+    pub(super) fn leave(&mut self, file: &Root, path: &Path, list: &Root) -> Result<(), redb::Error> {
+        self.needed.remove((*file.as_bytes(), bytes(path)), *list.as_bytes())?;
+        Ok(())
+    }
+
+    /// Whether a file is here for a collection.
+    pub(super) fn is_needed(&self, file: &Root, path: &Path) -> Result<bool, redb::Error> {
+        Ok(self.needed.get((*file.as_bytes(), bytes(path)))?.next().is_some())
+    }
+}
+
+/// The root that a key stands for, if it is of content here.
+pub(super) fn root_of_md5(read: &ReadTransaction, md5: &Md5) -> Result<Option<Root>, redb::Error> {
+    Ok(read.open_table(MD5S)?.get(*md5.as_bytes())?.map(|row| Root::new(row.value())))
+}
+
+/// Shows `look` the places of a content, copies of ours first, until it breaks off.
+pub(super) fn look_at<T>(
+    read: &ReadTransaction,
     root: &Root,
-) -> Result<Option<Entry>, redb::Error> {
-    let row = files.get(*root.as_bytes())?;
-    Ok(row.and_then(|row| {
-        let (path, record) = row.value();
-        decode(*root, path, record)
-    }))
+    look: impl FnMut(Entry) -> ControlFlow<T>,
+) -> Result<Option<T>, redb::Error> {
+    walk(&read.open_table(PLACES)?, &read.open_table(ROOTS)?, root, look)
 }
 
-pub(super) fn decode(root: Root, path: &[u8], record: &str) -> Option<Entry> {
+/// A content at a path.
+pub(super) fn at(read: &ReadTransaction, root: &Root, path: &Path) -> Result<Option<Entry>, redb::Error> {
+    one(&read.open_table(PLACES)?, &read.open_table(ROOTS)?, root, path)
+}
+
+/// Every place of every content. A record that cannot be read is none.
+pub(super) fn list(read: &ReadTransaction) -> Result<Vec<Entry>, redb::Error> {
+    let roots = read.open_table(ROOTS)?;
+    let mut entries = Vec::new();
+    for row in read.open_table(PLACES)?.iter()? {
+        let (at, record) = row?;
+        let (root, _, path) = at.value();
+        let root = Root::new(root);
+        if let Some(facts) = facts(&roots, &root)? {
+            entries.extend(decode(root, facts, path, record.value()));
+        }
+    }
+    Ok(entries)
+}
+
+/// The piece hashes of a content, as they are kept.
+pub(super) fn manifest(read: &ReadTransaction, root: &Root) -> Result<Option<Vec<u8>>, redb::Error> {
+    Ok(read.open_table(MANIFESTS)?.get(*root.as_bytes())?.map(|row| row.value().to_vec()))
+}
+
+/// The list of a collection.
+pub(super) fn collection(read: &ReadTransaction, root: &Root) -> Result<Option<Vec<u8>>, redb::Error> {
+    Ok(read.open_table(LISTS)?.get(*root.as_bytes())?.map(|row| row.value().to_vec()))
+}
+
+fn key<'a>(root: &Root, outside: bool, path: &'a Path) -> (Hash, bool, &'a [u8]) {
+    (*root.as_bytes(), outside, bytes(path))
+}
+
+fn bytes(path: &Path) -> &[u8] {
+    path.as_os_str().as_bytes()
+}
+
+fn facts(roots: &impl ReadableTable<Hash, Facts>, root: &Root) -> Result<Option<Facts>, redb::Error> {
+    Ok(roots.get(*root.as_bytes())?.map(|row| row.value()))
+}
+
+fn walk<T>(
+    places: &impl ReadableTable<At, &'static str>,
+    roots: &impl ReadableTable<Hash, Facts>,
+    root: &Root,
+    mut look: impl FnMut(Entry) -> ControlFlow<T>,
+) -> Result<Option<T>, redb::Error> {
+    let Some(facts) = facts(roots, root)? else { return Ok(None) };
+    for row in places.range(key(root, false, Path::new(""))..)? {
+        let (at, record) = row?;
+        let (of, _, path) = at.value();
+        if of != *root.as_bytes() {
+            break;
+        }
+        if let Some(entry) = decode(*root, facts, path, record.value())
+            && let ControlFlow::Break(found) = look(entry)
+        {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+fn all(
+    places: &impl ReadableTable<At, &'static str>,
+    roots: &impl ReadableTable<Hash, Facts>,
+    root: &Root,
+) -> Result<Vec<Entry>, redb::Error> {
+    let mut entries = Vec::new();
+    walk(places, roots, root, |entry| {
+        entries.push(entry);
+        ControlFlow::<()>::Continue(())
+    })?;
+    Ok(entries)
+}
+
+fn one(
+    places: &impl ReadableTable<At, &'static str>,
+    roots: &impl ReadableTable<Hash, Facts>,
+    root: &Root,
+    path: &Path,
+) -> Result<Option<Entry>, redb::Error> {
+    let Some(facts) = facts(roots, root)? else { return Ok(None) };
+    for outside in [true, false] {
+        if let Some(record) = places.get(key(root, outside, path))? {
+            return Ok(decode(*root, facts, bytes(path), record.value()));
+        }
+    }
+    Ok(None)
+}
+
+fn decode(root: Root, (size, md5): Facts, path: &[u8], record: &str) -> Option<Entry> {
     let record: Record = serde_json::from_str(record).ok()?;
     Some(Entry {
         root,
-        size: record.size,
-        md5: record.md5.and_then(|md5| md5.parse().ok()),
+        size,
+        md5: md5.map(Md5::new),
         path: PathBuf::from(OsStr::from_bytes(path)),
         kept: record.kept,
         own: record.own,
@@ -76,108 +301,6 @@ pub(super) fn decode(root: Root, path: &[u8], record: &str) -> Option<Entry> {
         stamp: record.stamp,
         boot: record.boot,
         synced: record.synced,
+        damaged: record.damaged,
     })
-}
-
-/// Writes an entry over the one of its root.
-pub(super) fn put(write: &redb::WriteTransaction, entry: &Entry) -> Result<(), redb::Error> {
-    let record = Record {
-        size: entry.size,
-        md5: entry.md5.map(|md5| md5.to_string()),
-        kept: entry.kept,
-        own: entry.own,
-        sparse: entry.sparse,
-        executable: entry.executable,
-        stamp: entry.stamp,
-        boot: entry.boot,
-        synced: entry.synced,
-    };
-    let record = serde_json::to_string(&record).expect("a record is plain data");
-    let root = *entry.root.as_bytes();
-    write.open_table(FILES)?.insert(root, (entry.path.as_os_str().as_bytes(), record.as_str()))?;
-    if let Some(md5) = entry.md5 {
-        write.open_table(MD5S)?.insert(*md5.as_bytes(), root)?;
-    }
-    Ok(())
-}
-
-/// Keeps the piece hashes of content that has more than one.
-pub(super) fn put_manifest(write: &redb::WriteTransaction, manifest: &Manifest) -> Result<(), redb::Error> {
-    if manifest.geometry().count() > 1 {
-        let root = *manifest.root().as_bytes();
-        write.open_table(MANIFESTS)?.insert(root, manifest.as_bytes())?;
-    }
-    Ok(())
-}
-
-/// Forgets an entry and what belongs to it. What it was.
-pub(super) fn take(write: &redb::WriteTransaction, root: &Root) -> Result<Option<Entry>, redb::Error> {
-    let mut files = write.open_table(FILES)?;
-    let Some(entry) = entry(&files, root)? else { return Ok(None) };
-    files.remove(*root.as_bytes())?;
-    write.open_table(MANIFESTS)?.remove(*root.as_bytes())?;
-    write.open_table(LISTS)?.remove(*root.as_bytes())?;
-    if let Some(md5) = entry.md5 {
-        let mut md5s = write.open_table(MD5S)?;
-        if md5s.get(*md5.as_bytes())?.is_some_and(|row| row.value() == *root.as_bytes()) {
-            md5s.remove(*md5.as_bytes())?;
-        }
-    }
-    Ok(Some(entry))
-}
-
-/// Notes that a file is here for a collection.
-pub(super) fn join(
-    write: &redb::WriteTransaction,
-    file: &Root,
-    collection: &Root,
-) -> Result<(), redb::Error> {
-    write.open_multimap_table(MEMBERS)?.insert(*file.as_bytes(), *collection.as_bytes())?;
-    Ok(())
-}
-
-/// Notes that a file is not here for a collection any more. Whether it is for another.
-pub(super) fn leave(
-    write: &redb::WriteTransaction,
-    file: &Root,
-    collection: &Root,
-) -> Result<bool, redb::Error> {
-    let mut members = write.open_multimap_table(MEMBERS)?;
-    members.remove(*file.as_bytes(), *collection.as_bytes())?;
-    let more = members.get(*file.as_bytes())?.next().is_some();
-    Ok(more)
-}
-
-/// Whether a file is here for a collection.
-pub(super) fn is_member(write: &redb::WriteTransaction, file: &Root) -> Result<bool, redb::Error> {
-    let members = write.open_multimap_table(MEMBERS)?;
-    let any = members.get(*file.as_bytes())?.next().is_some();
-    Ok(any)
-}
-
-/// Changes what is known of a content, unless it is of another file by now, or gone. Whether it did.
-pub(super) fn update(
-    write: &redb::WriteTransaction,
-    known: &Entry,
-    change: impl FnOnce(Entry) -> Entry,
-) -> Result<bool, redb::Error> {
-    let now = entry(&write.open_table(FILES)?, &known.root)?;
-    match now.filter(|now| (&now.path, now.stamp) == (&known.path, known.stamp)) {
-        Some(now) => put(write, &change(now)).map(|()| true),
-        None => Ok(false),
-    }
-}
-
-/// The collections that a file is here for.
-pub(super) fn collections(read: &redb::ReadTransaction, file: &Root) -> Result<Vec<Root>, redb::Error> {
-    let members = read.open_multimap_table(MEMBERS)?;
-    members.get(*file.as_bytes())?.map(|row| Ok(Root::new(row?.value()))).collect()
-}
-
-/// The root that a md5 stands for.
-pub(super) fn root_of(
-    md5s: &impl ReadableTable<[u8; 16], Hash>,
-    md5: &Md5,
-) -> Result<Option<Root>, redb::Error> {
-    Ok(md5s.get(*md5.as_bytes())?.map(|row| Root::new(row.value())))
 }

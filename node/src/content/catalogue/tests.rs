@@ -1,5 +1,7 @@
 //! The catalogue, as a peer uses it.
 
+mod places;
+
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
 use std::sync::atomic::AtomicBool;
 
@@ -50,11 +52,11 @@ fn add(catalogue: &Catalogue, path: &Path, how: How) -> Entry {
 }
 
 fn verify(catalogue: &Catalogue, entry: &Entry) -> Verified {
-    catalogue.verify(&entry.root.key(), &|_| (), &GO).unwrap()
+    catalogue.verify(entry, &|_| (), &GO).unwrap()
 }
 
 fn served(catalogue: &Catalogue, root: &Root) -> Vec<u8> {
-    let file = catalogue.open(root).unwrap();
+    let file = catalogue.open(&root.key()).unwrap();
     assert!(file.is_whole() && file.unchanged());
     let mut bytes = vec![0; file.geometry().size() as usize];
     file.read_at(0, &mut bytes).unwrap();
@@ -64,7 +66,7 @@ fn served(catalogue: &Catalogue, root: &Root) -> Vec<u8> {
 /// As if the machine had been started anew since.
 fn reboot(catalogue: &Catalogue, entry: &Entry) {
     let entry = Entry { boot: Some(BootId::from_number(1)), ..entry.clone() };
-    catalogue.change(|write| tables::put(write, &entry)).unwrap();
+    catalogue.change(|tables| tables.put(&entry)).unwrap();
 }
 
 impl Catalogue {
@@ -90,7 +92,9 @@ fn either_key_finds_what_was_added_also_after_a_restart() {
     assert_eq!(catalogue.list().unwrap().len(), 4);
     assert_eq!(catalogue.get(&Key::new("2a").unwrap()).unwrap(), None);
     let entry = &catalogue.list().unwrap()[3];
-    assert_eq!(catalogue.remove(&entry.md5.unwrap().key()).unwrap(), std::slice::from_ref(entry));
+    let removed = catalogue.remove(&entry.md5.unwrap().key()).unwrap();
+    assert_eq!(removed.places, std::slice::from_ref(entry));
+    assert_eq!(removed.gone.into_iter().collect::<Vec<_>>(), [entry.root]);
     assert_eq!(catalogue.get(&entry.root.key()).unwrap(), None);
     assert_eq!(catalogue.get(&entry.md5.unwrap().key()).unwrap(), None);
     assert!(entry.path.exists(), "the user's file stays");
@@ -109,11 +113,11 @@ fn a_changed_file_is_not_served_as_what_it_was() {
     let catalogue = Catalogue::temporary().unwrap();
     let path = fixture.file("a", &content(300_000));
     let entry = add(&catalogue, &path, How::Reference);
-    let open = catalogue.open(&entry.root).unwrap();
+    let open = catalogue.open(&entry.root.key()).unwrap();
     let refused = |expected: Condition| {
         let entry = catalogue.get(&entry.root.key()).unwrap().unwrap();
         assert_eq!(catalogue.condition(&entry), expected);
-        catalogue.open(&entry.root).unwrap_err()
+        catalogue.open(&entry.root.key()).unwrap_err()
     };
     let mut spoilt = content(300_000);
     spoilt[70_000] ^= 1;
@@ -139,7 +143,7 @@ fn a_changed_file_is_not_served_as_what_it_was() {
     std::fs::remove_file(&path).unwrap();
     let error = refused(Condition::Missing);
     assert!(matches!(error, CatalogueError::Disk(DiskError { fault: Fault::Missing, .. })), "{error}");
-    assert!(catalogue.verify(&entry.root.key(), &|_| (), &GO).is_err());
+    assert!(catalogue.verify(&entry, &|_| (), &GO).is_err());
 }
 
 #[test]
@@ -148,7 +152,7 @@ fn what_was_not_surely_on_disk_is_verified_after_a_power_loss() {
     let catalogue = fixture.catalogue();
     let entry = add(&catalogue, &fixture.file("a", &content(300_000)), How::Reference);
     reboot(&catalogue, &entry);
-    assert!(matches!(catalogue.open(&entry.root), Err(CatalogueError::Unchecked(_))));
+    assert!(matches!(catalogue.open(&entry.root.key()), Err(CatalogueError::Unchecked(_))));
     assert!(verify(&catalogue, &entry).is_good());
     assert_eq!(served(&catalogue, &entry.root), content(300_000));
     let entry = catalogue.get(&entry.root.key()).unwrap().unwrap();
@@ -191,7 +195,8 @@ fn a_copy_outlives_the_original_and_goes_with_its_entry() {
     let entry = add(&catalogue, &path, How::Copy);
     assert!(entry.executable);
     assert_eq!(add(&catalogue, &path, How::Copy).path, entry.path, "one copy of one content");
-    assert_eq!(add(&catalogue, &path, How::Reference).path, entry.path);
+    assert_eq!(add(&catalogue, &path, How::Reference).path, path);
+    assert_eq!(catalogue.get(&entry.root.key()).unwrap().unwrap().path, entry.path, "ours comes first");
     std::fs::write(&path, "another").unwrap();
     let other = add(&catalogue, &path, How::Copy);
     assert_eq!(fixture.copies(), ["a", "a.2"]);
@@ -243,7 +248,7 @@ fn a_folder_is_one_content_and_many() {
         assert_eq!(served(&catalogue, &file.root), content(file.size as usize));
     }
     let removed = catalogue.remove(&added.entry.root.key()).unwrap();
-    assert_eq!(removed.len(), 3, "the list and two contents that were there for it only");
+    assert_eq!(removed.gone.len(), 3, "the list and two contents that were there for it only");
     assert_eq!(catalogue.list().unwrap().len(), 1);
     assert_eq!(served(&catalogue, &alone.root), content(300_000));
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 7, "the user's files stay");
@@ -322,10 +327,6 @@ fn damaged_piece_hashes_are_noticed() {
     let catalogue = Catalogue::temporary().unwrap();
     let entry = add(&catalogue, &fixture.file("a", &content(300_000)), How::Reference);
     let root = *entry.root.as_bytes();
-    let spoil = |write: &redb::WriteTransaction| {
-        write.open_table(tables::MANIFESTS)?.insert(root, [0; 160].as_slice())?;
-        Ok(())
-    };
-    catalogue.change(spoil).unwrap();
-    assert!(matches!(catalogue.open(&entry.root), Err(CatalogueError::Damaged(_))));
+    catalogue.change(|tables| Ok(tables.manifests.insert(root, [0; 160].as_slice()).map(drop)?)).unwrap();
+    assert!(matches!(catalogue.open(&entry.root.key()), Err(CatalogueError::Damaged(_))));
 }

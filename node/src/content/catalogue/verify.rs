@@ -4,11 +4,10 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use askaround_core::Key;
 use askaround_core::pieces::{Manifest, PieceSet};
 
 use super::super::file::file_of;
-use super::{Catalogue, CatalogueError, Condition, Entry, Kept, open, tables};
+use super::{Catalogue, CatalogueError, Condition, Entry, Kept, open};
 use crate::content::boot::BootId;
 use crate::content::disk::DiskError;
 use crate::content::file::Stamp;
@@ -18,7 +17,7 @@ use crate::content::md5::Md5;
 /// What [`Catalogue::verify`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
-    /// The content. When it is good, its file counts as unchanged from now on.
+    /// The place. When it is good, its file counts as unchanged from now on.
     pub entry: Entry,
     /// The pieces that are not as they should be, or are missing.
     pub bad: PieceSet,
@@ -41,7 +40,7 @@ impl Verified {
 }
 
 /// Looks at every piece of a file that stays as it is meanwhile: how it looks, and which are bad.
-pub(super) fn check(
+fn check(
     file: &File,
     path: &Path,
     manifest: &Manifest,
@@ -59,42 +58,47 @@ pub(super) fn check(
 }
 
 impl Catalogue {
-    /// Reads the whole content and looks at every piece, on all cores. When all is good, its file
-    /// counts as unchanged, else as changed. `progress` is told how many bytes are done.
+    /// Reads a content at one of its places and looks at every piece, on all cores. When all is good,
+    /// its file counts as unchanged; when it is not, and its file looks as if nobody had written to
+    /// it, as damaged. `progress` is told how many bytes are done.
     ///
     /// # Errors
-    /// If it is not here, its file is gone or cannot be read, or `cancel` becomes true.
+    /// If it is not there, its file is gone or cannot be read, or `cancel` becomes true.
     pub fn verify(
         &self,
-        key: &Key,
+        known: &Entry,
         progress: &dyn Fn(u64),
         cancel: &AtomicBool,
     ) -> Result<Verified, CatalogueError> {
-        let mut entry = self.get(key)?.ok_or_else(|| CatalogueError::Unknown(key.clone()))?;
+        let unknown = || CatalogueError::Unknown(known.root.key());
+        let mut entry = self.at(&known.root, &known.path)?.ok_or_else(unknown)?;
+        let known = entry.clone();
         let manifest = self.manifest(&entry)?;
         let is_list = entry.kept == Kept::List;
         let file = if is_list { file_of(&self.list_bytes(&entry.root)?)? } else { open(&entry.path)? };
-        let (before, bad) = check(&file, &entry.path, &manifest, progress, cancel)?;
-        let too_long = before.length > entry.size;
-        let good = bad.is_empty() && !too_long;
-        let known = entry.clone();
-        if good && !is_list {
+        let (now, bad) = check(&file, &entry.path, &manifest, progress, cancel)?;
+        let too_long = now.length > entry.size;
+        let untouched = now == entry.stamp || entry.is_rolled_back(now);
+        if is_list {
+        } else if bad.is_empty() && !too_long {
             // What was written in an earlier run of the machine and is read now was on the disk.
-            entry.synced = before == entry.stamp && (entry.synced || entry.boot != BootId::current());
-            entry.stamp = before;
+            entry.synced = untouched && (entry.synced || entry.boot != BootId::current());
+            entry.stamp = now;
             entry.boot = BootId::current();
-        } else if !is_list && entry.stamp == before {
-            // It looks as it did and is not: from now on it counts as changed.
-            entry.stamp.mtime_ns = 0;
+            entry.damaged = false;
+        } else if untouched {
+            entry.stamp = now;
+            entry.damaged = true;
         }
         if entry != known {
-            let (stamp, boot, synced) = (entry.stamp, entry.boot, entry.synced);
-            self.change(|write| tables::update(write, &known, |now| Entry { stamp, boot, synced, ..now }))?;
+            let (stamp, boot, synced, damaged) = (entry.stamp, entry.boot, entry.synced, entry.damaged);
+            let update = |now| Entry { stamp, boot, synced, damaged, ..now };
+            self.change(|tables| tables.update(&known, update))?;
         }
         // Reading takes long: it may have been purged meanwhile.
-        match self.get(&entry.root.key())? {
+        match self.at(&entry.root, &entry.path)? {
             Some(_) => Ok(Verified { entry, bad, too_long }),
-            None => Err(CatalogueError::Unknown(key.clone())),
+            None => Err(unknown()),
         }
     }
 
@@ -104,10 +108,11 @@ impl Catalogue {
     /// # Errors
     /// If its file cannot be read, the catalogue cannot be written, or `cancel` becomes true.
     pub fn learn_md5(&self, entry: &Entry, cancel: &AtomicBool) -> Result<Option<Md5>, CatalogueError> {
-        if entry.md5.is_some() || entry.kept == Kept::List || Self::look(entry) != Condition::Good {
+        let Some(entry) = self.get(&entry.root.key())? else { return Ok(None) };
+        if entry.md5.is_some() || entry.kept == Kept::List || Self::look(&entry) != Condition::Good {
             return Ok(None);
         }
-        let content = self.open_entry(entry)?;
+        let content = self.open_entry(&entry)?;
         let failed = |error| CatalogueError::Hash { path: entry.path.clone(), error };
         let mut hash = InOrderHash::default();
         while hash.follow(&content, 1).map_err(|error| failed(HashError::Disk(error)))? > 0 {
@@ -119,8 +124,7 @@ impl Catalogue {
         if !content.unchanged() {
             return Ok(None);
         }
-        let learnt = |now| Entry { md5: Some(md5), ..now };
-        let noted = self.change(|write| tables::update(write, entry, learnt))?;
+        let noted = self.change(|tables| tables.put_md5(&entry.root, md5))?;
         Ok(noted.then_some(md5))
     }
 }

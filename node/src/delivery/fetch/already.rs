@@ -15,8 +15,8 @@ use super::files::CancelOnDrop;
 use super::{Fetch, Identity, destination};
 use crate::content::file::Stamp;
 use crate::content::{
-    Addition, Condition, DiskError, Entry, Folder, Found, Kept, Part, PartOptions,
-    Place, There, Wanted, hash_file, remove_old_journal,
+    Addition, Condition, DiskError, Entry, Folder, Found, Kept, Part, PartOptions, Place, There, Wanted,
+    hash_file, remove_old_journal,
 };
 
 impl Fetch {
@@ -173,7 +173,7 @@ impl Fetch {
                 sparse: false,
                 executable: data.permissions().mode() & 0o111 != 0,
             };
-            catalogue.add_all(&[addition], None)?;
+            catalogue.add_all(&[addition])?;
             remove_old_journal(&place)?;
             Ok::<_, GetError>(Some((root, md5, data.len())))
         });
@@ -185,8 +185,8 @@ impl Fetch {
         Ok(Some((root, size)))
     }
 
-    /// The file of a content that is here, to be repaired: what is in `good` stays, and what other
-    /// files of folders here have of it is copied.
+    /// The file of a content that is here, to be repaired: what is in `good` stays, and what is right
+    /// of it at other places is copied.
     pub(super) async fn begin_repair(&mut self, entry: Entry, good: PieceSet) -> Result<Part, GetError> {
         let catalogue = self.delivery.0.catalogue.clone();
         let Entry { root, size, md5, sparse, executable, .. } = entry;
@@ -198,7 +198,7 @@ impl Fetch {
                 Folder::make(folder)?;
             }
             let part = Part::repair(Place::new(&entry.path)?, wanted, good, executable)?;
-            catalogue.fill_from_doubles(&part, &entry, &cancel)?;
+            catalogue.fill_from_others(&part, &entry, &cancel)?;
             Ok::<_, GetError>(part)
         });
         let part = part.await??;

@@ -88,8 +88,11 @@ pub struct Listed {
     pub condition: Condition,
     /// Whether it was added or fetched by itself, and not only as a file of a folder.
     pub own: bool,
-    /// Where it is.
+    /// Where it is: the best of its places.
     pub path: String,
+    /// Where it is besides.
+    #[serde(default)]
+    pub also: Vec<String>,
 }
 
 /// What came of a purge.
@@ -106,6 +109,9 @@ pub struct Purged {
     pub in_folder: bool,
     /// Where the user's file or folder is, which stays.
     pub stays: Option<String>,
+    /// How many more of the user's files or folders of it stay.
+    #[serde(default)]
+    pub also_stay: u64,
 }
 
 /// Why something could not be added, listed, purged or verified.

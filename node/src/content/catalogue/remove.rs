@@ -1,0 +1,88 @@
+//! Forgetting content.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use askaround_core::Key;
+use askaround_core::pieces::Root;
+
+use super::tables::Tables;
+use super::{Catalogue, CatalogueError, Entry, Kept};
+use crate::content::collection::Collection;
+
+/// What was forgotten.
+#[derive(Debug, Default)]
+pub struct Removed {
+    /// Places.
+    pub places: Vec<Entry>,
+    /// Contents that are at no place any more.
+    pub gone: BTreeSet<Root>,
+}
+
+impl Removed {
+    /// Forgets a place, unless something needs it. Whether it did.
+    fn forget(&mut self, tables: &mut Tables<'_>, entry: Entry) -> Result<bool, redb::Error> {
+        if tables.is_needed(&entry.root, &entry.path)? {
+            return Ok(false);
+        }
+        tables.take(&entry)?;
+        if !tables.is_here(&entry.root)? {
+            self.gone.insert(entry.root);
+        }
+        self.places.push(entry);
+        Ok(true)
+    }
+
+    /// The copies of ours among them.
+    fn copies(&self) -> impl Iterator<Item = &PathBuf> {
+        self.places.iter().filter(|entry| entry.kept == Kept::Copy).map(|entry| &entry.path)
+    }
+}
+
+impl Catalogue {
+    /// Forgets a content; of a collection also the files that are here only for it. Copies in the
+    /// peer's folder are removed, other files stay.
+    ///
+    /// # Errors
+    /// If the catalogue cannot be written, or a copy not removed.
+    pub fn remove(&self, key: &Key) -> Result<Removed, CatalogueError> {
+        let places = self.places(key)?;
+        let collection = match places.iter().find(|entry| entry.kept == Kept::List) {
+            Some(list) => Some(self.collection(&list.root)?),
+            None => None,
+        };
+        let removed = self.change(|tables| {
+            let mut removed = Removed::default();
+            for place in places {
+                match &collection {
+                    Some(files) if place.kept == Kept::List => {
+                        forget_folder(tables, &mut removed, place, files)?;
+                    }
+                    // If a collection needs it, it is no more than one of its files.
+                    _ if removed.forget(tables, place.clone())? => {}
+                    _ => tables.put(&Entry { own: false, ..place })?,
+                }
+            }
+            Ok(removed)
+        })?;
+        removed.copies().try_for_each(|copy| self.remove_copy(copy))?;
+        Ok(removed)
+    }
+}
+
+/// Forgets the folder of a collection, and the files in it that are here only for it.
+pub(super) fn forget_folder(
+    tables: &mut Tables<'_>,
+    removed: &mut Removed,
+    list: Entry,
+    files: &Collection,
+) -> Result<(), redb::Error> {
+    for file in files.files() {
+        let path = list.path.join(file.path.as_str());
+        tables.leave(&file.root, &path, &list.root)?;
+        if let Some(place) = tables.at(&file.root, &path)?.filter(|place| !place.own) {
+            removed.forget(tables, place)?;
+        }
+    }
+    removed.forget(tables, list).map(drop)
+}

@@ -1,0 +1,179 @@
+//! Contents that are in several files.
+
+use askaround_core::pieces::PieceSet;
+
+use super::*;
+
+/// Adds a folder of the user's where it lies.
+fn add_folder(catalogue: &Catalogue, path: &Path) -> AddedFolder {
+    catalogue.add_folder(path, How::Reference, &|_, _| (), &GO).unwrap()
+}
+
+/// The names of the places of a content, of files of the user's.
+fn places(fixture: &Fixture, catalogue: &Catalogue, root: &Root) -> Vec<String> {
+    let places = catalogue.places(&root.key()).unwrap().into_iter();
+    let name = |path: PathBuf| path.strip_prefix(fixture.user.path()).unwrap().to_str().unwrap().to_owned();
+    places.map(|place| name(place.path)).collect()
+}
+
+fn condition(catalogue: &Catalogue, root: &Root) -> Condition {
+    catalogue.condition(&catalogue.get(&root.key()).unwrap().unwrap())
+}
+
+/// Turns over a byte so that nobody who looks at the file sees it.
+fn spoil(path: &Path) {
+    let file = File::options().read(true).write(true).open(path).unwrap();
+    let modified = file.metadata().unwrap().modified().unwrap();
+    file.write_all_at(b"!", 0).unwrap();
+    file.set_modified(modified).unwrap();
+}
+
+#[test]
+fn a_content_is_served_from_any_file_that_has_it() {
+    let fixture = Fixture::new();
+    let catalogue = fixture.catalogue();
+    let [a, b, c] = ["a", "b", "c"].map(|name| fixture.file(name, &content(300_000)));
+    let root = add(&catalogue, &a, How::Reference).root;
+    add(&catalogue, &b, How::Reference);
+    add(&catalogue, &c, How::Reference);
+    assert_eq!(places(&fixture, &catalogue, &root), ["a", "b", "c"]);
+    std::fs::remove_file(&c).unwrap();
+    std::fs::write(&a, "another").unwrap();
+    assert_eq!(condition(&catalogue, &root), Condition::Good);
+    assert_eq!(served(&catalogue, &root), content(300_000));
+    std::fs::remove_file(&b).unwrap();
+    assert_eq!(condition(&catalogue, &root), Condition::Changed, "the best of them");
+    std::fs::remove_file(&a).unwrap();
+    assert_eq!(condition(&catalogue, &root), Condition::Missing);
+}
+
+#[test]
+fn what_was_moved_is_where_it_is() {
+    let fixture = Fixture::new();
+    let catalogue = fixture.catalogue();
+    let (a, folder) = (fixture.file("a", &content(9)), fixture.user.path().join("d"));
+    fixture.file("d/x", &content(9));
+    fixture.file("d/y", &content(10));
+    let root = add(&catalogue, &a, How::Reference).root;
+    let list = add_folder(&catalogue, &folder).entry.root;
+    std::fs::rename(&a, fixture.user.path().join("b")).unwrap();
+    std::fs::rename(&folder, fixture.user.path().join("e")).unwrap();
+    add(&catalogue, &fixture.user.path().join("b"), How::Reference);
+    assert_eq!(places(&fixture, &catalogue, &root), ["b", "d/x"], "the folder is not known to be gone");
+    add_folder(&catalogue, &fixture.user.path().join("e"));
+    assert_eq!(places(&fixture, &catalogue, &root), ["b", "e/x"]);
+    assert_eq!(places(&fixture, &catalogue, &list), ["e"]);
+    assert_eq!(catalogue.list().unwrap().len(), 4);
+}
+
+#[test]
+fn folders_that_share_files_go_without_each_other() {
+    let fixture = Fixture::new();
+    let catalogue = fixture.catalogue();
+    for (name, size) in [("d/x", 9), ("d/same", 9), ("d/y", 10), ("e/x", 9), ("e/z", 11)] {
+        fixture.file(name, &content(size));
+    }
+    let folder = |name: &str| add_folder(&catalogue, &fixture.user.path().join(name));
+    let (d, e) = (folder("d"), folder("e"));
+    let shared = e.collection.files()[0].root;
+    assert_eq!(places(&fixture, &catalogue, &shared), ["d/same", "d/x", "e/x"]);
+    // The same folder with another file is another collection of mostly the same files.
+    fixture.file("d/new", &content(12));
+    let more = folder("d");
+    let removed = catalogue.remove(&d.entry.root.key()).unwrap();
+    assert_eq!((removed.places.len(), removed.gone.len()), (1, 1), "the list alone");
+    let own = add(&catalogue, &fixture.user.path().join("d/x"), How::Reference);
+    let removed = catalogue.remove(&more.entry.root.key()).unwrap();
+    assert_eq!((removed.places.len(), removed.gone.len()), (4, 3));
+    assert_eq!(places(&fixture, &catalogue, &shared), ["d/x", "e/x"], "one by itself, one for e");
+    assert!(own.own);
+    let removed = catalogue.remove(&shared.key()).unwrap();
+    assert_eq!((removed.places.len(), removed.gone.len()), (1, 0));
+    assert_eq!(places(&fixture, &catalogue, &shared), ["e/x"]);
+    assert!(!catalogue.get(&shared.key()).unwrap().unwrap().own);
+    catalogue.remove(&e.entry.root.key()).unwrap();
+    assert_eq!(catalogue.list().unwrap(), []);
+    assert_eq!(catalogue.get(&own.md5.unwrap().key()).unwrap(), None);
+}
+
+#[test]
+fn a_purge_removes_copies_and_nothing_else() {
+    let fixture = Fixture::new();
+    let catalogue = fixture.catalogue();
+    let path = fixture.file("d/a", &content(9));
+    fixture.file("d/b", &content(9));
+    let root = add(&catalogue, &path, How::Reference).root;
+    let copied = catalogue.add_folder(path.parent().unwrap(), How::Copy, &|_, _| (), &GO).unwrap();
+    add(&catalogue, &path, How::Copy);
+    assert_eq!(fixture.copies(), ["d/a", "d/b"], "there was a copy already");
+    catalogue.remove(&root.key()).unwrap();
+    assert_eq!(fixture.copies(), ["d/a", "d/b"], "the folder needs them");
+    assert_eq!(catalogue.places(&root.key()).unwrap().len(), 2);
+    catalogue.remove(&copied.entry.root.key()).unwrap();
+    assert!(fixture.copies().is_empty());
+    assert!(path.exists());
+}
+
+#[test]
+fn damage_is_told_from_a_change() {
+    let fixture = Fixture::new();
+    let catalogue = fixture.catalogue();
+    let path = fixture.file("a", &content(300_000));
+    let entry = add(&catalogue, &path, How::Reference);
+    spoil(&path);
+    assert!(!verify(&catalogue, &entry).is_good());
+    assert_eq!(condition(&catalogue, &entry.root), Condition::Damaged);
+    let refused = catalogue.open(&entry.root.key());
+    assert!(matches!(refused, Err(CatalogueError::Spoilt(_))), "{refused:?}");
+    std::fs::write(&path, "edited").unwrap();
+    assert_eq!(condition(&catalogue, &entry.root), Condition::Changed);
+    assert!(!verify(&catalogue, &entry).is_good());
+    assert_eq!(condition(&catalogue, &entry.root), Condition::Changed);
+    std::fs::write(&path, content(300_000)).unwrap();
+    assert!(verify(&catalogue, &entry).is_good());
+    assert_eq!(condition(&catalogue, &entry.root), Condition::Good);
+}
+
+#[test]
+fn a_file_as_the_disk_had_it_when_the_machine_went_down_is_unchecked() {
+    let fixture = Fixture::new();
+    let catalogue = fixture.catalogue();
+    let path = fixture.file("a", &content(300_000));
+    let entry = add(&catalogue, &path, How::Reference);
+    let file = File::options().write(true).open(&path).unwrap();
+    let modified = file.metadata().unwrap().modified().unwrap();
+    let second = std::time::Duration::from_secs(1);
+    let look = |length: u64, modified: std::time::SystemTime| {
+        file.set_len(length).unwrap();
+        file.set_modified(modified).unwrap();
+        condition(&catalogue, &entry.root)
+    };
+    assert_eq!(look(100_000, modified - second), Condition::Changed, "the machine is still running");
+    reboot(&catalogue, &entry);
+    assert_eq!(look(100_000, modified + second), Condition::Changed, "somebody wrote to it since");
+    assert_eq!(look(100_000, modified - second), Condition::Unchecked);
+    assert!(!verify(&catalogue, &entry).is_good());
+    assert_eq!(condition(&catalogue, &entry.root), Condition::Damaged);
+}
+
+#[test]
+fn a_damaged_place_is_filled_from_the_others() {
+    let fixture = Fixture::new();
+    let catalogue = fixture.catalogue();
+    let bytes = content(300_000);
+    let [a, b, c] = ["a", "b", "c"].map(|name| fixture.file(name, &bytes));
+    let entry = add(&catalogue, &a, How::Reference);
+    add(&catalogue, &b, How::Reference);
+    add(&catalogue, &c, How::Reference);
+    // Neither of the others is whole.
+    spoil(&b);
+    File::options().write(true).open(&c).unwrap().write_all_at(b"!", 299_999).unwrap();
+    std::fs::remove_file(&a).unwrap();
+    let wanted = Wanted { manifest: Arc::new(catalogue.manifest(&entry).unwrap()), md5: None };
+    let part = Part::repair(Place::new(&a).unwrap(), wanted, PieceSet::empty(5), false).unwrap();
+    catalogue.fill_from_others(&part, &entry, &GO).unwrap();
+    part.finish().unwrap();
+    catalogue.add_repaired(&part).unwrap();
+    assert_eq!(std::fs::read(&a).unwrap(), bytes);
+    assert_eq!(served(&catalogue, &entry.root), bytes);
+}
