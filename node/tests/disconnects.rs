@@ -203,7 +203,7 @@ async fn a_search_that_finds_nobody_else_ends_the_fetch() {
     let (addr, over) = cut_off(&content, Cut { answer: 2, at: At::Left(1) }).await;
     let error = fetcher.get_from(content.root.key(), &to, vec![addr]).await.unwrap_err();
     over.await.unwrap();
-    assert!(matches!(error, GetError::Starved { missing: 2 }), "{error}");
+    assert!(matches!(error, GetError::Starved { missing: 2, .. }), "{error}");
     assert!(!to.exists());
     // The piece that came whole is not fetched again.
     let good = good.delivery.status().unwrap().me.addr();

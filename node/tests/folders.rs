@@ -4,18 +4,22 @@ mod nodes;
 
 use std::fs;
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use askaround_node::delivery::DeliveryOptions;
-use askaround_node::transfer::source::SourceLimits;
+use askaround_node::delivery::{GetError, Got};
 use nodes::{Network, bytes};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// One that passes everything on to a holder and back, but for requests for the piece hashes of
-/// other content than `list`: those it answers with `instead`.
-async fn between(holder: SocketAddr, list: String, instead: Vec<u8>) -> (SocketAddr, JoinHandle<()>) {
+/// other content than `list`: those it answers with `instead`. It says when it was asked for them.
+async fn between(
+    holder: SocketAddr,
+    list: String,
+    instead: Vec<u8>,
+    asked: oneshot::Sender<()>,
+) -> (SocketAddr, JoinHandle<()>) {
     let listener = TcpListener::bind((holder.ip(), 0)).await.unwrap();
     let addr = listener.local_addr().unwrap();
     let task = tokio::spawn(async move {
@@ -39,9 +43,10 @@ async fn between(holder: SocketAddr, list: String, instead: Vec<u8>) -> (SocketA
         };
         let asking = async {
             let mut asks = BufReader::new(asks);
-            let mut line = String::new();
+            let (mut line, mut asked) = (String::new(), Some(asked));
             while asks.read_line(&mut line).await.is_ok_and(|count| count > 0) {
                 if line.starts_with("H ") && !line.contains(&list) {
+                    asked.take().map(|asked| asked.send(()));
                     own.send(instead.clone()).await.unwrap();
                 } else {
                     on.write_all(line.as_bytes()).await.unwrap();
@@ -57,39 +62,95 @@ async fn between(holder: SocketAddr, list: String, instead: Vec<u8>) -> (SocketA
     (addr, task)
 }
 
-/// A folder comes although the first source is such a one.
-async fn comes_although(instead: Vec<u8>) {
-    let network = Network::start().await;
-    let seed = network.peer(1).await;
+/// A folder comes although the first source is such a one. Why that one is a source no longer, if so.
+async fn comes_although(instead: Vec<u8>) -> Option<String> {
+    let (elsewhere, network) = (Network::start().await, Network::start().await);
+    let (hidden, seed, node) = (elsewhere.peer(1).await, network.peer(2).await, network.peer(3).await);
     let source = tempfile::tempdir().unwrap();
-    for (name, size) in [("a", 300_001), ("b", 300_002), ("c", 300_003)] {
+    for (name, size) in FILES {
         fs::write(source.path().join(name), bytes(size)).unwrap();
     }
-    let key = seed.add_folder(source.path()).await;
-    let (addr, task) = between(seed.delivery.status().unwrap().me.addr(), key.to_string(), instead).await;
-    let source_limits =
-        SourceLimits { answer_timeout: Duration::from_millis(500), ..SourceLimits::default() };
-    let node = network.peer_with(2, DeliveryOptions { source_limits, ..DeliveryOptions::default() }).await;
+    let key = hidden.add_folder(source.path()).await;
+    let (asked, is_asked) = oneshot::channel();
+    let holder = hidden.delivery.status().unwrap().me.addr();
+    let (addr, task) = between(holder, key.to_string(), instead, asked).await;
     let other = tempfile::tempdir().unwrap();
     let to = other.path().join("copy");
-    let got = node.get_from(key.key(), &to, vec![addr]).await.unwrap();
-    assert_eq!(got.files, Some(3));
-    assert!(got.sources.iter().any(|source| source.addr == addr && source.lost.is_some()), "{got:?}");
-    for (name, size) in [("a", 300_001), ("b", 300_002), ("c", 300_003)] {
+    let adding = async {
+        is_asked.await.unwrap();
+        seed.add_folder(source.path()).await;
+    };
+    let (got, ()) = tokio::join!(node.get_from(key.key(), &to, vec![addr]), adding);
+    let got = got.unwrap();
+    assert_eq!(got.files, Some(4));
+    for (name, size) in FILES {
         assert_eq!(fs::read(to.join(name)).unwrap(), bytes(size));
     }
     task.abort();
     network.stop().await;
+    elsewhere.stop().await;
+    got.sources.iter().find(|source| source.addr == addr)?.lost.clone()
 }
 
 #[tokio::test]
 async fn a_folder_comes_although_a_source_keeps_piece_hashes_to_itself() {
-    comes_although(Vec::new()).await;
+    // What it answers next is no answer to that.
+    let lost = comes_although(Vec::new()).await;
+    assert!(lost.is_some_and(|why| why.contains("other than what was asked")));
 }
 
 #[tokio::test]
 async fn a_folder_comes_although_a_source_sends_wrong_piece_hashes() {
     let mut wrong = b"A {\"hashes\":5}\n".to_vec();
     wrong.extend([7; 5 * 32]);
-    comes_although(wrong).await;
+    let lost = comes_although(wrong).await;
+    assert!(lost.is_some_and(|why| why.contains("do not belong to their file")));
+}
+
+/// Two holders of a folder; of some files their own copies are gone or changed.
+async fn from_holders_without(gone: [&[&str]; 2]) -> (tempfile::TempDir, Result<Got, GetError>) {
+    let network = Network::start().await;
+    let mut holders = Vec::new();
+    let mut key = None;
+    for (id, gone) in (1..).zip(gone) {
+        let source = tempfile::tempdir().unwrap();
+        for (name, size) in FILES {
+            fs::write(source.path().join(name), bytes(size)).unwrap();
+        }
+        let holder = network.peer(id).await;
+        key = Some(holder.add_folder(source.path()).await);
+        for name in gone {
+            fs::remove_file(source.path().join(name)).unwrap();
+        }
+        holders.push((holder, source));
+    }
+    let node = network.peer(3).await;
+    let other = tempfile::tempdir().unwrap();
+    let to = other.path().join("copy");
+    let got = node.get(&key.unwrap().to_string(), &to).await;
+    network.stop().await;
+    (other, got)
+}
+
+const FILES: [(&str, usize); 4] = [("a", 300_001), ("b", 300_002), ("c", 10_000), ("d", 10_001)];
+
+#[tokio::test]
+async fn a_folder_comes_from_holders_who_each_lack_a_file() {
+    let (other, got) = from_holders_without([&["a", "c"], &["b", "d"]]).await;
+    assert_eq!(got.unwrap().files, Some(4));
+    for (name, size) in FILES {
+        assert_eq!(fs::read(other.path().join("copy").join(name)).unwrap(), bytes(size), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn of_a_folder_comes_what_anybody_has_and_the_rest_is_named() {
+    let (other, got) = from_holders_without([&["b", "d"], &["b", "c", "d"]]).await;
+    let error = got.unwrap_err();
+    let GetError::Starved { files: Some(files), .. } = &error else { panic!("{error}") };
+    assert_eq!(files, "b, d");
+    for (name, size) in FILES {
+        let here = fs::read(other.path().join("copy").join(name)).ok();
+        assert_eq!(here, (!files.contains(name)).then(|| bytes(size)), "{name}");
+    }
 }

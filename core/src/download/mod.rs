@@ -116,11 +116,27 @@ impl Download {
         !self.done && self.sources.len() < self.config.max_sources
     }
 
+    /// The pieces that are missing and that no source has, in order.
+    pub fn missing_everywhere(&self) -> impl Iterator<Item = u32> {
+        let nobody_has_all = self.sources.values().all(|source| !source.pieces.is_full());
+        let missing = self.have.missing().filter(move |_| nobody_has_all);
+        missing.filter(|piece| self.copies[*piece as usize] == 0)
+    }
+
     /// Whether some piece is missing that no source has.
     pub fn lacks_a_holder(&self) -> bool {
-        !self.done
-            && self.sources.values().all(|source| !source.pieces.is_full())
-            && self.have.missing().any(|piece| self.copies[piece as usize] == 0)
+        self.missing_everywhere().next().is_some()
+    }
+
+    /// Whether it lacks a holder, and none of its sources is going to be one: they do not fetch it.
+    pub fn is_stuck(&self) -> bool {
+        let holds = self.sources.values().all(|source| source.holds);
+        holds && !self.sources.is_empty() && self.lacks_a_holder()
+    }
+
+    /// Whether a source has no piece.
+    pub fn has_none(&self, source: SourceId) -> bool {
+        self.sources.get(&source).is_some_and(|source| source.pieces.is_empty())
     }
 
     /// How many of the sources that have a part have this piece.

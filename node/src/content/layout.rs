@@ -1,6 +1,7 @@
 //! [`Layout`]: how the pieces of a collection's files are numbered (PROTOCOL.md §7.6).
 
 use std::collections::{BTreeMap, btree_map};
+use std::ops::Range;
 
 use askaround_core::key::Key;
 use askaround_core::message::ByteRange;
@@ -57,6 +58,11 @@ impl Layout {
     /// The files, each content once: their hashes, and the numbers of their first pieces.
     pub fn files(&self) -> impl Iterator<Item = (&Root, u32)> {
         self.files.iter().map(|laid| (&laid.root, laid.start))
+    }
+
+    /// The numbers of the pieces of the file with this hash.
+    pub fn pieces_of(&self, root: &Root) -> Range<u32> {
+        self.laid(root).map_or(0..0, |laid| laid.start..laid.start + laid.geometry.count())
     }
 
     /// How the file with this hash is cut, if there is one.

@@ -33,11 +33,14 @@ pub enum GetError {
     },
     /// The last source is gone, or none has what is missing.
     #[error(
-        "{missing} pieces are missing and no source has them; what came is kept: run the same command again to go on"
+        "{}; what came is kept: run the same command again to go on",
+        missing_everywhere(*.missing, .files.as_deref())
     )]
     Starved {
         /// How many pieces.
         missing: u32,
+        /// The files of a folder that they are of, in words.
+        files: Option<String>,
     },
     /// It was told to stop.
     #[error("stopped; what came is kept: run the same command again to go on")]
@@ -102,6 +105,14 @@ pub enum GetError {
     /// A task of ours panicked.
     #[error("a bug of ours: {0}")]
     Bug(#[from] tokio::task::JoinError),
+}
+
+fn missing_everywhere(pieces: u32, files: Option<&str>) -> String {
+    match (files, pieces) {
+        (Some(files), _) => format!("no source has {files}"),
+        (None, 1) => "1 piece is missing and no source has it".into(),
+        (None, _) => format!("{pieces} pieces are missing and no source has them"),
+    }
 }
 
 fn peers(asked: usize) -> String {

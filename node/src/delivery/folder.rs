@@ -1,8 +1,9 @@
 //! [`FolderTarget`]: the files of a collection, fetched as one: their pieces are numbered one
 //! after the other (PROTOCOL.md §7.6).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -21,6 +22,9 @@ use crate::content::{
 };
 use crate::lock;
 use crate::transfer::source::{Rejected, Sink};
+
+/// So many files that nobody has are named.
+const NAMED: usize = 3;
 
 /// The files of a collection.
 pub(super) struct FolderTarget {
@@ -118,12 +122,16 @@ impl FolderTarget {
         self.layout.geometry(root).map(|geometry| geometry.size())
     }
 
-    /// The piece hashes of a file are known now. What an earlier try has left of it is gone on
-    /// with. Blocks.
-    pub(super) fn learn(&self, manifest: &Arc<Manifest>) -> Result<(), GetError> {
-        let Some(number) = self.had.get(&manifest.root()) else { return Ok(()) };
-        self.files[*number].learn(manifest)?;
-        Ok(self.make_same(*number)?)
+    /// The numbers of a file's pieces.
+    pub(super) fn pieces_of(&self, root: &Root) -> Range<u32> {
+        self.layout.pieces_of(root)
+    }
+
+    /// The piece hashes of a file are known now.
+    pub(super) fn learn(&self, manifest: &Arc<Manifest>) {
+        if let Some(file) = self.file(&manifest.root()) {
+            file.learn(manifest);
+        }
     }
 
     /// Notes everything in the catalogue; the keys that are held now. Blocks.
@@ -164,6 +172,19 @@ impl Target for FolderTarget {
         let files_with = |piece| self.layout.locate(piece).and_then(|(root, _)| files.get(root)).copied();
         let worth = |(piece, length)| u64::from(length) * files_with(piece).unwrap_or(1);
         (0..).zip(self.layout.lengths()).map(worth).collect()
+    }
+
+    fn files_of(&self, pieces: &[u32]) -> Option<String> {
+        let numbers = pieces.iter().filter_map(|piece| self.had.get(self.layout.locate(*piece)?.0));
+        let numbers: BTreeSet<usize> = numbers.copied().collect();
+        let path = |number: &usize| self.shared.collection.files()[*number].path.as_str();
+        let mut names = numbers.iter().take(NAMED).map(path).collect::<Vec<_>>().join(", ");
+        match numbers.len().saturating_sub(NAMED) {
+            0 => {}
+            1 => names.push_str(" and 1 more file"),
+            more => names.push_str(&format!(" and {more} more files")),
+        }
+        Some(names)
     }
 
     fn sync(&self) -> Result<(), DiskError> {

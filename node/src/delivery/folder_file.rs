@@ -72,7 +72,7 @@ impl FolderFile {
         };
         let state = match here {
             Some(content) => new.copy(&content, cancel)?,
-            None => new.to_fetch()?,
+            None => new.to_fetch(cancel)?,
         };
         Ok(new.with(state))
     }
@@ -123,7 +123,7 @@ impl FolderFile {
     }
 
     /// What there is before anything was fetched.
-    fn to_fetch(&self) -> Result<State, GetError> {
+    fn to_fetch(&self, cancel: &AtomicBool) -> Result<State, GetError> {
         let file = self.listed();
         // A list that gives a file a hash that it cannot have.
         let not_it = || {
@@ -134,11 +134,20 @@ impl FolderFile {
         let hashes = match Geometry::new(file.size).map_err(|_| not_it())?.count() {
             0 => vec![],
             1 => vec![*file.root.as_bytes()],
-            _ => return Ok(State::Unknown),
+            _ => return self.left_over(cancel),
         };
         let is_empty = hashes.is_empty();
         let manifest = Arc::new(Manifest::new(file.root, file.size, hashes).map_err(|_| not_it())?);
         if is_empty { Ok(after(&self.create(&manifest)?)?) } else { Ok(State::Missing(manifest)) }
+    }
+
+    /// What an earlier try has left of it; its piece hashes are there too.
+    fn left_over(&self, cancel: &AtomicBool) -> Result<State, GetError> {
+        let place = self.place()?;
+        let found = Part::resume(place.clone(), &self.listed().root.key(), self.options())?;
+        let Found::Part(part) = found else { return Ok(State::Unknown) };
+        part.check_doubtful(cancel).map_err(|error| GetError::Read { path: place.path(), error })?;
+        Ok(after(&part)?)
     }
 
     /// Whether its piece hashes have to be asked for.
@@ -146,23 +155,12 @@ impl FolderFile {
         matches!(*lock(&self.state), State::Unknown)
     }
 
-    /// Its piece hashes are known. What an earlier try has left of it is gone on with. Blocks.
-    pub(super) fn learn(&self, manifest: &Arc<Manifest>) -> Result<(), GetError> {
+    /// Its piece hashes are known.
+    pub(super) fn learn(&self, manifest: &Arc<Manifest>) {
         let mut state = lock(&self.state);
-        if !matches!(*state, State::Unknown) {
-            return Ok(());
+        if matches!(*state, State::Unknown) {
+            *state = State::Missing(manifest.clone());
         }
-        let place = self.place()?;
-        let found = Part::resume(place.clone(), &self.listed().root.key(), self.options())?;
-        *state = match found {
-            Found::Part(part) => {
-                let read = |error| GetError::Read { path: place.path(), error };
-                part.check_doubtful(&AtomicBool::new(false)).map_err(read)?;
-                after(&part)?
-            }
-            Found::Nothing | Found::Useless(_) => State::Missing(manifest.clone()),
-        };
-        Ok(())
     }
 
     /// The pieces that are here; `None` if none are.
@@ -218,7 +216,9 @@ impl FolderFile {
     /// Checks a piece and writes it; after the last one the file gets its name. Blocks.
     pub(super) fn accept(self: &Arc<Self>, piece: PieceIndex, bytes: &[u8]) -> Result<(), Rejected> {
         let disk = |error: PartError| Rejected::Disk(io::Error::other(error));
-        let Some(part) = self.part(true).map_err(disk)? else { return Ok(()) };
+        let Some(part) = self.part(true).map_err(disk)? else {
+            return if self.is_done() { Ok(()) } else { Err(Rejected::Late) };
+        };
         write(&part, piece, bytes)?;
         if part.pieces().is_full() {
             self.finish(&part).map_err(disk)?;

@@ -11,7 +11,8 @@ use askaround_core::key::Key;
 use askaround_core::message::Interest;
 use askaround_core::search::Reason;
 use tokio::sync::mpsc::{self, error::TrySendError};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Delivery;
 use super::target::Slot;
@@ -59,6 +60,8 @@ pub(super) struct Source {
     /// What it has of the files of the collection, until it takes part in fetching those.
     pub(super) files: Option<Has>,
     commands: mpsc::Sender<SourceCommand>,
+    /// Ends its connection when it is a source no longer, also while it takes no commands.
+    _connection: DropGuard,
 }
 
 impl Sources {
@@ -106,6 +109,7 @@ impl Sources {
         self.last += 1;
         let id = self.last;
         let (commands, incoming) = mpsc::channel(COMMANDS);
+        let stop = CancellationToken::new();
         let me = self.delivery.0.me;
         let options = SourceOptions {
             network: options.network,
@@ -115,6 +119,7 @@ impl Sources {
             pool: self.delivery.0.pool.clone(),
             down: self.delivery.0.down.clone(),
             limits: options.source_limits.clone(),
+            stop: stop.clone(),
         };
         self.tasks.spawn(source::run(id, options, self.slot.clone(), incoming, self.events.clone()));
         self.by_addr.insert(addr, id);
@@ -130,6 +135,7 @@ impl Sources {
                 early: Vec::new(),
                 files: None,
                 commands,
+                _connection: stop.drop_guard(),
             },
         );
     }
@@ -173,7 +179,7 @@ impl Sources {
         !matches!(told, Some(Err(TrySendError::Full(_))))
     }
 
-    /// A source is used no longer. Its connection ends with the way to it.
+    /// A source is used no longer. Its connection ends.
     pub(super) fn lose(&mut self, id: SourceId, why: &str, blame: bool) -> Option<Source> {
         let source = self.forget(id)?;
         if blame {
@@ -191,7 +197,9 @@ impl Sources {
     pub(super) fn forget(&mut self, id: SourceId) -> Option<Source> {
         let source = self.by_id.remove(&id)?;
         self.by_addr.remove(&source.addr);
-        while self.tasks.try_join_next().is_some() {}
+        while let Some(ended) = self.tasks.try_join_next() {
+            note_panic(ended);
+        }
         Some(source)
     }
 
@@ -206,10 +214,19 @@ impl Sources {
         self.lost.iter().cloned().chain(self.by_id.values().map(report)).collect()
     }
 
-    /// Ends all connections.
+    /// Ends all connections. Pieces that are being checked have been written by then. Nobody takes
+    /// events any more: their channel is to be closed before.
     pub(super) async fn shutdown(&mut self) {
         self.by_id.clear();
-        self.tasks.shutdown().await;
+        while let Some(ended) = self.tasks.join_next().await {
+            note_panic(ended);
+        }
+    }
+}
+
+fn note_panic(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a bug of ours: the connection to a source broke");
     }
 }
 

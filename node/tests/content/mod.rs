@@ -203,6 +203,7 @@ impl Client {
             pool,
             down: Arc::new(Rate::new(None)),
             limits,
+            stop: CancellationToken::new(),
         }
     }
 

@@ -11,7 +11,6 @@ use askaround_core::pieces::{PieceSet, Root};
 
 use super::super::error::GetError;
 use super::super::types::{GetRequest, Got};
-use super::files::CancelOnDrop;
 use super::{Fetch, Identity, destination};
 use crate::content::file::Stamp;
 use crate::content::{
@@ -21,13 +20,13 @@ use crate::content::{
 
 impl Fetch {
     /// The content, if it is here.
-    pub(super) async fn here_already(&self) -> Result<Option<Entry>, GetError> {
+    pub(super) async fn here_already(&mut self) -> Result<Option<Entry>, GetError> {
         let (catalogue, key) = (self.delivery.0.catalogue.clone(), self.key.clone());
-        let entry = tokio::task::spawn_blocking(move || {
+        let look = move |_: &AtomicBool| {
             let entry = catalogue.get(&key)?;
-            Ok::<_, GetError>(entry.filter(|entry| catalogue.condition(entry) == Condition::Good))
-        });
-        entry.await?
+            Ok(entry.filter(|entry| catalogue.condition(entry) == Condition::Good))
+        };
+        self.work.run(look).await?
     }
 
     /// What is here is copied, piece by piece, as if it came from elsewhere.
@@ -39,10 +38,10 @@ impl Fetch {
         let catalogue = self.delivery.0.catalogue.clone();
         if entry.kept == Kept::List {
             let root = entry.root;
-            let (manifest, collection) = tokio::task::spawn_blocking(move || {
+            let read = move |_: &AtomicBool| {
                 Ok::<_, GetError>((catalogue.manifest(&entry)?, catalogue.collection(&root)?))
-            })
-            .await??;
+            };
+            let (manifest, collection) = self.work.run(read).await??;
             let size = manifest.geometry().size();
             let description = Description { root, size, md5: None, collection: true, sparse: false };
             self.identified(Identity { manifest: Arc::new(manifest), description });
@@ -67,9 +66,7 @@ impl Fetch {
         let catalogue = self.delivery.0.catalogue.clone();
         let Entry { root, size, md5, sparse, .. } = entry;
         let (to, in_place) = (request.to.clone(), request.in_place);
-        let cancel = Arc::new(AtomicBool::new(false));
-        let guard = CancelOnDrop(cancel.clone());
-        let part = tokio::task::spawn_blocking(move || {
+        let fill = move |cancel: &AtomicBool| {
             let place = destination(&to)?;
             if let There::Folder = place.there()? {
                 return Err(GetError::IsFolder(to));
@@ -77,12 +74,16 @@ impl Fetch {
             let content = catalogue.open_entry(&entry)?;
             let wanted = Wanted { manifest: content.manifest().clone(), md5 };
             let options = PartOptions { in_place, sparse, ..PartOptions::default() };
-            let part = Part::create(place, wanted, options)?;
-            part.fill_from(&content, &cancel)?;
+            let part = match Part::resume(place.clone(), &root.key(), options)? {
+                Found::Part(part) => *part,
+                Found::Nothing | Found::Useless(_) => Part::create(place, wanted, options)?,
+            };
+            let read = |error| GetError::Read { path: to.clone(), error };
+            part.check_doubtful(cancel).map_err(read)?;
+            part.fill_from(&content, cancel)?;
             Ok::<_, GetError>(part)
-        });
-        let part = part.await??;
-        drop(guard);
+        };
+        let part = self.work.run(fill).await??;
         let manifest = part.wanted().manifest.clone();
         let description = Description { root, size, md5, collection: false, sparse };
         self.identified(Identity { manifest, description });
@@ -104,7 +105,7 @@ impl Fetch {
         options: PartOptions,
     ) -> Result<Option<Part>, GetError> {
         let (to, key) = (to.to_owned(), self.key.clone());
-        let found = tokio::task::spawn_blocking(move || {
+        let look = move |cancel: &AtomicBool| {
             let place = destination(&to)?;
             // A folder may be the destination of a collection.
             if let There::Folder = place.there()? {
@@ -121,12 +122,12 @@ impl Fetch {
             if let Found::Part(part) = &found
                 && part.doubtful() > 0
             {
-                let checked = part.check_doubtful(&AtomicBool::new(false));
+                let checked = part.check_doubtful(cancel);
                 checked.map_err(|error| GetError::Read { path: to, error })?;
             }
             Ok(found)
-        });
-        match found.await?? {
+        };
+        match self.work.run(look).await?? {
             Found::Nothing => Ok(None),
             Found::Useless(why) => {
                 self.note(format!("an earlier try is begun anew: {why}"));
@@ -151,14 +152,12 @@ impl Fetch {
     /// if it had been fetched; then its hash and its size.
     pub(super) async fn there_already(&mut self, to: &Path) -> Result<Option<(Root, u64)>, GetError> {
         self.note(format!("{} is there already: reading it, to see whether it is that", to.display()));
-        let cancel = Arc::new(AtomicBool::new(false));
-        let guard = CancelOnDrop(cancel.clone());
         let (to, key, catalogue) = (to.to_owned(), self.key.clone(), self.delivery.0.catalogue.clone());
-        let looked = tokio::task::spawn_blocking(move || {
+        let look = move |cancel: &AtomicBool| {
             let place = destination(&to)?;
             let file = place.open_to_read()?;
             let data = file.metadata().map_err(DiskError::at(&to))?;
-            let hashed = hash_file(&file, &|_| (), &cancel);
+            let hashed = hash_file(&file, &|_| (), cancel);
             let hashed = hashed.map_err(|error| GetError::Read { path: to.clone(), error })?;
             let (root, md5) = (hashed.root, hashed.md5);
             if root.key() != key && md5.key() != key {
@@ -176,9 +175,8 @@ impl Fetch {
             catalogue.add_all(&[addition])?;
             remove_old_journal(&place)?;
             Ok::<_, GetError>(Some((root, md5, data.len())))
-        });
-        let looked = looked.await??;
-        drop(guard);
+        };
+        let looked = self.work.run(look).await??;
         let Some((root, md5, size)) = looked else { return Ok(None) };
         self.here_before = size;
         self.deliver(vec![root.key(), md5.key()]).await;
@@ -190,19 +188,16 @@ impl Fetch {
     pub(super) async fn begin_repair(&mut self, entry: Entry, good: PieceSet) -> Result<Part, GetError> {
         let catalogue = self.delivery.0.catalogue.clone();
         let Entry { root, size, md5, sparse, executable, .. } = entry;
-        let cancel = Arc::new(AtomicBool::new(false));
-        let guard = CancelOnDrop(cancel.clone());
-        let part = tokio::task::spawn_blocking(move || {
+        let begin = move |cancel: &AtomicBool| {
             let wanted = Wanted { manifest: Arc::new(catalogue.manifest(&entry)?), md5 };
             if let Some(folder) = entry.path.parent() {
                 Folder::make(folder)?;
             }
             let part = Part::repair(Place::new(&entry.path)?, wanted, good, executable)?;
-            catalogue.fill_from_others(&part, &entry, &cancel)?;
+            catalogue.fill_from_others(&part, &entry, cancel)?;
             Ok::<_, GetError>(part)
-        });
-        let part = part.await??;
-        drop(guard);
+        };
+        let part = self.work.run(begin).await??;
         let manifest = part.wanted().manifest.clone();
         let description = Description { root, size, md5, collection: false, sparse };
         self.identified(Identity { manifest, description });

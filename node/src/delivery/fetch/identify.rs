@@ -127,7 +127,7 @@ impl Fetch {
             return Ok(());
         }
         let (description, hashes) = (description.clone(), hashes.clone());
-        let proven = tokio::task::spawn_blocking(move || {
+        let proven = self.work.run(move |_| {
             let manifest = Manifest::from_bytes(description.root, description.size, &hashes);
             manifest.map(|manifest| Identity { manifest: Arc::new(manifest), description })
         });

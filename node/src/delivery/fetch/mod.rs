@@ -7,6 +7,7 @@ mod one_file;
 mod progress;
 mod rivals;
 mod run;
+mod work;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -26,16 +27,19 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::rivals::Doubts;
+use self::work::Work;
 use super::active::Job;
 use super::error::GetError;
 use super::sources::{Event, Sources};
 use super::target::Slot;
 use super::types::{GetEvent, GetRequest, Got};
 use super::{Delivery, absolute};
-use crate::content::{CollectionError, DiskError, Entry, InOrderHash, Md5, Part, PartOptions, Place};
+use crate::content::{CollectionError, DiskError, Entry, Md5, Part, PartOptions, Place};
 use crate::lock;
 use crate::peer::{delivered, fetching, fetching_no_longer};
 
+/// How often is told how far it is.
+const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 /// Holders that a search has found and nobody has looked at yet.
 const HOLDERS: usize = 256;
 /// Fetches content.
@@ -152,6 +156,8 @@ struct Fetch {
     found: mpsc::Sender<Holder>,
     /// The searches that are under way.
     search: JoinSet<Option<Outcome>>,
+    /// What is done on threads that may block.
+    work: Work,
     /// What came is being made to survive the machine.
     syncing: JoinSet<Result<(), DiskError>>,
     /// How the last one ended: how many peers were asked, and whether a bound cut it short.
@@ -200,6 +206,7 @@ impl Fetch {
             holders,
             found,
             search: JoinSet::new(),
+            work: Work::default(),
             syncing: JoinSet::new(),
             searched: None,
             tracker_failed: None,
@@ -316,10 +323,12 @@ impl Fetch {
         }
     }
 
-    /// Ends every connection.
+    /// Ends every connection, and all that is still at work.
     async fn end(&mut self) {
         self.report();
+        self.work.end().await;
         self.search.shutdown().await;
+        self.incoming.close();
         self.sources.shutdown().await;
         // It cannot be cut short, and has the file locked.
         while self.syncing.join_next().await.is_some() {}

@@ -2,14 +2,15 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::super::error::GetError;
 use super::super::target::FileTarget;
 use super::super::types::{GetRequest, Got};
-use super::run::Serving;
+use super::run::{Md5InOrder, Order, Serving};
 use super::{Fetch, Identity, destination};
-use crate::content::{Collection, HashError, InOrderHash, Md5, Part, PartOptions, There, Wanted};
+use crate::content::{Collection, HashError, Md5, Part, PartOptions, There, Wanted};
 use crate::lock;
 
 /// How long is waited for pieces that are being written to let go of their file, so many times.
@@ -19,7 +20,7 @@ const LAST_PIECES: u32 = 500;
 impl Fetch {
     /// Begins the part of a file that is known now.
     pub(super) async fn begin_part(
-        &self,
+        &mut self,
         to: &Path,
         options: PartOptions,
         identity: &Identity,
@@ -27,14 +28,14 @@ impl Fetch {
         let wanted = Wanted { manifest: identity.manifest.clone(), md5: Md5::from_key(&self.key) };
         let options = PartOptions { sparse: identity.description.sparse, ..options };
         let to = to.to_owned();
-        tokio::task::spawn_blocking(move || {
+        let begin = move |_: &AtomicBool| {
             let place = destination(&to)?;
             if let There::Folder = place.there()? {
                 return Err(GetError::IsFolder(to));
             }
             Ok(Part::create(place, wanted, options)?)
-        })
-        .await?
+        };
+        self.work.run(begin).await?
     }
 
     /// Fetches a file and gives it its name.
@@ -43,10 +44,10 @@ impl Fetch {
         let (root, size) = (manifest.root(), manifest.geometry().size());
         let target = Arc::new(FileTarget::new(self.key.clone(), part));
         self.here_before = self.found(&*target, size, None);
-        let content = target.part.content();
-        let md5 = Md5::from_key(&self.key).map(|_| InOrderHash::default());
-        let served = Serving { keys: self.names(root), files: false, opens: target.clone() };
-        let ran = self.run(target.clone(), served, md5.map(|hash| (hash, content))).await;
+        let path = lock(&self.job.report).to.clone();
+        let md5 = Md5::from_key(&self.key).map(|_| Md5InOrder::of(target.part.content(), path));
+        let serving = Serving { keys: self.names(root), files: false, opens: target.clone() };
+        let ran = self.run(Order { target: target.clone(), serving, md5, hashes: None }).await;
         if let Err(GetError::Doubted(_)) = ran {
             self.give_up(target).await?;
             return Err(GetError::Doubted(self.key.clone()));
@@ -71,7 +72,7 @@ impl Fetch {
         }
         let (catalogue, finished) = (self.delivery.0.catalogue.clone(), target);
         let repairs = self.repairs;
-        tokio::task::spawn_blocking(move || {
+        let enter = move |_: &AtomicBool| {
             finished.name()?;
             if repairs {
                 catalogue.add_repaired(&finished.part)?;
@@ -79,8 +80,8 @@ impl Fetch {
                 catalogue.add_fetched(&finished.part, md5)?;
             }
             Ok::<_, GetError>(())
-        })
-        .await??;
+        };
+        self.work.run(enter).await??;
         let mut keys = vec![root.key()];
         keys.extend(md5.map(|md5| md5.key()));
         self.deliver(keys).await;
@@ -89,17 +90,17 @@ impl Fetch {
     }
 
     /// The list of a folder, if that is what has come.
-    async fn list_in(&self, target: &Arc<FileTarget>) -> Result<Option<Collection>, GetError> {
+    async fn list_in(&mut self, target: &Arc<FileTarget>) -> Result<Option<Collection>, GetError> {
         if self.repairs {
             return Ok(None);
         }
         let (target, path) = (target.clone(), lock(&self.job.report).to.clone());
-        let list = tokio::task::spawn_blocking(move || target.list()).await?;
+        let list = self.work.run(move |_| target.list()).await?;
         list.map_err(|error| GetError::Read { path, error: HashError::Disk(error) })
     }
 
     /// Removes what came of a file that is not what was asked for.
-    async fn give_up(&self, target: Arc<FileTarget>) -> Result<(), GetError> {
+    async fn give_up(&mut self, target: Arc<FileTarget>) -> Result<(), GetError> {
         self.slot.clear();
         discard(target).await
     }

@@ -3,30 +3,36 @@
 use std::time::Duration;
 
 use askaround_core::download::Download;
+use tokio::time::Instant;
 
 use super::super::target::Target;
 use super::super::types::{GetEvent, SourceReport};
 use super::Fetch;
+use super::run::Run;
 use crate::lock;
 
-/// How far a fetch was when it was looked at last.
+/// How long a piece is lacking everywhere before that is said.
+const SAYS_THAT_IT_LACKS: Duration = Duration::from_secs(3);
+
+/// How fast a fetch goes, and how far it was when that was looked at last.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct Throughput {
     here: u64,
+    at: Instant,
     /// Bytes a second.
     rate: f64,
 }
 
-impl Pace {
+impl Throughput {
     /// A fetch of which so much is here already.
     pub(super) fn new(here: u64) -> Self {
-        Self { here, rate: 0.0 }
+        Self { here, at: Instant::now(), rate: 0.0 }
     }
 
-    fn look(&mut self, here: u64, elapsed: Duration) -> u64 {
-        let lately = here.saturating_sub(self.here) as f64 / elapsed.as_secs_f64().max(1e-3);
+    fn look(&mut self, here: u64) -> u64 {
+        let lately = here.saturating_sub(self.here) as f64 / self.at.elapsed().as_secs_f64().max(1e-3);
         self.rate = if self.rate == 0.0 { lately } else { self.rate * 0.7 + lately * 0.3 };
-        self.here = here;
+        (self.here, self.at) = (here, Instant::now());
         self.rate as u64
     }
 }
@@ -46,9 +52,11 @@ impl Fetch {
     }
 
     /// Tells how far it is.
-    pub(super) fn progress(&mut self, pace: &mut Pace, download: &Download, here: u64, elapsed: Duration) {
-        let rate = pace.look(here, elapsed);
-        let waiting = download.lacks_a_holder();
+    pub(super) fn progress(&mut self, run: &mut Run) {
+        let (here, rate) = (run.here, run.throughput.look(run.here));
+        let waiting = run.lacks_a_holder();
+        run.lacking = run.lacking.or_else(|| Some(Instant::now())).filter(|_| waiting);
+        let download = lock(&run.download);
         let mut sources = self.sources.reports();
         for state in download.sources() {
             if let Some(source) = sources.iter_mut().find(|s| s.addr == state.addr && s.lost.is_none()) {
@@ -56,16 +64,26 @@ impl Fetch {
             }
         }
         let count = self.sources.len();
+        let missing = waiting.then(|| nobody_has(&*run.target, &download));
         let size = {
             let mut report = lock(&self.job.report);
             report.here = here;
             report.rate = rate;
             report.state = if waiting { "waiting".into() } else { "fetching".into() };
-            report.because = because(&sources, waiting, self.delivery.0.down.limit(), rate);
+            report.because = because(&sources, missing, self.delivery.0.down.limit(), rate);
             report.sources = sources;
             report.size.unwrap_or(here)
         };
         self.tell(GetEvent::Progress { here, size, rate, sources: count, waiting });
+    }
+
+    /// Says what is missing everywhere, once it has been for a while.
+    pub(super) fn say_what_nobody_has(&self, run: &mut Run) {
+        if run.lacking.is_some_and(|since| since.elapsed() >= SAYS_THAT_IT_LACKS) && !run.said_lacking {
+            run.said_lacking = true;
+            let what = nobody_has(&*run.target, &lock(&run.download));
+            self.note(format!("{what}; it is searched for somebody who does"));
+        }
     }
 
     /// Notes at the end who sent what.
@@ -84,16 +102,24 @@ impl Fetch {
     }
 }
 
+/// What no source has of what is missing, in words.
+fn nobody_has(target: &dyn Target, download: &Download) -> String {
+    let missing: Vec<u32> = download.missing_everywhere().collect();
+    match target.files_of(&missing) {
+        Some(files) => format!("no source has {files}"),
+        None if missing.len() == 1 => "no source has 1 of the pieces".into(),
+        None => format!("no source has {} of the pieces", missing.len()),
+    }
+}
+
 /// What limits a fetch, in words.
-fn because(sources: &[SourceReport], waiting: bool, limit: Option<u64>, rate: u64) -> Vec<String> {
+fn because(sources: &[SourceReport], missing: Option<String>, limit: Option<u64>, rate: u64) -> Vec<String> {
     let mut because = Vec::new();
     let live: Vec<_> = sources.iter().filter(|source| source.lost.is_none()).collect();
     if live.is_empty() {
         because.push("there is no source: it is searched for more".into());
     }
-    if waiting {
-        because.push("no source has what is missing".into());
-    }
+    because.extend(missing);
     if let Some(limit) = limit
         && rate * 10 >= limit * 9
     {

@@ -1,6 +1,8 @@
 //! The loop that owns a [`Download`]: what sources say goes in, what is asked of them comes out.
 
+mod hashes;
 mod listeners;
+mod md5;
 mod serving;
 
 use std::collections::BTreeMap;
@@ -14,22 +16,20 @@ use askaround_core::download::{
 use askaround_core::message::ErrorCode;
 use askaround_core::pieces::PieceSet;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+pub(super) use self::hashes::FileHashes;
 use self::listeners::Subscriber;
+pub(super) use self::md5::Md5InOrder;
 use self::serving::Serves;
 pub(super) use self::serving::Serving;
 use super::super::error::GetError;
 use super::super::target::Target;
-use super::progress::Pace;
-use super::{Fetch, InOrderHash, Md5};
-use crate::content::ContentFile;
+use super::progress::Throughput;
+use super::{Fetch, Md5, PROGRESS_EVERY};
 use crate::transfer::source::{Has, Rejected, SourceCommand, SourceEvent};
 use crate::{Epoch, lock};
 
-/// How often is told how far it is.
-const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 /// How often what came is made to survive the machine.
 const SYNC_EVERY: Duration = Duration::from_secs(30);
 /// How long a fetch goes on while nothing comes.
@@ -38,17 +38,25 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const DRY_SEARCHES: u32 = 4;
 const SUBSCRIPTIONS: usize = 64;
 
-/// The md5 of what comes, worked out as far as it is whole from the beginning.
-pub(super) type Hashing = (InOrderHash, Arc<ContentFile>);
+/// What is fetched, and what goes along with it.
+pub(super) struct Order {
+    pub(super) target: Arc<dyn Target>,
+    pub(super) serving: Serving,
+    /// Its md5, if that is worked out.
+    pub(super) md5: Option<Md5InOrder>,
+    /// The piece hashes that have to be asked for.
+    pub(super) hashes: Option<FileHashes>,
+}
 
 pub(super) struct Run {
     epoch: Epoch,
-    download: Arc<Mutex<Download>>,
+    pub(super) target: Arc<dyn Target>,
+    pub(super) download: Arc<Mutex<Download>>,
     /// How many bytes each piece stands for.
     worth: Vec<u64>,
     /// Whether it is the files of a collection that are fetched.
     pub(super) files: bool,
-    here: u64,
+    pub(super) here: u64,
     /// When something came last.
     pub(super) last_came: Instant,
     dry: u32,
@@ -60,56 +68,31 @@ pub(super) struct Run {
     complete: Option<Instant>,
     /// Whether it was said that it stays.
     said: bool,
-    hash: Option<Hashing>,
-    hashing: JoinSet<std::io::Result<Hashing>>,
+    md5: Option<Md5InOrder>,
+    hashes: Option<FileHashes>,
+    pub(super) throughput: Throughput,
+    /// Since when it waits for somebody who has what is missing.
+    pub(super) lacking: Option<Instant>,
+    /// Whether that was said.
+    pub(super) said_lacking: bool,
 }
 
 impl Fetch {
     /// Fetches all pieces of a target. Gives its md5, if that is worked out, and what has others
     /// served until it is dropped: it is to be in the catalogue by then, or they are told that it is
     /// not here.
-    pub(super) async fn run(
-        &mut self,
-        target: Arc<dyn Target>,
-        serving: Serving,
-        hash: Option<Hashing>,
-    ) -> Result<(Option<Md5>, Serves), GetError> {
-        let options = &self.delivery.0.options;
+    pub(super) async fn run(&mut self, order: Order) -> Result<(Option<Md5>, Serves), GetError> {
+        let Order { target, serving, md5, hashes } = order;
         let (files, served) = (serving.files, !serving.keys.is_empty());
-        let config = DownloadConfig {
-            seed: options.seed ^ self.delivery.0.me.id.as_u64(),
-            max_sources: options.max_sources,
-            max_pipeline: options.max_in_flight,
-            longest_stay: options.longest_stay.filter(|_| served),
-            ..DownloadConfig::default()
-        };
-        let (worth, have) = (target.worth(), target.have());
-        let here = have.iter().map(|piece| worth[piece as usize]).sum();
-        let download = Arc::new(Mutex::new(Download::new(config, target.lengths(), have)));
+        let download = Arc::new(Mutex::new(self.download(&*target, served)));
         self.slot.set(target.clone());
         let (subscribe, mut subscriptions) = mpsc::channel(SUBSCRIPTIONS);
-        let serving = self.serve(serving, &download, subscribe).await;
-        let mut run = Run {
-            epoch: Epoch::default(),
-            download,
-            worth,
-            files,
-            here,
-            last_came: Instant::now(),
-            dry: 0,
-            subscribers: BTreeMap::new(),
-            last_subscriber: 0,
-            served,
-            complete: None,
-            said: false,
-            hash,
-            hashing: JoinSet::new(),
-        };
+        let serves = self.serve(serving, &download, subscribe).await;
+        let mut run = Run::new(target, download, files, served);
+        (run.md5, run.hashes) = (md5, hashes);
         for id in self.sources.ids() {
             self.take_part(&mut run, id).await;
         }
-        let mut pace = Pace::new(here);
-        let mut told = Instant::now();
         let mut ticks = interval(PROGRESS_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut syncs = interval(SYNC_EVERY);
@@ -118,7 +101,8 @@ impl Fetch {
         uplink_idle.mark_changed();
         let stop = self.stop.clone();
         loop {
-            if self.carry_out(&mut run, &target).await? {
+            self.ask_for_hashes(&mut run);
+            if self.carry_out(&mut run).await? {
                 break;
             }
             if run.complete.is_none() {
@@ -127,7 +111,7 @@ impl Fetch {
                 }
                 self.search_if_due();
             }
-            self.hash_on(&mut run);
+            run.md5.iter_mut().for_each(Md5InOrder::go_on);
             let deadline = lock(&run.download).poll_timeout();
             tokio::select! {
                 Some((id, event)) = self.incoming.recv() => self.heard(&mut run, id, event).await?,
@@ -138,29 +122,17 @@ impl Fetch {
                 }
                 Some(over) = self.search.join_next() => {
                     self.search_over(over?)?;
+                    run.hashes.iter_mut().for_each(FileHashes::ask_again);
                     if run.complete.is_none() {
                         self.starved(&mut run)?;
                     }
                 }
                 Some(subscribe) = subscriptions.recv() => self.subscribed(&mut run, subscribe),
-                Some(hashed) = run.hashing.join_next() => {
-                    let hashed = hashed?.map_err(crate::content::HashError::Disk);
-                    run.hash = Some(hashed.map_err(|error| GetError::Read {
-                        path: lock(&self.job.report).to.clone(),
-                        error,
-                    })?);
-                }
+                went_on = went_on(&mut run.md5) => went_on?,
                 // What is complete and said to stay goes no further.
-                _ = ticks.tick(), if !run.said => {
-                    self.progress(&mut pace, &lock(&run.download), run.here, told.elapsed());
-                    told = Instant::now();
-                    self.say_that_it_stays(&mut run);
-                    if self.is_doubtful(&run) {
-                        return Err(GetError::Doubted(self.key.clone()));
-                    }
-                }
+                _ = ticks.tick(), if !run.said => self.look(&mut run)?,
                 _ = syncs.tick(), if self.syncing.is_empty() => {
-                    let target = target.clone();
+                    let target = run.target.clone();
                     self.syncing.spawn_blocking(move || target.sync());
                 }
                 Some(synced) = self.syncing.join_next() => synced??,
@@ -175,11 +147,39 @@ impl Fetch {
             }
         }
         self.stayed = run.complete.map_or(Duration::ZERO, |since| since.elapsed());
-        self.progress(&mut pace, &lock(&run.download), run.here, told.elapsed());
+        self.progress(&mut run);
         while let Some(synced) = self.syncing.join_next().await {
             synced??;
         }
-        Ok((self.md5(run).await?, serving))
+        let md5 = match run.md5 {
+            Some(md5) => Some(md5.finish(&self.stop).await?),
+            None => None,
+        };
+        Ok((md5, serves))
+    }
+
+    /// The machine that chooses what is asked of whom.
+    fn download(&self, target: &dyn Target, served: bool) -> Download {
+        let options = &self.delivery.0.options;
+        let config = DownloadConfig {
+            seed: options.seed ^ self.delivery.0.me.id.as_u64(),
+            max_sources: options.max_sources,
+            max_pipeline: options.max_in_flight,
+            longest_stay: options.longest_stay.filter(|_| served),
+            ..DownloadConfig::default()
+        };
+        Download::new(config, target.lengths(), target.have())
+    }
+
+    /// Looks how it goes, and tells.
+    fn look(&mut self, run: &mut Run) -> Result<(), GetError> {
+        self.progress(run);
+        self.say_that_it_stays(run);
+        self.say_what_nobody_has(run);
+        if self.is_doubtful(run) {
+            return Err(GetError::Doubted(self.key.clone()));
+        }
+        Ok(())
     }
 
     /// A source that has said what it has takes part.
@@ -206,6 +206,10 @@ impl Fetch {
         match pieces {
             Ok(pieces) => {
                 run.listens_at(peer, addr);
+                let pieces = match &mut run.hashes {
+                    Some(hashes) => hashes.opened(id, pieces),
+                    None => pieces,
+                };
                 run.handle(DownloadInput::Opened { source: id, addr, pieces, holds });
                 let early = self.sources.get_mut(id).map(|source| std::mem::take(&mut source.early));
                 if !run.files {
@@ -233,12 +237,17 @@ impl Fetch {
             }
             SourceEvent::News { files, pieces } if files == run.files => {
                 if run.knows(id) {
+                    let pieces = match &mut run.hashes {
+                        Some(hashes) => hashes.news(id, pieces),
+                        None => pieces,
+                    };
                     run.handle(DownloadInput::News(id, pieces));
                 } else if !files {
                     self.early(id, pieces);
                 }
             }
-            SourceEvent::News { .. } | SourceEvent::Hashes { .. } => {}
+            SourceEvent::Hashes { key, hashes, .. } => self.hashes_came(run, id, &key, hashes).await?,
+            SourceEvent::News { .. } => {}
             SourceEvent::Progress(bytes) => {
                 if let Some(source) = self.sources.get_mut(id) {
                     source.bytes += bytes;
@@ -252,15 +261,20 @@ impl Fetch {
             }
             SourceEvent::Piece { asked: _, piece, result } => match result {
                 Ok(()) => run.got(id, piece),
+                // Of a file whose hashes are not known: it was not asked for that one.
+                Err(Rejected::Late) if run.files => run.handle(DownloadInput::Refused(id, piece)),
                 Err(Rejected::Late) => {}
                 Err(Rejected::Bad) => run.handle(DownloadInput::Bad(id, piece)),
                 Err(Rejected::Disk(error)) => return Err(GetError::Write(error)),
             },
-            SourceEvent::Refused { error, .. } if error.code == ErrorCode::UnknownKey => {
-                run.handle(DownloadInput::Closed(id));
-                self.lost(id, "it no longer has it", false);
+            SourceEvent::Refused { piece, error } => {
+                run.handle(DownloadInput::Refused(id, piece));
+                // Of a folder it may have the other files.
+                if error.code == ErrorCode::UnknownKey && (!run.files || run.has_none(id)) {
+                    run.handle(DownloadInput::Closed(id));
+                    self.lost(id, "it no longer has it", false);
+                }
             }
-            SourceEvent::Refused { piece, .. } => run.handle(DownloadInput::Refused(id, piece)),
             SourceEvent::Gone(error) => {
                 run.handle(DownloadInput::Closed(id));
                 self.gone(id, &error);
@@ -274,7 +288,7 @@ impl Fetch {
 
     /// Does what the machine wants done. True when it is over: everything is here, and nobody
     /// has to be waited for.
-    async fn carry_out(&mut self, run: &mut Run, target: &Arc<dyn Target>) -> Result<bool, GetError> {
+    async fn carry_out(&mut self, run: &mut Run) -> Result<bool, GetError> {
         loop {
             let Some(output) = lock(&run.download).poll_output() else { return Ok(false) };
             let (source, command) = match output {
@@ -292,9 +306,9 @@ impl Fetch {
                     continue;
                 }
                 DownloadOutput::Done => {
-                    if run.hash.is_none() && run.hashing.is_empty() {
-                        let target = target.clone();
-                        tokio::task::spawn_blocking(move || target.complete()).await??;
+                    if run.md5.is_none() {
+                        let target = run.target.clone();
+                        self.work.run(move |_| target.complete()).await??;
                     }
                     self.complete.store(run.served, Ordering::Release);
                     run.complete = Some(Instant::now());
@@ -311,49 +325,59 @@ impl Fetch {
 
     /// Whether there is still hope.
     fn starved(&mut self, run: &mut Run) -> Result<(), GetError> {
-        if !self.sources.is_empty() || !self.holders.is_empty() {
-            run.dry = 0;
-        } else if self.has_nobody() {
+        let is_stuck = run.lacks_a_holder() && lock(&run.download).is_stuck();
+        if self.has_nobody() || is_stuck {
             run.dry += 1;
+        } else if !self.sources.is_empty() || !self.holders.is_empty() {
+            run.dry = 0;
         }
         let waited = run.last_came.elapsed() > PATIENCE;
         if run.dry >= DRY_SEARCHES || waited {
             if self.has_rival(run) {
                 return Err(GetError::Doubted(self.key.clone()));
             }
-            let missing = lock(&run.download).have().missing().count() as u32;
-            return Err(GetError::Starved { missing });
+            let missing: Vec<u32> = lock(&run.download).have().missing().collect();
+            let files = run.target.files_of(&missing);
+            return Err(GetError::Starved { missing: missing.len() as u32, files });
         }
         Ok(())
     }
+}
 
-    /// Goes on with the md5 of what is there, on a thread that may block.
-    fn hash_on(&self, run: &mut Run) {
-        if let Some((mut hash, content)) = run.hash.take() {
-            let next = content.geometry().piece(hash.pieces());
-            if next.is_some_and(|next| content.has(next)) {
-                run.hashing.spawn_blocking(move || hash.follow(&content, 64).map(|_| (hash, content)));
-            } else {
-                run.hash = Some((hash, content));
-            }
-        }
-    }
-
-    async fn md5(&self, mut run: Run) -> Result<Option<Md5>, GetError> {
-        let failed = |error| GetError::Read {
-            path: lock(&self.job.report).to.clone(),
-            error: crate::content::HashError::Disk(error),
-        };
-        if let Some(hashed) = run.hashing.join_next().await {
-            run.hash = Some(hashed?.map_err(failed)?);
-        }
-        let Some((hash, content)) = run.hash.take() else { return Ok(None) };
-        let md5 = tokio::task::spawn_blocking(move || hash.finish(&content)).await?.map_err(failed)?;
-        Ok(Some(md5))
+/// Waits for the thread that works out the md5; for ever, if there is none.
+async fn went_on(md5: &mut Option<Md5InOrder>) -> Result<(), GetError> {
+    match md5 {
+        Some(md5) => md5.went_on().await,
+        None => std::future::pending().await,
     }
 }
 
 impl Run {
+    fn new(target: Arc<dyn Target>, download: Arc<Mutex<Download>>, files: bool, served: bool) -> Self {
+        let worth = target.worth();
+        let here = lock(&download).have().iter().map(|piece| worth[piece as usize]).sum();
+        Self {
+            epoch: Epoch::default(),
+            target,
+            download,
+            worth,
+            files,
+            here,
+            last_came: Instant::now(),
+            dry: 0,
+            subscribers: BTreeMap::new(),
+            last_subscriber: 0,
+            served,
+            complete: None,
+            said: false,
+            md5: None,
+            hashes: None,
+            throughput: Throughput::new(here),
+            lacking: None,
+            said_lacking: false,
+        }
+    }
+
     fn handle(&mut self, input: DownloadInput) {
         lock(&self.download).handle(self.epoch.now(), input);
     }
@@ -365,6 +389,16 @@ impl Run {
 
     fn knows(&self, id: SourceId) -> bool {
         lock(&self.download).knows(id)
+    }
+
+    /// Whether some piece is missing that no source has, as far as their hashes are known.
+    pub(super) fn lacks_a_holder(&self) -> bool {
+        !self.hashes.as_ref().is_some_and(FileHashes::is_asking) && lock(&self.download).lacks_a_holder()
+    }
+
+    /// Whether a source has nothing, or not any more.
+    fn has_none(&self, id: SourceId) -> bool {
+        lock(&self.download).has_none(id)
     }
 
     fn got(&mut self, id: SourceId, piece: u32) {

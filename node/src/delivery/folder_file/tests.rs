@@ -20,7 +20,7 @@ fn two(to: &std::path::Path) -> (Vec<Arc<FolderFile>>, Vec<Vec<u8>>) {
     for (index, file) in shared.collection.files().iter().enumerate() {
         let begun = FolderFile::begin(&shared, index, Step::Fetch, &mine, &GO).unwrap();
         let entry = seed.get(&file.root.key()).unwrap().unwrap();
-        begun.learn(&Arc::new(seed.manifest(&entry).unwrap())).unwrap();
+        begun.learn(&Arc::new(seed.manifest(&entry).unwrap()));
         files.push(begun);
     }
     (files, bytes)

@@ -123,7 +123,7 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Runs until the commands end (`None`) or the source is gone. What came whole by then is
+    /// Runs until it is to stop or the commands end (`None`), or the source is gone. What came whole by then is
     /// checked and told.
     pub(super) async fn run(mut self) -> Option<AskError> {
         let mut why = self.carry().await.err();
@@ -147,7 +147,8 @@ impl Connection {
     }
 
     async fn carry(&mut self) -> Result<(), AskError> {
-        let events = self.events.clone();
+        let (events, stop) = (self.events.clone(), self.options.stop.clone());
+        let mut stopped = std::pin::pin!(stop.cancelled());
         loop {
             self.write()?;
             self.take_in()?;
@@ -191,6 +192,7 @@ impl Connection {
                 }
                 ready = self.stream.writable(), if !self.unsent.is_empty() => ready.map_err(unreachable)?,
                 () = sleep_until(deadline) => self.too_slow()?,
+                () = &mut stopped => return Ok(()),
             }
         }
     }

@@ -19,6 +19,7 @@ use askaround_core::Key;
 use askaround_core::message::{ByteRange, Description, ErrorAnswer, Interest};
 use askaround_core::peer::AskError;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::pool::Pool;
 use super::rate::Rate;
@@ -188,6 +189,8 @@ pub struct SourceOptions {
     pub down: Arc<Rate>,
     /// How long it may take.
     pub limits: SourceLimits,
+    /// Ends it.
+    pub stop: CancellationToken,
 }
 
 /// How slow a source may be. Waiting for its turn is not slow: a source has many to serve, and
@@ -206,9 +209,9 @@ impl Default for SourceLimits {
     }
 }
 
-/// Connects to a source and does what the commands say until they end or the source is gone; in
-/// the second case the last event is [`SourceEvent::Gone`]. Pieces that have come whole by then are
-/// still checked, and told: the driver takes events until there are no more, or drops their
+/// Connects to a source and does what the commands say until it is to stop, they end, or the source is
+/// gone; in the last case the last event is [`SourceEvent::Gone`]. Pieces that have come whole by then
+/// are still checked, and told: the driver takes events until there are no more, or drops their
 /// channel. Commands are taken also while events wait, and refused once the source is gone, so that
 /// a driver may wait for room in either channel.
 pub async fn run(
@@ -219,9 +222,12 @@ pub async fn run(
     events: mpsc::Sender<(SourceId, SourceEvent)>,
 ) {
     let connecting = options.network.connect(options.addr);
-    let connected = match tokio::time::timeout(options.limits.answer_timeout, connecting).await {
-        Ok(connected) => connected.map_err(|error| AskError::Unreachable(error.to_string())),
-        Err(_) => Err(AskError::TimedOut),
+    let connected = tokio::select! {
+        () = options.stop.cancelled() => return,
+        connected = tokio::time::timeout(options.limits.answer_timeout, connecting) => match connected {
+            Ok(connected) => connected.map_err(|error| AskError::Unreachable(error.to_string())),
+            Err(_) => Err(AskError::TimedOut),
+        },
     };
     let why = match connected {
         Ok(stream) => {
