@@ -11,7 +11,7 @@ use std::process::Command;
 use serde_json::Value;
 use support::content::{bytes, json_lines, write};
 use support::net::Net;
-use support::serving::{Serving, assert_fails, key_of, wait_for_progress};
+use support::serving::{Serving, assert_fails, key_of, wait_for_progress, wait_for_words};
 use support::{ASKAROUND, Running, run, stderr, stdout, wait_for};
 
 #[test]
@@ -281,13 +281,16 @@ fn two_gets_of_one_key_do_not_mix() {
     let words = ["get", &key, "-o", to.to_str().unwrap(), "--json", "--dir", dir];
     let mut first = Running::start(Command::new(ASKAROUND).args(words));
     wait_for_progress(&mut first);
-    net.assert_says(1, &["get", &key, "-o", to.to_str().unwrap()], 1, "is being fetched");
+    let second = ["get", &key, "-o", to.to_str().unwrap(), "--dir", dir];
+    let mut second = Running::start(Command::new(ASKAROUND).args(second));
+    wait_for_words(&mut second, "it is being fetched to");
     let here = ["--tracker", &net.tracker, "--listen", "127.0.0.1:0"];
     let other = run(ASKAROUND, &[&["get", &key, "-o", to.to_str().unwrap()], &here[..]].concat());
     assert_fails(&other, 1, "another fetch is writing this file");
     net.assert_says(1, &["status"], 0, "fetching");
     net.assert_says(1, &["limit", "--down", "none"], 0, "no limit");
     assert_eq!(first.end().0, Some(0));
+    assert_eq!(wait_for("a program to end", || second.0.try_wait().unwrap()).code(), Some(0));
     assert_eq!(std::fs::read(&to).unwrap(), content);
 }
 

@@ -309,19 +309,6 @@ async fn what_is_to_come_from_one_peer_comes_from_no_other() {
 }
 
 #[tokio::test]
-async fn two_fetches_of_one_key_are_one_too_many() {
-    let network = Network::start().await;
-    let (seed, node) = (network.peer(1).await, network.peer(2).await);
-    let key = seed.add_file("x", &bytes(300_000)).await.root.to_string();
-    let folder = tempfile::tempdir().unwrap();
-    let (one, two) = (folder.path().join("1"), folder.path().join("2"));
-    let (one, two) = tokio::join!(node.get(&key, &one), node.get(&key, &two));
-    assert!(one.is_ok());
-    assert!(matches!(two, Err(GetError::Busy { .. })), "{two:?}");
-    network.stop().await;
-}
-
-#[tokio::test]
 async fn a_fetch_that_is_complete_is_not_stopped_any_more() {
     let network = Network::start().await;
     let (seed, fetcher) = (network.peer(1).await, network.peer(2).await);

@@ -64,6 +64,19 @@ pub(crate) fn wait_for_progress(getting: &mut Running) {
     panic!("it ended too soon: {said:?}");
 }
 
+/// Waits until a running command has said this on stderr.
+pub(crate) fn wait_for_words(running: &mut Running, words: &str) {
+    let mut said = Vec::new();
+    for line in BufReader::new(running.0.stderr.take().unwrap()).lines() {
+        let line = line.unwrap();
+        if line.contains(words) {
+            return;
+        }
+        said.push(line);
+    }
+    panic!("it did not say so: {said:?}");
+}
+
 pub(crate) fn assert_fails(output: &Output, status: i32, expected: &str) {
     let said = stdout(output) + &stderr(output);
     assert!(said.contains(expected), "{said}");

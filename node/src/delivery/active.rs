@@ -16,8 +16,8 @@ use askaround_core::key::Key;
 use askaround_core::message::Description;
 use askaround_core::pieces::{Manifest, PieceSet};
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
-use super::error::GetError;
 use super::types::FetchReport;
 use crate::content::{ContentFile, Layout};
 use crate::lock;
@@ -39,6 +39,8 @@ pub(super) struct Active {
 pub(super) struct Job {
     pub(super) began: Instant,
     pub(super) report: Mutex<FetchReport>,
+    /// Cancelled when it is over.
+    pub(super) over: CancellationToken,
 }
 
 /// What is here of a fetch, for others.
@@ -83,11 +85,10 @@ impl fmt::Debug for Served {
 }
 
 impl Active {
-    /// A fetch begins.
-    pub(super) fn begin(&mut self, key: &Key, to: &Path) -> Result<Arc<Job>, GetError> {
+    /// A fetch begins, unless there is one of that key: then that one.
+    pub(super) fn begin(&mut self, key: &Key, to: &Path) -> Result<Arc<Job>, Arc<Job>> {
         if let Some(job) = self.running.get(key) {
-            let to = lock(&job.report).to.clone();
-            return Err(GetError::Busy { key: key.clone(), to });
+            return Err(job.clone());
         }
         let report = FetchReport {
             key: key.clone(),
@@ -102,7 +103,8 @@ impl Active {
             asked: Vec::new(),
             because: Vec::new(),
         };
-        let job = Arc::new(Job { began: Instant::now(), report: Mutex::new(report) });
+        let over = CancellationToken::new();
+        let job = Arc::new(Job { began: Instant::now(), report: Mutex::new(report), over });
         self.running.insert(key.clone(), job.clone());
         Ok(job)
     }
@@ -110,6 +112,7 @@ impl Active {
     /// A fetch is over.
     pub(super) fn end(&mut self, key: &Key) {
         if let Some(job) = self.running.remove(key) {
+            job.over.cancel();
             let mut report = lock(&job.report).clone();
             report.seconds = job.began.elapsed().as_secs_f64();
             report.ended = true;

@@ -51,14 +51,6 @@ pub enum GetError {
     /// Nobody gave what was described, and others described something else.
     #[error("nobody gave what was described under {0}, and others describe something else under it")]
     Doubted(Key),
-    /// It is being fetched already.
-    #[error("{key} is being fetched to {} already", .to.display())]
-    Busy {
-        /// What.
-        key: Key,
-        /// Where to.
-        to: PathBuf,
-    },
     /// There is a folder where the file should go.
     #[error("{} is a folder: name the file in it that should be made", .0.display())]
     IsFolder(PathBuf),

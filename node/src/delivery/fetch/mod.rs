@@ -97,7 +97,7 @@ async fn run(
     events: mpsc::Sender<GetEvent>,
     stop: CancellationToken,
 ) -> Result<Got, GetError> {
-    let job = lock(&delivery.0.active).begin(&request.key, &request.to)?;
+    let job = begin_in_turn(&delivery, &request, &events, &stop).await?;
     let _running = Running { delivery: delivery.clone(), key: request.key.clone() };
     let mut fetch = Fetch::new(delivery, &request, job.clone(), events, stop.clone());
     let complete = fetch.complete.clone();
@@ -119,6 +119,44 @@ async fn run(
         Err(error) => error.to_string(),
     };
     result
+}
+
+/// Begins when no other fetch of that key is under way: what that one brings need not come twice.
+/// Meanwhile it tells how that one goes.
+async fn begin_in_turn(
+    delivery: &Delivery,
+    request: &GetRequest,
+    events: &mpsc::Sender<GetEvent>,
+    stop: &CancellationToken,
+) -> Result<Arc<Job>, GetError> {
+    let mut said = false;
+    loop {
+        let other = match lock(&delivery.0.active).begin(&request.key, &request.to) {
+            Ok(job) => return Ok(job),
+            Err(other) => other,
+        };
+        if !said {
+            said = true;
+            let to = lock(&other.report).to.clone();
+            let text = format!("it is being fetched to {} already: waiting for that", to.display());
+            // Whoever asked may be slow or gone.
+            let _ = events.try_send(GetEvent::Note { text });
+        }
+        let progress = {
+            let report = lock(&other.report);
+            let sources = report.sources.iter().filter(|source| source.lost.is_none()).count();
+            let (here, rate, waiting) = (report.here, report.rate, report.state == "waiting");
+            report.size.map(|size| GetEvent::Progress { here, size, rate, sources, waiting })
+        };
+        if let Some(progress) = progress {
+            let _ = events.try_send(progress);
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Err(GetError::Stopped),
+            () = other.over.cancelled() => {}
+            () = tokio::time::sleep(PROGRESS_EVERY) => {}
+        }
+    }
 }
 
 /// Ends a fetch for those who ask about it, however it ends.
