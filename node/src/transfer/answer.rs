@@ -91,7 +91,12 @@ impl<'a> Answering<'a> {
             Waiting::Describe(key) => self.describe(key).await?,
             Waiting::Hashes(key, first) => self.hashes(key, first).await?,
             Waiting::Interest(interest) => self.interest(interest).await?,
-            Waiting::Get(get) => self.get(get).await?,
+            Waiting::Get(get) => {
+                let answered = self.get(get).await?;
+                // What was refused was not begun.
+                self.connection.begin();
+                answered
+            }
             Waiting::Other(message) => {
                 let flow = (self.connection.service)(message, &mut self.out);
                 return Ok(matches!(flow, Flow::Continue));

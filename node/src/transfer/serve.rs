@@ -85,7 +85,7 @@ impl ContentServer {
             service: handed.service,
             queue: Mutex::new(Queue {
                 waiting: VecDeque::new(),
-                offered: Vec::new(),
+                taken: Vec::new(),
                 busy: false,
                 moved: Instant::now(),
                 over: false,
@@ -127,8 +127,8 @@ pub(super) struct Connection<'a> {
 
 struct Queue {
     waiting: VecDeque<Waiting>,
-    /// The `G` that wait for their turn, and can still be cancelled.
-    offered: Vec<Get>,
+    /// The `G` that are being answered, and can still be cancelled.
+    taken: Vec<Get>,
     /// Whether a request is being answered.
     busy: bool,
     /// When something last went in either direction.
@@ -151,7 +151,7 @@ pub(super) enum Waiting {
 }
 
 /// A `G` that waits.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Get {
     pub(super) range: ByteRange,
     pub(super) any: bool,
@@ -286,47 +286,44 @@ impl Connection<'_> {
     /// The oldest `G` of these bytes is not wanted any more.
     fn cancel(&self, range: &ByteRange) {
         let mut queue = lock(&self.queue);
-        let Queue { offered, waiting, .. } = &mut *queue;
+        let Queue { taken, waiting, .. } = &mut *queue;
         let waiting = waiting.iter_mut().filter_map(|waiting| match waiting {
             Waiting::Get(get) => Some(get),
             _ => None,
         });
-        let mut waiting = offered.iter_mut().chain(waiting);
+        let mut waiting = taken.iter_mut().chain(waiting);
         if let Some(get) = waiting.find(|get| !get.cancelled && get.range == *range) {
             get.cancelled = true;
             self.work.notify_one();
         }
     }
 
-    /// Those `G` are next to be sent, and can be cancelled until [`Connection::begin`].
-    pub(super) fn offer(&self, gets: Vec<Get>) {
-        lock(&self.queue).offered = gets;
-    }
-
-    /// Whether nothing that was offered is wanted any more.
+    /// Whether nothing of what is being answered is wanted any more.
     pub(super) fn is_cancelled(&self) -> bool {
-        lock(&self.queue).offered.iter().all(|get| get.cancelled)
+        lock(&self.queue).taken.iter().all(|get| get.cancelled)
     }
 
-    /// What was offered, which can no longer be cancelled.
+    /// What is being answered, which can no longer be cancelled.
     pub(super) fn begin(&self) -> Vec<Get> {
-        std::mem::take(&mut lock(&self.queue).offered)
+        std::mem::take(&mut lock(&self.queue).taken)
     }
 
-    /// A `G` and those that follow it at once and can be answered with it: at most
-    /// [`MAX_TOGETHER`], and no more than `most` bytes unless it is one.
+    /// A `G` that is being answered, and those that follow it at once and can be answered with it: at
+    /// most [`MAX_TOGETHER`], and no more than `most` bytes unless it is one.
     pub(super) fn following(&self, first: Get, most: u64, fits: impl Fn(&Get) -> bool) -> Vec<Get> {
         let mut bytes = first.range.length;
         let mut gets = vec![first];
         let mut queue = lock(&self.queue);
-        while let Some(Waiting::Get(get)) = queue.waiting.front()
+        let Queue { taken, waiting, .. } = &mut *queue;
+        while let Some(Waiting::Get(get)) = waiting.front()
             && gets.len() < MAX_TOGETHER
             && bytes.saturating_add(get.range.length) <= most
             && fits(get)
         {
             bytes += get.range.length;
-            let Some(Waiting::Get(get)) = queue.waiting.pop_front() else { break };
-            gets.push(get);
+            gets.push(get.clone());
+            taken.push(get.clone());
+            waiting.pop_front();
         }
         self.room.notify_one();
         gets
@@ -338,6 +335,10 @@ impl Connection<'_> {
         match queue.waiting.pop_front() {
             Some(waiting) => {
                 queue.busy = true;
+                // A cancel may come before it is its turn.
+                if let Waiting::Get(get) = &waiting {
+                    queue.taken = vec![get.clone()];
+                }
                 self.room.notify_one();
                 Next::Answer(waiting)
             }

@@ -49,8 +49,8 @@ impl Answering<'_> {
             copies: demand.copies,
             has: demand.has,
         };
-        let mut range = get.range.clone();
-        let (_, granted) = self.granted(vec![get], want).await?;
+        let mut range = get.range;
+        let (_, granted) = self.granted(want).await?;
         let Some(pieces) = granted else { return Ok(Err(cancelled())) };
         if let Some(piece) = pieces.first().copied().flatten().and_then(|piece| geometry.piece(piece)) {
             range.from = geometry.range(piece).start;
@@ -81,7 +81,7 @@ impl Answering<'_> {
         };
         let gets = connection.following(first, most, fits);
         let want = self.want_of_files(root, folder.as_ref(), &gets);
-        let (gets, granted) = self.granted(gets, want).await?;
+        let (gets, granted) = self.granted(want).await?;
         let pieces = granted.iter().flatten().copied().chain(std::iter::repeat(None));
         let answer = |(get, piece): (Get, Option<u32>)| {
             if get.cancelled {
@@ -131,11 +131,10 @@ impl Answering<'_> {
     /// Waits until it is this connection's turn, and says for each request which piece to send, if
     /// it is to be a whole one; `None` if nothing is wanted any more. From then on nothing can be
     /// cancelled: gives back what was asked, as it is then.
-    async fn granted(&mut self, gets: Vec<Get>, want: Want) -> io::Result<(Vec<Get>, Option<Granted>)> {
+    async fn granted(&mut self, want: Want) -> io::Result<(Vec<Get>, Option<Granted>)> {
         let connection = self.connection;
         // Answers that wait must not hold up whoever is granted something.
         self.flush().await?;
-        connection.offer(gets);
         let mut grant = connection.server.uploads.want(connection.id, want);
         loop {
             tokio::select! {
