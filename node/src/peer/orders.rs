@@ -49,7 +49,7 @@ pub(crate) fn command_soon(peer: &mpsc::Sender<PeerCommand>, action: Action) {
     let _ = peer.try_send(PeerCommand(command));
 }
 
-/// The same for what a fetch has to say at its end.
+/// The same for what a fetch has to say that is dropped before its end.
 pub(crate) fn fetching_no_longer(peer: &mpsc::Sender<PeerCommand>, key: Key) {
     let input = PeerInput::Fetching(key, false);
     let _ = peer.try_send(PeerCommand(Command::Note { input, done: oneshot::channel().0 }));

@@ -167,8 +167,9 @@ struct Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        lock(&self.delivery.0.active).end(&self.key);
+        // In this order: whoever waits for the end may begin to fetch it.
         fetching_no_longer(&self.delivery.0.commands, self.key.clone());
+        lock(&self.delivery.0.active).end(&self.key);
     }
 }
 
@@ -370,6 +371,18 @@ impl Fetch {
         self.sources.shutdown().await;
         // It cannot be cut short, and has the file locked.
         while self.syncing.join_next().await.is_some() {}
+        self.fetches_no_longer().await;
+    }
+
+    /// Others who ask are told so, unless it is still fetched to another place.
+    async fn fetches_no_longer(&self) {
+        let root = self.identity.as_ref().map(|identity| identity.description.root.key());
+        for key in [Some(self.key.clone()), root].into_iter().flatten() {
+            let is_served = |files| lock(&self.delivery.0.active).served(&key, files).is_some();
+            if !is_served(false) && !is_served(true) {
+                fetching(&self.delivery.0.commands, key, false).await;
+            }
+        }
     }
 }
 
