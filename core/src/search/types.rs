@@ -1,5 +1,6 @@
 //! What a [`Search`](super::Search) asks and why, what comes back, and how it ends.
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -78,6 +79,19 @@ pub enum Reason {
         /// How many hints came before it in this chain.
         further: u8,
     },
+}
+
+/// In words, for people.
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OwnOriginator => f.write_str("this peer got it from there before"),
+            Self::Listed => f.write_str("on the tracker's list"),
+            Self::LongerList(level) => write!(f, "on the longer list, level {level}"),
+            Self::Hint { by, further: 0 } => write!(f, "hint of client {}", by.id),
+            Self::Hint { by, further } => write!(f, "further hint {further}, of client {}", by.id),
+        }
+    }
 }
 
 /// What came back.

@@ -22,7 +22,6 @@ pub const SOCKET: &str = "peer.sock";
 
 pub use answer::answer;
 pub use client::{ApiError, ask, is_running};
-pub(crate) use search::reason_text;
 pub use search::{ApiSearch, ApiStep};
 pub use server::{listen, serve};
 pub use types::{ApiEvent, ApiLine, ApiReply, ApiRequest, LimitChange};

@@ -6,7 +6,7 @@ use askaround_core::id::Contact;
 use askaround_core::key::Key;
 use askaround_core::message::HaveAnswer;
 use askaround_core::peer::{FindReport, TraceStep};
-use askaround_core::search::{Ask, Reason, Reply};
+use askaround_core::search::{Ask, Reply};
 use serde::{Deserialize, Serialize};
 
 /// How a search went.
@@ -50,7 +50,11 @@ impl From<FindReport> for ApiSearch {
         Self {
             key: report.key,
             found: report.found,
-            how: if own { Some("this peer holds it".into()) } else { report.route.map(reason_text) },
+            how: if own {
+                Some("this peer holds it".into())
+            } else {
+                report.route.map(|reason| reason.to_string())
+            },
             truncated: report.truncated,
             questions: report.questions,
             seconds: seconds(report.took),
@@ -85,21 +89,10 @@ impl From<TraceStep> for ApiStep {
         Self {
             asked,
             what: what.into(),
-            why: reason_text(step.question.reason),
+            why: step.question.reason.to_string(),
             answer,
             seconds: step.answered.map(|(at, _)| seconds(at.since(step.asked_at))),
         }
-    }
-}
-
-/// Why a peer was asked, in words.
-pub(crate) fn reason_text(reason: Reason) -> String {
-    match reason {
-        Reason::OwnOriginator => "this peer got it from there before".into(),
-        Reason::Listed => "on the tracker's list".into(),
-        Reason::LongerList(level) => format!("on the longer list, level {level}"),
-        Reason::Hint { by, further: 0 } => format!("hint of client {}", by.id),
-        Reason::Hint { by, further } => format!("further hint {further}, of client {}", by.id),
     }
 }
 

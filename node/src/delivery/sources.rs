@@ -9,7 +9,6 @@ use askaround_core::download::SourceId;
 use askaround_core::id::{Contact, PeerId};
 use askaround_core::key::Key;
 use askaround_core::message::Interest;
-use askaround_core::search::Reason;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -17,7 +16,6 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::Delivery;
 use super::target::Slot;
 use super::types::SourceReport;
-use crate::api::reason_text;
 use crate::transfer::source::{self, Has, Opened, SourceCommand, SourceEvent, SourceOptions};
 
 /// So many sources that are used no longer are remembered by name.
@@ -242,7 +240,34 @@ fn report(source: &Source) -> SourceReport {
     }
 }
 
-/// How a source was found, in words.
-pub(super) fn found_by(reason: Reason) -> String {
-    reason_text(reason)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::content::Catalogue;
+    use crate::delivery::DeliveryOptions;
+    use crate::peer::command_channel;
+
+    #[tokio::test]
+    async fn only_who_gave_nothing_and_does_not_hold_it_makes_room() {
+        let me = Contact::new(PeerId::new(1).unwrap(), "127.0.0.1:7".parse().unwrap());
+        let options = DeliveryOptions { max_sources: 2, ..DeliveryOptions::default() };
+        let (delivery, _) = Delivery::new(me, Catalogue::temporary().unwrap(), command_channel().0, options);
+        let key = Key::new("k").unwrap();
+        let (mut sources, mut incoming) = Sources::new(delivery, key, Arc::default());
+        let [holder, fetcher, other] =
+            ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"].map(|a| a.parse().unwrap());
+        sources.open(holder, None, String::new(), false);
+        assert_eq!(sources.in_the_way(), None, "there is room");
+        sources.open(fetcher, None, String::new(), true);
+        let second = sources.by_addr[&fetcher];
+        assert_eq!(sources.in_the_way(), Some(second));
+        assert!(sources.is_wanted(other, None) && !sources.is_wanted(holder, None));
+        assert!(!sources.is_wanted(me.addr(), None), "it is us");
+        sources.get_mut(second).unwrap().bytes = 1;
+        assert_eq!(sources.in_the_way(), None, "it is of use");
+        sources.lose(second, "it sent what it should not have", true).unwrap();
+        assert!(!sources.is_wanted(fetcher, None), "who is blamed is not asked again");
+        incoming.close();
+        sources.shutdown().await;
+    }
 }

@@ -14,7 +14,7 @@ use askaround_core::search::{Ask, Holder, Reply};
 use tokio::time::Instant;
 
 use super::super::error::GetError;
-use super::super::sources::{Source, found_by};
+use super::super::sources::Source;
 use super::super::types::{AskedReport, GetEvent};
 use super::{Fetch, Identity};
 use crate::lock;
@@ -169,7 +169,7 @@ impl Fetch {
         if let Some(id) = in_the_way {
             self.lost(id, "it makes room for one that holds it", false);
         }
-        let how = found_by(holder.reason);
+        let how = holder.reason.to_string();
         let how = if holder.complete { how } else { format!("{how}; it is fetching it too") };
         self.sources.open(holder.peer.addr(), Some(holder.peer), how, !holder.complete);
         in_the_way
@@ -259,7 +259,7 @@ impl Fetch {
                 Ask::OwnKnown => "itself".into(),
                 Ask::Have(peer) | Ask::Known(peer, _) => format!("peer {} at {}", peer.id, peer.addr()),
             },
-            why: found_by(step.question.reason),
+            why: step.question.reason.to_string(),
             answer: answer(step.answered.as_ref().map(|(_, answer)| answer)),
         });
         lock(&self.job.report).asked = words.collect();

@@ -82,7 +82,7 @@ impl Fetch {
         if run.lacking.is_some_and(|since| since.elapsed() >= SAYS_THAT_IT_LACKS) && !run.said_lacking {
             run.said_lacking = true;
             let what = nobody_has(&*run.target, &lock(&run.download));
-            self.note(format!("{what}; it is searched for somebody who does"));
+            self.note(format!("{what}; looking for somebody who does"));
         }
     }
 
