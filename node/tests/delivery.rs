@@ -271,6 +271,42 @@ async fn what_is_here_is_copied_and_what_of_it_is_wrong_is_fetched() {
     network.stop().await;
 }
 
+#[tokio::test]
+async fn what_was_fetched_and_is_damaged_is_fetched_again_where_it_is() {
+    let network = Network::start().await;
+    let (seed, node) = (network.peer(1).await, network.peer(2).await);
+    let (source, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for (name, size) in [("large", 200_000), ("small", 10)] {
+        fs::write(source.path().join(name), bytes(size)).unwrap();
+    }
+    let folder = seed.add_folder(source.path()).await.to_string();
+    let file = seed.add_file("x", &bytes(300_000)).await.root.to_string();
+    let [x, f] = ["x", "f"].map(|name| to.path().join(name));
+    node.get(&file, &x).await.unwrap();
+    node.get(&folder, &f).await.unwrap();
+    for (path, at) in [(&x, 70_000), (&f.join("large"), 70_000), (&f.join("small"), 3)] {
+        spoil(path, at);
+    }
+    assert_eq!(verify(&node, &file, false).await.bad, 1);
+    assert_eq!(verify(&node, &folder, false).await.bad, 2);
+    let missing = |got: &Got| got.size - got.here_before;
+    assert_eq!(missing(&node.get(&file, &x).await.unwrap()), 65_536);
+    assert_eq!(missing(&node.get(&folder, &f).await.unwrap()), 65_536 + 10);
+    assert!(fs::read(&x).unwrap() == bytes(300_000));
+    assert!(fs::read(f.join("large")).unwrap() == bytes(200_000));
+    assert!(fs::read(f.join("small")).unwrap() == bytes(10));
+    assert_eq!(
+        (names(to.path()), names(&f)),
+        (vec!["f".into(), "x".into()], vec!["large".into(), "small".into()])
+    );
+    // What its user has changed is not.
+    fs::write(&x, "edited").unwrap();
+    assert_eq!(verify(&node, &file, false).await.bad, 1);
+    let error = node.get(&file, &x).await.unwrap_err();
+    assert!(matches!(error, GetError::Exists { .. }), "{error}");
+    network.stop().await;
+}
+
 /// Turns over a byte so that nobody who looks at the file sees it.
 fn spoil(path: &Path, at: u64) {
     let file = fs::File::options().read(true).write(true).open(path).unwrap();

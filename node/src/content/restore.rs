@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use askaround_core::pieces::Root;
 
-use super::catalogue::{Addition, Catalogue, Condition, Entry, Kept};
+use super::catalogue::{Addition, Catalogue, CatalogueError, Condition, Entry, Kept};
 use super::collection::{Collection, ListedFile};
 use super::disk::{DiskError, Fault};
 use super::file::Stamp;
@@ -58,10 +58,14 @@ pub enum RestoreError {
     /// The catalogue cannot be read.
     #[error(transparent)]
     State(#[from] StoreError),
+    /// What is damaged cannot be looked at, or not be fetched again where it is.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
 }
 
 /// What it takes to have `collection` in `folder`: a step a file, in its order. Files that are
-/// right but for their executable bit get it.
+/// right but for their executable bit get it. Those that were fetched and are damaged are fetched
+/// again.
 ///
 /// # Errors
 /// If other files are in the way, a folder or a link is, the disk says no, or `cancel` becomes true.
@@ -75,7 +79,7 @@ pub fn plan(
     // Of files that are the same one is had, and the others are copies of it: one that is there, or
     // else the first.
     let mut had: HashMap<Root, usize> = HashMap::new();
-    let (mut first, mut count) = (Vec::new(), 0);
+    let (mut first, mut count, mut damaged) = (Vec::new(), 0, Vec::new());
     for (number, file) in collection.files().iter().enumerate() {
         if cancel.load(Ordering::Relaxed) {
             return Err(RestoreError::Hash { path: folder.path().to_owned(), error: HashError::Cancelled });
@@ -84,8 +88,13 @@ pub fn plan(
             Some(place) => {
                 let right = right(&place, file, catalogue, cancel)?;
                 if right.is_none() {
-                    count += 1;
-                    first.extend((count <= NAMED).then(|| place.path()));
+                    match catalogue.damage(&file.root.key(), &absolute(&place)?, cancel)? {
+                        Some(damage) => damaged.push((place, damage)),
+                        None => {
+                            count += 1;
+                            first.extend((count <= NAMED).then(|| place.path()));
+                        }
+                    }
                 }
                 right
             }
@@ -99,6 +108,7 @@ pub fn plan(
     if count > 0 {
         return Err(RestoreError::InTheWay { first, count });
     }
+    damaged.into_iter().try_for_each(|(place, damaged)| catalogue.take_back(place, &damaged))?;
     let steps = collection.files().iter().zip(looked).enumerate().map(|(number, (file, there))| {
         let from = *had.entry(file.root).or_insert(number);
         if let Some(there) = there {
@@ -143,7 +153,7 @@ fn right(
     }
     let open = place.open_to_read()?;
     let here = |error: std::io::Error| RestoreError::Disk(place.error(error));
-    let path = std::path::absolute(place.path()).map_err(here)?;
+    let path = absolute(place)?;
     let stamp = Stamp::of(&open).map_err(here)?;
     let noted = catalogue.at(&file.root, &path)?.filter(|entry| entry.stamp == stamp);
     let noted = noted.filter(|entry| Catalogue::look(entry) == Condition::Good);
@@ -164,6 +174,10 @@ fn right(
         addition.executable = true;
     }
     Ok(Some(addition))
+}
+
+fn absolute(place: &Place) -> Result<PathBuf, DiskError> {
+    std::path::absolute(place.path()).map_err(|error| place.error(error))
 }
 
 fn in_the_way(first: &[PathBuf], count: usize) -> String {

@@ -9,6 +9,7 @@
 mod add;
 mod addition;
 mod copy;
+mod damage;
 mod folder;
 mod hashing;
 mod on_disk;

@@ -20,6 +20,7 @@
 //! | 1 | piece numbers | these pieces were verified and written |
 //! | 2 | an offset (2 words) | what the records before this offset say is on disk |
 //! | 3 | boot id (4), inode (2) | another run of the machine goes on from here, or with a copied file |
+//! | 4 | none | the disk failed to take what the records say that are not said to be on it |
 //!
 //! A check is the beginning of BLAKE3 over the whole check before it (32 bytes; none before the
 //! first) and the bytes since. So a record counts only behind exactly those that it was written
@@ -29,6 +30,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
+use askaround_core::Key;
 use askaround_core::pieces::{Geometry, HASH_LEN, Manifest, PieceSet, Root};
 
 use crate::content::boot::BootId;
@@ -46,6 +48,7 @@ const IN_PLACE: u64 = 2;
 const PIECES: u32 = 1;
 const ON_DISK: u32 = 2;
 const GOES_ON: u32 = 3;
+const FAILED: u32 = 4;
 
 /// The file and the run of the machine that records are about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +56,9 @@ pub(super) struct Setting {
     pub(super) boot: Option<BootId>,
     pub(super) inode: u64,
 }
+
+/// For whoever wants to know only what a journal is of.
+pub(super) const NOWHERE: Setting = Setting { boot: None, inode: 0 };
 
 /// What a journal begins with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +75,8 @@ pub(super) struct Journal {
     file: File,
     end: u64,
     chain: [u8; 32],
+    /// Whether nothing more is to be noted.
+    ended: bool,
 }
 
 /// What a journal says.
@@ -77,8 +85,11 @@ pub(super) struct Replay {
     pub(super) header: Header,
     /// The pieces that are in the file.
     pub(super) sure: PieceSet,
-    /// Those that were, but may not have reached the disk before the machine went down.
+    /// Those that were, but may not have reached the disk before the machine went down, or before
+    /// the disk failed.
     pub(super) doubtful: PieceSet,
+    /// Whether the disk has failed in this run of the machine: what is read may be in memory only.
+    pub(super) failed: bool,
     end: u64,
     chain: [u8; 32],
     setting: Setting,
@@ -91,13 +102,13 @@ impl Journal {
         let chain = link(&[], &bytes);
         bytes.extend_from_slice(&chain[..CHECK]);
         file.write_all_at(&bytes, 0)?;
-        Ok(Self { file, end: bytes.len() as u64, chain })
+        Ok(Self { file, end: bytes.len() as u64, chain, ended: false })
     }
 
     /// Goes on with a journal that was read.
     pub(super) fn go_on(file: File, replay: &Replay, now: Setting) -> io::Result<Self> {
         file.set_len(replay.end)?;
-        let mut journal = Self { file, end: replay.end, chain: replay.chain };
+        let mut journal = Self { file, end: replay.end, chain: replay.chain, ended: false };
         // An unknown run is never the same as another.
         if replay.setting != now || now.boot.is_none() {
             let mut words = words(&boot_bytes(now.boot));
@@ -117,6 +128,14 @@ impl Journal {
         self.append(ON_DISK, words(&offset.to_le_bytes()).into_iter())
     }
 
+    /// Notes that the disk failed to take what it was not said to have. It is the last that this
+    /// notes: what was written before and would be noted after it would be taken for written since.
+    pub(super) fn failed(&mut self) -> io::Result<()> {
+        let noted = self.append(FAILED, [].into_iter());
+        self.ended = true;
+        noted
+    }
+
     /// Where the next record will begin.
     pub(super) fn end(&self) -> u64 {
         self.end
@@ -129,6 +148,9 @@ impl Journal {
 
     /// One write. When it fails, half a record may be there; the next goes over it.
     fn append(&mut self, kind: u32, body: impl ExactSizeIterator<Item = u32>) -> io::Result<()> {
+        if self.ended {
+            return Err(io::Error::other("the disk could not take what was written"));
+        }
         let length = body.len() as u32;
         let mut bytes = Vec::with_capacity(8 + body.len() * 4 + CHECK);
         bytes.extend_from_slice(&kind.to_le_bytes());
@@ -144,6 +166,11 @@ impl Journal {
 }
 
 impl Header {
+    /// Whether a key names this content.
+    pub(super) fn is_of(&self, key: &Key) -> bool {
+        self.manifest.root().key() == *key || self.md5.is_some_and(|md5| md5.key() == *key)
+    }
+
     fn to_bytes(&self) -> Vec<u8> {
         let hashes = self.manifest.as_bytes();
         let flags = if self.md5.is_some() { HAS_MD5 } else { 0 } | if self.in_place { IN_PLACE } else { 0 };
@@ -215,6 +242,7 @@ impl Replay {
             on_disk: PieceSet::empty(count),
             since: Vec::new(),
             doubtful: PieceSet::empty(count),
+            failed: false,
         };
         let mut end = bytes.len() - rest.len();
         while let Some((kind, body, next)) = record(&mut rest, &chain) {
@@ -228,11 +256,12 @@ impl Replay {
         // The end of the journal is like one more record: now. Within one run of the machine it
         // changes nothing.
         state.turn(now);
+        let failed = state.failed;
         let mut sure = state.on_disk;
         state.since.iter().for_each(|(_, piece)| _ = sure.insert(*piece));
         let mut doubtful = state.doubtful;
         sure.iter().for_each(|piece| _ = doubtful.remove(piece));
-        Some(Self { header, sure, doubtful, end: end as u64, chain, setting })
+        Some(Self { header, sure, doubtful, failed, end: end as u64, chain, setting })
     }
 }
 
@@ -243,6 +272,7 @@ struct State {
     /// Offset of the record, and a piece that it names.
     since: Vec<(u64, u32)>,
     doubtful: PieceSet,
+    failed: bool,
 }
 
 impl State {
@@ -274,16 +304,27 @@ impl State {
                 let inode = u64::from_le_bytes(take(&mut body)?);
                 self.turn(Setting { boot, inode });
             }
+            FAILED => {
+                self.doubt();
+                self.failed = true;
+            }
             _ => return None,
         }
         Some(())
     }
 
+    /// What is not known to be on disk is doubtful.
+    fn doubt(&mut self) {
+        let since = self.since.drain(..);
+        since.for_each(|(_, piece)| _ = self.doubtful.insert(piece));
+    }
+
     /// Another run of the machine: what was not on disk is doubtful. Another file: everything is.
     fn turn(&mut self, now: Setting) {
         if now.boot != self.setting.boot || now.boot.is_none() || now.inode != self.setting.inode {
-            let since = self.since.drain(..);
-            since.for_each(|(_, piece)| _ = self.doubtful.insert(piece));
+            self.doubt();
+            // What another run had in memory is gone.
+            self.failed = false;
         }
         if now.inode != self.setting.inode {
             self.doubtful.union(&self.on_disk);

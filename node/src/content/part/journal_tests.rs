@@ -95,6 +95,26 @@ fn doubts_after_a_reboot_and_about_another_file() {
 }
 
 #[test]
+fn what_the_disk_failed_to_take_is_in_doubt() {
+    let (bytes, _) = journal();
+    let file = tempfile::tempfile().unwrap();
+    file.write_all_at(&bytes, 0).unwrap();
+    let read = |now| {
+        let replay = Replay::read(&file, now).unwrap().unwrap();
+        let [sure, doubtful] = [&replay.sure, &replay.doubtful].map(|set| set.iter().collect::<Vec<_>>());
+        (sure, doubtful, replay.failed)
+    };
+    let go_on = || Journal::go_on(file.try_clone().unwrap(), &Replay::read(&file, A).unwrap().unwrap(), A);
+    let mut journal = go_on().unwrap();
+    journal.failed().unwrap();
+    assert!(journal.pieces([2].into_iter()).is_err(), "it may have been written before");
+    assert_eq!(read(A), (vec![1, 3], vec![0, 4], true));
+    assert_eq!(read(B), (vec![1, 3], vec![0, 4], false), "what was in memory is gone");
+    go_on().unwrap().pieces([4].into_iter()).unwrap();
+    assert_eq!(read(A), (vec![1, 3, 4], vec![0], true));
+}
+
+#[test]
 fn garbage_is_no_journal() {
     for garbage in
         [vec![], vec![0; 4096], b"askpart\x01".to_vec(), [&b"askpart\x01"[..], &[0xff; 500]].concat()]

@@ -2,11 +2,12 @@
 //! of a file that is repaired, those of another file.
 
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use askaround_core::pieces::PieceSet;
+use askaround_core::pieces::{PieceIndex, PieceSet};
 
-use super::prepare::{begin_journal, lock};
+use super::prepare::{PART, begin_journal, lock};
 use super::{Found, Part, PartError, PartOptions, Wanted};
 use crate::content::file::ContentFile;
 use crate::content::hash::{HashError, check_pieces};
@@ -41,6 +42,30 @@ impl Part {
         Ok(part)
     }
 
+    /// Takes its name from a file that was fetched and is damaged: what there is then is what a stopped
+    /// fetch leaves that has the pieces of `good`, and is gone on with as such.
+    ///
+    /// # Errors
+    /// If another fetch writes there, or the disk says no.
+    pub fn take_back(place: Place, wanted: Wanted, good: PieceSet) -> Result<(), PartError> {
+        let data = place.beside(PART);
+        if data.there()? != There::Nothing {
+            return Err(PartError::Busy(place.path()));
+        }
+        let options = PartOptions::default();
+        let file = lock(&place, &place, false)?;
+        file.set_len(wanted.manifest.geometry().size()).map_err(|e| place.error(e))?;
+        let journal = begin_journal(&place, &file, &wanted, options)?;
+        if journal.is_none() {
+            // Of its only piece nothing can be kept.
+            return Ok(place.remove()?);
+        }
+        let none = PieceSet::empty(good.count());
+        let part = Self::assemble(place, wanted, options, false, file, (good.clone(), none), journal);
+        part.note(&good.iter().collect::<Vec<_>>())?;
+        Ok(part.place.rename(&data)?)
+    }
+
     /// Looks at the pieces of which the journal is not sure, and counts those that are right.
     /// How many there were to look at, and how many are right.
     ///
@@ -54,6 +79,11 @@ impl Part {
         };
         let bad = check_pieces(&self.file, manifest, &doubtful, &|_| (), cancel)?;
         let good: Vec<_> = doubtful.iter().copied().filter(|piece| !bad.contains(piece.get())).collect();
+        // What is in memory only goes to the disk again.
+        if self.failed.load(Ordering::Acquire) {
+            self.write_again(&good)?;
+            self.failed.store(false, Ordering::Release);
+        }
         {
             let mut have = self.have_mut();
             good.iter().for_each(|piece| _ = have.insert(piece.get()));
@@ -61,6 +91,18 @@ impl Part {
         self.record(&good).map_err(|error| HashError::Disk(io::Error::other(error)))?;
         *crate::lock(&self.doubtful) = PieceSet::empty(bad.count());
         Ok((doubtful.len() as u32, good.len() as u32))
+    }
+
+    fn write_again(&self, pieces: &[PieceIndex]) -> io::Result<()> {
+        let geometry = self.wanted.manifest.geometry();
+        let mut buffer = Vec::new();
+        for &piece in pieces {
+            buffer.resize(geometry.length(piece), 0);
+            let from = geometry.range(piece).start;
+            self.file.read_exact_at(&mut buffer, from)?;
+            self.file.write_all_at(&buffer, from)?;
+        }
+        Ok(())
     }
 
     /// Copies the pieces that are missing here from a file that has them, checking each. How many

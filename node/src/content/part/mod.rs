@@ -9,6 +9,7 @@
 
 mod journal;
 mod local;
+mod noted;
 mod prepare;
 
 use std::fs::File;
@@ -83,6 +84,9 @@ pub enum PartError {
     /// Whoever asked for it does not want it any more.
     #[error("stopped")]
     Cancelled,
+    /// The disk has failed to take some of what was written.
+    #[error("{}: the disk could not take all that had come; the same command goes on with the rest", .0.display())]
+    NotOnDisk(std::path::PathBuf),
     /// The disk's.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -100,6 +104,8 @@ pub struct Part {
     have: LiveSet,
     doubtful: Mutex<PieceSet>,
     journal: Option<Mutex<Journal>>,
+    /// Whether the disk has failed to take what was written: what is read of it may be in memory only.
+    failed: AtomicBool,
     finished: AtomicBool,
 }
 
@@ -176,9 +182,7 @@ impl Part {
             return Ok(Found::Useless("its journal is damaged"));
         };
         let header = &replay.header;
-        let names_it =
-            header.manifest.root().key() == *key || header.md5.is_some_and(|md5| md5.key() == *key);
-        if !names_it {
+        if !header.is_of(key) {
             return Ok(Found::Useless("it was of other content"));
         }
         if header.in_place != options.in_place {
@@ -196,8 +200,12 @@ impl Part {
         }
         let journal = Journal::go_on(journal_file, &replay, setting).map_err(|e| noted.error(e))?;
         // Zeros are written: another program may have been here meanwhile.
+        // Nothing of it matters but what is in doubt.
+        let failed = replay.failed && !replay.doubtful.is_empty();
         let sets = (replay.sure, replay.doubtful);
-        Ok(Found::Part(Box::new(Self::assemble(place, wanted, options, false, file, sets, Some(journal)))))
+        let part = Self::assemble(place, wanted, options, false, file, sets, Some(journal));
+        part.failed.store(failed, Ordering::Release);
+        Ok(Found::Part(Box::new(part)))
     }
 
     fn assemble(
@@ -218,6 +226,7 @@ impl Part {
             have: Arc::new(RwLock::new(have)),
             doubtful: Mutex::new(doubtful),
             journal: journal.map(Mutex::new),
+            failed: AtomicBool::new(false),
             finished: AtomicBool::new(false),
         }
     }
@@ -272,49 +281,6 @@ impl Part {
         Ok(())
     }
 
-    /// Notes in the journal that these pieces were written; those that were not are left out.
-    /// One small write, no sync.
-    ///
-    /// # Errors
-    /// If the disk says no. The pieces can be recorded again later.
-    pub fn record(&self, pieces: &[PieceIndex]) -> Result<(), DiskError> {
-        let written: Vec<_> = {
-            let have = self.have.read().unwrap_or_else(PoisonError::into_inner);
-            pieces.iter().map(|piece| piece.get()).filter(|piece| have.contains(*piece)).collect()
-        };
-        self.note(&written)
-    }
-
-    fn note(&self, pieces: &[u32]) -> Result<(), DiskError> {
-        match &self.journal {
-            Some(journal) if !pieces.is_empty() => {
-                let noted = crate::lock(journal).pieces(pieces.iter().copied());
-                noted.map_err(|e| self.place.beside(JOURNAL).error(e))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Sees to it that what is recorded survives the machine. Takes as long as the disk does: for a
-    /// background thread, now and then. Pieces can be written and recorded meanwhile.
-    ///
-    /// # Errors
-    /// If the disk says no.
-    pub fn sync(&self) -> Result<(), DiskError> {
-        let recorded = self.journal.as_ref().map(|journal| crate::lock(journal).end());
-        self.file.sync_data().map_err(|e| self.data_place().error(e))?;
-        if let (Some(journal), Some(recorded)) = (&self.journal, recorded) {
-            let in_journal = |e| self.place.beside(JOURNAL).error(e);
-            let handle = {
-                let mut journal = crate::lock(journal);
-                journal.on_disk(recorded).map_err(in_journal)?;
-                journal.handle().map_err(in_journal)?
-            };
-            handle.sync_data().map_err(in_journal)?;
-        }
-        self.place.folder().sync()
-    }
-
     /// Reads bytes that are there.
     ///
     /// # Errors
@@ -343,6 +309,9 @@ impl Part {
         };
         if missing > 0 {
             return Err(PartError::Incomplete { missing });
+        }
+        if self.failed.load(Ordering::Acquire) {
+            return Err(PartError::NotOnDisk(self.place.path()));
         }
         let data = self.data_place();
         if self.options.executable {

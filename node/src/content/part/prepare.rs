@@ -2,7 +2,7 @@
 
 use std::fs::{File, TryLockError};
 
-use super::journal::{Header, Journal, Replay, Setting};
+use super::journal::{Header, Journal, NOWHERE, Replay, Setting};
 use super::{PartError, PartOptions, Wanted};
 use crate::content::boot::BootId;
 use crate::content::disk::{DiskError, Fault};
@@ -50,8 +50,7 @@ fn is_half_written(place: &Place) -> Result<bool, DiskError> {
         return Ok(false);
     }
     let journal = noted.open_to_read()?;
-    let nowhere = Setting { boot: None, inode: 0 };
-    let replay = Replay::read(&journal, nowhere).map_err(|e| noted.error(e))?;
+    let replay = Replay::read(&journal, NOWHERE).map_err(|e| noted.error(e))?;
     Ok(replay.is_some_and(|replay| replay.header.in_place))
 }
 

@@ -29,6 +29,24 @@ impl Fetch {
         self.work.run(look).await?
     }
 
+    /// A file that was fetched there and is damaged, as by a power loss, is not in the way: what of it
+    /// is right is gone on with.
+    pub(super) async fn take_back(&mut self, to: &Path) -> Result<(), GetError> {
+        let (catalogue, key, path) = (self.delivery.0.catalogue.clone(), self.key.clone(), to.to_owned());
+        let look = move |cancel: &AtomicBool| {
+            let damaged = catalogue.damage(&key, &path, cancel)?;
+            if let Some(damaged) = &damaged {
+                catalogue.take_back(destination(&path)?, damaged)?;
+            }
+            Ok::<_, GetError>(damaged.is_some())
+        };
+        let taken = self.work.run(look).await??;
+        if taken {
+            self.note(format!("{} is damaged: what is wrong of it is fetched again", to.display()));
+        }
+        Ok(())
+    }
+
     /// What is here is copied, piece by piece, as if it came from elsewhere.
     pub(super) async fn copy_from_here(
         &mut self,

@@ -276,6 +276,9 @@ impl Fetch {
         for addr in &request.from {
             self.sources.open(*addr, None, "named by its user".into(), false);
         }
+        if !request.in_place {
+            self.take_back(&request.to).await?;
+        }
         if let Some(entry) = self.here_already().await? {
             return self.copy_from_here(request, entry).await;
         }

@@ -3,6 +3,7 @@
 use askaround_core::pieces::PieceSet;
 
 use super::*;
+use crate::content::part::Found;
 
 /// Adds a folder of the user's where it lies.
 fn add_folder(catalogue: &Catalogue, path: &Path) -> AddedFolder {
@@ -154,6 +155,40 @@ fn a_file_as_the_disk_had_it_when_the_machine_went_down_is_unchecked() {
     assert_eq!(look(100_000, modified - second), Condition::Unchecked);
     assert!(!verify(&catalogue, &entry).is_good());
     assert_eq!(condition(&catalogue, &entry.root), Condition::Damaged);
+}
+
+#[test]
+fn what_a_power_loss_took_of_a_fetched_file_is_gone_on_with() {
+    let fixture = Fixture::new();
+    let catalogue = fixture.catalogue();
+    let take_back = |path: &Path, size: usize, kept: Kept| {
+        let mut addition = hashing::hash_one(path, &File::open(path).unwrap(), false, &|_| (), &GO).unwrap();
+        addition.kept = kept;
+        catalogue.add_all(std::slice::from_ref(&addition)).unwrap();
+        let key = addition.manifest.root().key();
+        assert!(catalogue.damage(&key, path, &GO).unwrap().is_none());
+        // The end had not been written when the machine went down.
+        let file = File::options().write(true).open(path).unwrap();
+        let modified = file.metadata().unwrap().modified().unwrap();
+        file.set_len(size as u64 / 2).unwrap();
+        file.set_modified(modified).unwrap();
+        assert!(catalogue.damage(&key, path, &GO).unwrap().is_none(), "it was changed while the machine ran");
+        catalogue.reboot();
+        let damaged = catalogue.damage(&key, path, &GO).unwrap()?;
+        catalogue.take_back(Place::new(path).unwrap(), &damaged).unwrap();
+        assert!(!path.exists());
+        Some(Part::resume(Place::new(path).unwrap(), &key, PartOptions::default()).unwrap())
+    };
+    let path = fixture.file("a", &content(300_000));
+    match take_back(&path, 300_000, Kept::Fetched) {
+        Some(Found::Part(part)) => assert_eq!(part.pieces().iter().collect::<Vec<_>>(), [0, 1]),
+        other => panic!("{other:?}"),
+    }
+    let found = take_back(&fixture.file("b", &content(1000)), 1000, Kept::Fetched);
+    assert!(matches!(found, Some(Found::Nothing)), "{found:?}");
+    let users = fixture.file("c", &content(2000));
+    assert!(take_back(&users, 2000, Kept::Reference).is_none(), "it is its user's");
+    assert!(users.exists());
 }
 
 #[test]

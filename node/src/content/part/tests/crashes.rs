@@ -99,3 +99,39 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_the_disk_failed_to_take_is_looked_at_and_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let bytes = content(SIZE);
+    let wanted = wanted(&bytes);
+    let part = Part::create(place(dir.path()), wanted.clone(), PartOptions::default()).unwrap();
+    let came = |part: &Part, piece| part.record(&[write(part, &bytes, piece).unwrap()]);
+    came(&part, 0).unwrap();
+    part.sync().unwrap();
+    came(&part, 1).unwrap();
+    came(&part, 2).unwrap();
+    noted::FAILS.set(true);
+    part.sync().unwrap_err();
+    noted::FAILS.set(false);
+    came(&part, 3).unwrap_err();
+    write(&part, &bytes, 4).unwrap();
+    assert!(matches!(part.finish(), Err(PartError::NotOnDisk(_))), "it is not whole on the disk");
+    drop(part);
+
+    let file =
+        std::fs::File::options().write(true).open(dir.path().join(".out é.bin.askaround-part")).unwrap();
+    let range = wanted.manifest.geometry().range(wanted.manifest.geometry().piece(2).unwrap());
+    file.write_all_at(&[0; 4096], range.start).unwrap();
+    file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    let part = resumed(place(dir.path()), &wanted, PartOptions::default());
+    assert_eq!(part.pieces().iter().collect::<Vec<_>>(), [0]);
+    assert_eq!(part.check_doubtful(&AtomicBool::new(false)).unwrap(), (2, 1));
+    assert_ne!(file.metadata().unwrap().modified().unwrap(), std::time::SystemTime::UNIX_EPOCH);
+    for piece in 2..5 {
+        came(&part, piece).unwrap();
+    }
+    part.sync().unwrap();
+    part.finish().unwrap();
+    assert_eq!(std::fs::read(dir.path().join("out é.bin")).unwrap(), bytes);
+}
