@@ -258,6 +258,27 @@ fn ctrl_c_stops_a_get_and_says_how_to_go_on() {
 }
 
 #[test]
+fn a_purge_of_what_is_being_fetched_says_so_and_removes_what_a_stopped_fetch_left() {
+    let (net, user) = (Net::new(2), tempfile::tempdir().unwrap());
+    let key = key_of(&net.verb(0, &["add", "-q", &write(user.path(), "source", &bytes(3_000_000))]));
+    net.assert_says(1, &["limit", "--down", "1M"], 0, "at most");
+    let (to, dir) = (user.path().join("to"), net.dir(1).to_str().unwrap());
+    let words = ["get", &key, "-o", to.to_str().unwrap(), "--json", "--dir", dir];
+    let mut getting = Running::start(Command::new(ASKAROUND).args(words));
+    wait_for_progress(&mut getting);
+    net.assert_says(1, &["purge", &key], 1, "is being fetched to");
+    getting.signal("-INT");
+    assert_eq!(getting.end().0, Some(130));
+    let purge = || {
+        let output = net.verb(1, &["purge", &key]);
+        stdout(&output).contains("removed what a stopped fetch had left").then_some(output)
+    };
+    assert_eq!(wait_for("the fetch to end", purge).status.code(), Some(0));
+    assert_eq!(std::fs::read_dir(user.path()).unwrap().count(), 1, "something is left");
+    net.assert_says(1, &["purge", &key], 1, "that end in .askaround-part");
+}
+
+#[test]
 fn whoever_names_the_peer_needs_no_tracker() {
     let (net, user) = (Net::new(1), tempfile::tempdir().unwrap());
     let key = key_of(&net.verb(0, &["add", "-q", &write(user.path(), "source", b"content")]));

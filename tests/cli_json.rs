@@ -169,8 +169,16 @@ fn results() -> Vec<ApiReply> {
         seconds: 1.0,
         sources: sources(),
     };
-    let purged =
-        |stays| Purged { key: Some(key()), held: true, contents: 1, in_folder: false, stays, also_stay: 1 };
+    let purged = |path: Option<String>| Purged {
+        key: Some(key()),
+        held: true,
+        contents: 1,
+        in_folder: false,
+        stays: path.clone(),
+        also_stay: 1,
+        fetching: path.clone(),
+        given_up: path,
+    };
     let mut results = vec![
         ApiReply::Registered(contact()),
         ApiReply::Unregistered(PeerId::MIN),

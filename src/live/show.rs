@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use askaround_core::Key;
+use askaround_core::pieces::{Md5, Root};
 use askaround_node::api::{ApiReply, ApiRequest, ApiSearch};
 use askaround_node::content::{Condition, Kept};
 use askaround_node::delivery::keep::{Added, Listed, Purged};
@@ -90,13 +91,23 @@ pub(super) fn checked(checked: &Checked) -> String {
 fn purged_text(key: &str, purged: &Purged) -> String {
     // First digits do for a purge: what was purged is said whole.
     let key = purged.key.as_ref().map_or(key, Key::as_str);
-    if !purged.held {
-        return format!("{key} is not held\n");
+    let gave_up = purged.given_up.as_ref().map_or(String::new(), |to| {
+        format!("removed what a stopped fetch had left beside {}\n", plain::name(to))
+    });
+    if let Some(to) = &purged.fetching {
+        let was_held = if purged.held { "was held; it" } else { "is not held, but" };
+        return format!(
+            "{gave_up}{key} {was_held} is being fetched to {}: Ctrl-C there stops that\n",
+            plain::name(to)
+        );
+    }
+    if !purged.held && purged.given_up.is_none() {
+        return format!("{key} is not held\n{}", left_over(purged));
     }
     if purged.in_folder {
         return format!("{key} is still served: it is a file of a folder that is here; purge the folder\n");
     }
-    match &purged.stays {
+    let what = match &purged.stays {
         Some(path) => {
             let (place, stays) = (place_text(path, purged.also_stay), purged.also_stay == 0);
             format!(
@@ -104,8 +115,20 @@ fn purged_text(key: &str, purged: &Purged) -> String {
                 if stays { "stays where it is" } else { "stay where they are" }
             )
         }
-        None => format!("purged {key}\n"),
+        None if purged.held => format!("purged {key}\n"),
+        None => String::new(),
+    };
+    what + &gave_up
+}
+
+/// How to remove what fetches have left that nobody remembers.
+fn left_over(purged: &Purged) -> &'static str {
+    let is_of_content = |key: &Key| Root::from_key(key).is_some() || Md5::from_key(key).is_some();
+    if !purged.key.as_ref().is_some_and(is_of_content) {
+        return "";
     }
+    "what a stopped fetch of it may have left are hidden files beside where it was to go, or in its folder, \
+     that end in .askaround-part and .askaround-journal: remove them\n"
 }
 
 /// Where something is; of several places one, and how many more there are.

@@ -130,7 +130,7 @@ impl Verb {
             print(&plain::text(&show::text(self, reply)))?;
         }
         match reply {
-            ApiReply::Purged(Purged { held: false, .. } | Purged { in_folder: true, .. })
+            ApiReply::Purged(Purged { held: false, given_up: None, .. } | Purged { in_folder: true, .. })
             | ApiReply::Search(ApiSearch { found: None, .. })
             | ApiReply::Verified(VerifySummary { bad: 1.., .. }) => Err(Failure::Shown(1)),
             _ => Ok(()),

@@ -20,7 +20,10 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::types::{AddRequest, Added, KeepError, KeepEvent, Listed, Purged};
 use super::Delivery;
-use crate::content::{Catalogue, CatalogueError, Collection, Condition, Entry, How, Kept, Removed};
+use crate::content::{
+    Catalogue, CatalogueError, Collection, Condition, Entry, How, Kept, Part, PartError, Place, Removed,
+};
+use crate::lock;
 use crate::peer::{command, delivered};
 
 /// How often progress is told.
@@ -102,21 +105,31 @@ impl Delivery {
     }
 
     /// Holds a key no longer, and forgets the content that it names. Files of the user's stay
-    /// where they are; copies in the peer's folder go.
+    /// where they are; copies in the peer's folder go, and what stopped fetches of it have left that
+    /// are remembered. A fetch that is under way goes on.
     ///
     /// # Errors
     /// If the catalogue cannot be written, or a copy not removed.
     pub async fn purge(&self, key: &Key) -> Result<Purged, KeepError> {
         let (catalogue, named) = (self.catalogue().clone(), key.clone());
+        let fetches = lock(&self.0.active).reports(Some(key));
         let work = move || -> Result<_, CatalogueError> {
             let entry = catalogue.get(&named)?;
             let removed = catalogue.remove(&named)?;
-            Ok((entry, removed))
+            let mut purged = Purged { key: Some(named.clone()), ..Purged::default() };
+            for fetch in fetches {
+                if !fetch.ended {
+                    purged.fetching = Some(text_of(&fetch.to));
+                } else if give_up(&fetch.to, &named) {
+                    purged.given_up = Some(text_of(&fetch.to));
+                }
+            }
+            Ok((entry, removed, purged))
         };
-        let (entry, removed) = tokio::task::spawn_blocking(work).await??;
+        let (entry, removed, purged) = tokio::task::spawn_blocking(work).await??;
         let Some(entry) = entry else {
-            let purged = self.purge_keys([key.clone()]).await?;
-            return Ok(Purged { key: Some(key.clone()), held: purged > 0, ..Purged::default() });
+            let held = self.purge_keys([key.clone()]).await? > 0;
+            return Ok(Purged { held, ..purged });
         };
         let Removed { places, gone } = removed;
         let forgotten = places.iter().filter(|place| gone.contains(&place.root));
@@ -124,12 +137,12 @@ impl Delivery {
         let is_users = |place: &&Entry| place.root == entry.root && place.kept != Kept::Copy;
         let stay: Vec<_> = places.iter().filter(is_users).map(|place| text_of(&place.path)).collect();
         Ok(Purged {
-            key: Some(key.clone()),
             held: true,
             contents: gone.len() as u64,
             in_folder: !gone.contains(&entry.root),
             also_stay: stay.len().saturating_sub(1) as u64,
             stays: stay.into_iter().next(),
+            ..purged
         })
     }
 
@@ -164,6 +177,15 @@ impl Delivery {
         }
         Ok(changed)
     }
+}
+
+/// Removes what a stopped fetch has left where it was to go, if nobody goes on with it.
+fn give_up(to: &Path, key: &Key) -> bool {
+    let given_up = Place::new(to).map_err(PartError::from).and_then(|place| Part::give_up(&place, key));
+    given_up.unwrap_or_else(|error| {
+        tracing::warn!(%error, "what a stopped fetch has left stays");
+        false
+    })
 }
 
 /// Runs `work` on a thread that may block. When it is time to stop, or nobody waits any more, its

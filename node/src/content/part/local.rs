@@ -5,9 +5,11 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use askaround_core::Key;
 use askaround_core::pieces::{PieceIndex, PieceSet};
 
-use super::prepare::{PART, begin_journal, lock};
+use super::journal::{NOWHERE, Replay};
+use super::prepare::{JOURNAL, PART, begin_journal, data_place, lock};
 use super::{Found, Part, PartError, PartOptions, Wanted};
 use crate::content::file::ContentFile;
 use crate::content::hash::{HashError, check_pieces};
@@ -64,6 +66,33 @@ impl Part {
         let part = Self::assemble(place, wanted, options, false, file, (good.clone(), none), journal);
         part.note(&good.iter().collect::<Vec<_>>())?;
         Ok(part.place.rename(&data)?)
+    }
+
+    /// Removes what a stopped fetch of `key` to `place` has left. Whether there was something.
+    ///
+    /// # Errors
+    /// If a fetch is writing it, or the disk says no.
+    pub fn give_up(place: &Place, key: &Key) -> Result<bool, PartError> {
+        let noted = place.beside(JOURNAL);
+        let header = match noted.there()? {
+            There::Nothing => None,
+            _ => {
+                let read = Replay::read(&noted.open_to_read()?, NOWHERE).map_err(|e| noted.error(e))?;
+                read.map(|replay| replay.header)
+            }
+        };
+        if header.as_ref().is_some_and(|header| !header.is_of(key)) {
+            return Ok(false);
+        }
+        let in_place = header.is_some_and(|header| header.in_place);
+        let data = data_place(place, PartOptions { in_place, ..PartOptions::default() });
+        if data.there()? == There::Nothing {
+            return Ok(false);
+        }
+        let _locked = lock(place, &data, false)?;
+        data.remove()?;
+        noted.remove()?;
+        Ok(true)
     }
 
     /// Looks at the pieces of which the journal is not sure, and counts those that are right.

@@ -112,6 +112,12 @@ pub struct Purged {
     /// How many more of the user's files or folders of it stay.
     #[serde(default)]
     pub also_stay: u64,
+    /// Where it is being fetched to: that goes on.
+    #[serde(default)]
+    pub fetching: Option<String>,
+    /// Where a stopped fetch was to go whose leftovers were removed.
+    #[serde(default)]
+    pub given_up: Option<String>,
 }
 
 /// Why something could not be added, listed, purged or verified.
