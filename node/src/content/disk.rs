@@ -1,6 +1,7 @@
 //! [`DiskError`]: what a disk can say no to, in words, with the path.
 
 use std::fmt;
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -107,4 +108,28 @@ impl fmt::Display for Fault {
             Self::Other(error) => error.fmt(f),
         }
     }
+}
+
+/// Sees to it that what was written to a file is on the disk; `whole`: also when that was. A failure
+/// is told once: afterwards the system takes what was lost for written.
+pub(super) fn sync(file: &File, whole: bool) -> io::Result<()> {
+    #[cfg(test)]
+    if FAILS.get() {
+        return Err(ErrorKind::Other.into());
+    }
+    if whole { file.sync_all() } else { file.sync_data() }
+}
+
+#[cfg(test)]
+thread_local! {
+    static FAILS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Does something while the disk takes nothing.
+#[cfg(test)]
+pub(super) fn failing<T>(meanwhile: impl FnOnce() -> T) -> T {
+    FAILS.set(true);
+    let result = meanwhile();
+    FAILS.set(false);
+    result
 }

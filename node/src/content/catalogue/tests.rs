@@ -52,7 +52,8 @@ fn add(catalogue: &Catalogue, path: &Path, how: How) -> Entry {
 }
 
 fn verify(catalogue: &Catalogue, entry: &Entry) -> Verified {
-    catalogue.verify(entry, &|_| (), &GO).unwrap()
+    let entry = catalogue.at(&entry.root, &entry.path).unwrap().unwrap();
+    catalogue.verify(&entry, &|_| (), &GO).unwrap()
 }
 
 fn served(catalogue: &Catalogue, root: &Root) -> Vec<u8> {
@@ -165,6 +166,20 @@ fn what_was_not_surely_on_disk_is_verified_after_a_power_loss() {
     let entry = catalogue.get(&entry.root.key()).unwrap().unwrap();
     reboot(&catalogue, &entry);
     assert_eq!(served(&catalogue, &entry.root), content(9));
+}
+
+#[test]
+fn what_the_disk_fails_to_take_is_verified() {
+    let fixture = Fixture::new();
+    let catalogue = fixture.catalogue();
+    let entry = add(&catalogue, &fixture.file("a", &content(300_000)), How::Reference);
+    let sync = || catalogue.sync(&catalogue.list().unwrap(), &GO).unwrap();
+    assert_eq!(crate::content::disk::failing(sync), 0);
+    assert!(matches!(catalogue.open(&entry.root.key()), Err(CatalogueError::Unchecked(_))));
+    assert_eq!(sync(), 0, "the system says it once, and takes it for written the next time");
+    assert!(matches!(catalogue.open(&entry.root.key()), Err(CatalogueError::Unchecked(_))));
+    assert!(verify(&catalogue, &entry).is_good());
+    assert_eq!(served(&catalogue, &entry.root), content(300_000));
 }
 
 #[test]

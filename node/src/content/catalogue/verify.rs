@@ -58,7 +58,7 @@ fn check(
 }
 
 impl Catalogue {
-    /// Reads a content at one of its places and looks at every piece, on all cores. When all is good,
+    /// Reads a content at a place that was just looked up, and looks at every piece, on all cores. When all is good,
     /// its file counts as unchanged; when it is not, and its file looks as if nobody had written to
     /// it, as damaged. `progress` is told how many bytes are done.
     ///
@@ -70,9 +70,7 @@ impl Catalogue {
         progress: &dyn Fn(u64),
         cancel: &AtomicBool,
     ) -> Result<Verified, CatalogueError> {
-        let unknown = || CatalogueError::Unknown(known.root.key());
-        let mut entry = self.at(&known.root, &known.path)?.ok_or_else(unknown)?;
-        let known = entry.clone();
+        let mut entry = known.clone();
         let manifest = self.manifest(&entry)?;
         let is_list = entry.kept == Kept::List;
         let file = if is_list { file_of(&self.list_bytes(&entry.root)?)? } else { open(&entry.path)? };
@@ -90,15 +88,15 @@ impl Catalogue {
             entry.stamp = now;
             entry.damaged = true;
         }
-        if entry != known {
+        if entry != *known {
             let (stamp, boot, synced, damaged) = (entry.stamp, entry.boot, entry.synced, entry.damaged);
             let update = |now| Entry { stamp, boot, synced, damaged, ..now };
-            self.change(|tables| tables.update(&known, update))?;
+            self.change(|tables| tables.update(known, update))?;
         }
         // Reading takes long: it may have been purged meanwhile.
         match self.at(&entry.root, &entry.path)? {
             Some(_) => Ok(Verified { entry, bad, too_long }),
-            None => Err(unknown()),
+            None => Err(CatalogueError::Unknown(known.root.key())),
         }
     }
 

@@ -1,7 +1,5 @@
 //! What a part notes in its journal, and when that survives the machine.
 
-use std::fs::File;
-use std::io;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
@@ -9,7 +7,7 @@ use askaround_core::pieces::PieceIndex;
 
 use super::Part;
 use super::prepare::JOURNAL;
-use crate::content::disk::DiskError;
+use crate::content::disk::{DiskError, sync};
 
 impl Part {
     /// Notes in the journal that these pieces were written; those that were not are left out.
@@ -42,7 +40,7 @@ impl Part {
     /// If the disk says no.
     pub fn sync(&self) -> Result<(), DiskError> {
         let recorded = self.journal.as_ref().map(|journal| crate::lock(journal).end());
-        if let Err(error) = sync_data(&self.file) {
+        if let Err(error) = sync(&self.file, false) {
             self.sync_failed();
             return Err(self.data_place().error(error));
         }
@@ -68,18 +66,4 @@ impl Part {
             let _ = self.place.beside(JOURNAL).remove();
         }
     }
-}
-
-fn sync_data(file: &File) -> io::Result<()> {
-    #[cfg(test)]
-    if FAILS.get() {
-        return Err(io::ErrorKind::Other.into());
-    }
-    file.sync_data()
-}
-
-#[cfg(test)]
-thread_local! {
-    /// Whether the disk fails.
-    pub(super) static FAILS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }

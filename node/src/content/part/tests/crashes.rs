@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::content::disk;
 
 /// What may happen to a part.
 #[derive(Debug, Clone)]
@@ -111,9 +112,7 @@ fn what_the_disk_failed_to_take_is_looked_at_and_written_again() {
     part.sync().unwrap();
     came(&part, 1).unwrap();
     came(&part, 2).unwrap();
-    noted::FAILS.set(true);
-    part.sync().unwrap_err();
-    noted::FAILS.set(false);
+    disk::failing(|| part.sync().unwrap_err());
     came(&part, 3).unwrap_err();
     write(&part, &bytes, 4).unwrap();
     assert!(matches!(part.finish(), Err(PartError::NotOnDisk(_))), "it is not whole on the disk");
