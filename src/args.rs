@@ -82,7 +82,7 @@ pub enum Command {
     /// For each fetch: everybody who sends or sent pieces, how they were found, at what rate they
     /// send, why they are used no longer; and everybody who was asked who has it, and what they said.
     Why(WhyArgs),
-    /// Say what the running peer is doing
+    /// Say what the running peer is doing, and whether it is registered with its tracker
     Status(VerbArgs),
     /// Change how fast the running peer may send and receive; without options, say it
     ///

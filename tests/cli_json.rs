@@ -11,7 +11,9 @@ use askaround_core::key::Key;
 use askaround_node::api::{ApiEvent, ApiReply, ApiSearch, ApiStep};
 use askaround_node::content::{Condition, Kept};
 use askaround_node::delivery::keep::{Added, KeepEvent, Listed, Purged};
-use askaround_node::delivery::types::{AskedReport, FetchReport, GetEvent, Got, SourceReport, Status};
+use askaround_node::delivery::types::{
+    AskedReport, FetchReport, GetEvent, Got, SourceReport, Status, TrackerStatus,
+};
 use askaround_node::delivery::verify::{Checked, Verdict, VerifySummary};
 use serde_json::{Value, json};
 use support::content::{bytes, json_lines, write};
@@ -82,8 +84,16 @@ fn search(found: Option<Contact>) -> ApiSearch {
 }
 
 fn status(limit: Option<u64>) -> Status {
+    let tracker = |again_in: Option<f64>| TrackerStatus {
+        addr: contact().addr(),
+        registered: true,
+        seconds: 1.0,
+        why: again_in.map(|_| "why".into()),
+        again_in,
+    };
     Status {
         me: contact(),
+        tracker: limit.map(|limit| tracker((limit > 1).then_some(1.0))),
         contents: 1,
         bytes: 1,
         fetches: known(1).map(fetch).into(),
@@ -193,7 +203,7 @@ fn results() -> Vec<ApiReply> {
     results.extend(known(contact()).map(search).map(ApiReply::Search));
     results.extend(known("path".to_owned()).map(purged).map(ApiReply::Purged));
     results.extend(known(1).map(got).map(ApiReply::Got));
-    results.extend(known(1).map(status).map(ApiReply::Status));
+    results.extend([Some(2), Some(1), None].map(status).map(ApiReply::Status));
     for result in &results {
         match result {
             ApiReply::Registered(_)

@@ -2,6 +2,7 @@
 
 mod support;
 
+use support::content::json_lines;
 use support::net::Net;
 use support::{ASKAROUND, run, stderr, stdout, wait_for};
 
@@ -60,6 +61,28 @@ fn a_peer_that_was_killed_comes_back_with_what_it_held() {
     net.peers[0] = Some(net.start_peer(0));
     wait_for("the peer to be back", || (stdout(&net.verb(0, &["peers"])).lines().count() == 2).then_some(()));
     assert_eq!(stdout(&net.verb(0, &["contents", "1"])), "b\nc\n");
+}
+
+#[test]
+fn status_says_whether_the_peer_is_registered_and_if_not_why() {
+    let mut net = Net::new(1);
+    let tracker = net.tracker.clone();
+    let stands =
+        |net: &Net| json_lines(&stdout(&net.verb(0, &["status", "--json"])))[0]["status"]["tracker"].take();
+    net.assert_says(0, &["status"], 0, &format!("tracker   {tracker}, registered for "));
+    let registered = stands(&net);
+    assert_eq!((&registered["addr"], &registered["registered"]), (&tracker.as_str().into(), &true.into()));
+    assert!(registered["why"].is_null() && registered["again_in"].is_null(), "{registered}");
+    net.assert_says(0, &["unregister"], 0, "unregistered");
+    net.assert_says(0, &["status"], 0, "s: it was told to unregister\n");
+    net.kill_tracker();
+    net.assert_says(0, &["register"], 1, "not reachable");
+    net.assert_says(0, &["status"], 0, ": not reachable: Connection refused");
+    let not = stands(&net);
+    assert_eq!(not["registered"], false);
+    assert!(not["why"].as_str().unwrap().starts_with("not reachable"), "{not}");
+    let again = wait_for("a time of the next try", || stands(&net)["again_in"].as_f64());
+    assert!(again <= 16.0, "{again}");
 }
 
 #[test]

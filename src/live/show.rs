@@ -8,7 +8,7 @@ use askaround_core::pieces::{Md5, Root};
 use askaround_node::api::{ApiReply, ApiRequest, ApiSearch};
 use askaround_node::content::{Condition, Kept};
 use askaround_node::delivery::keep::{Added, Listed, Purged};
-use askaround_node::delivery::types::{AskedReport, FetchReport, Got, SourceReport, Status};
+use askaround_node::delivery::types::{AskedReport, FetchReport, Got, SourceReport, Status, TrackerStatus};
 use askaround_node::delivery::verify::{Checked, Verdict, VerifySummary};
 
 use super::progress::Show;
@@ -199,9 +199,10 @@ fn status_text(status: &Status) -> String {
         limit.map_or("no limit".into(), |limit| format!("at most {}", units::rate(limit)))
     };
     let mut text = format!(
-        "peer      {} at {}\ncontents  {}, {}\nup        {} sent, {}\ndown      {} received, {}\n",
+        "peer      {} at {}\n{}contents  {}, {}\nup        {} sent, {}\ndown      {} received, {}\n",
         status.me.id,
         status.me.addr(),
+        status.tracker.as_ref().map_or(String::new(), tracker_text),
         status.contents,
         units::bytes(status.bytes),
         units::bytes(status.sent),
@@ -214,6 +215,18 @@ fn status_text(status: &Status) -> String {
         text.extend(status.fetches.iter().map(fetch_head));
     }
     text
+}
+
+fn tracker_text(tracker: &TrackerStatus) -> String {
+    let time = Duration::try_from_secs_f64(tracker.seconds).unwrap_or_default();
+    let (addr, time) = (tracker.addr, units::time(time));
+    let Some(why) = &tracker.why else { return format!("tracker   {addr}, registered for {time}\n") };
+    let again = match tracker.again_in {
+        // What was tried once is tried until it succeeds.
+        Some(seconds) => format!("; tried again in {}", units::left(seconds.ceil() as u64)),
+        None => String::new(),
+    };
+    format!("tracker   {addr}, not registered for {time}: {why}{again}\n")
 }
 
 fn got_text(got: &Got) -> String {

@@ -7,17 +7,18 @@
 //! | `types` | what goes in and what comes out |
 //! | `serve` | what it answers others |
 //! | `operation` | one action under way, and what an answer makes of it |
+//! | `membership` | a live peer's registration with its tracker |
 //! | `perform` | how operations begin, ask, fetch and end |
 //! | `asks` | what was asked and is awaited, and until when |
 
 mod asks;
+mod membership;
 mod operation;
 mod perform;
 mod serve;
 mod types;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Duration;
 
 use crate::content::ContentList;
 use crate::id::Contact;
@@ -27,10 +28,11 @@ use crate::originators::OriginatorList;
 use crate::script::{Action, Script};
 use crate::time::Instant;
 use asks::{Asks, Awaited};
+use membership::Membership;
 use operation::{Operation, Owner};
 pub use types::{
     AskError, AskId, Asked, Change, CommandId, FailReason, FindReport, Outcome, PeerConfig, PeerInput,
-    PeerOutput, Target, TraceStep,
+    PeerOutput, Registration, Standing, Target, TraceStep,
 };
 
 /// A peer (PROTOCOL.md §3, §4, §5).
@@ -60,15 +62,6 @@ struct ScriptRun {
     acting: Option<Timestep>,
 }
 
-/// A live peer's registration.
-#[derive(Debug, Clone, Default)]
-struct Membership {
-    wanted: bool,
-    /// When to register again.
-    renew_at: Option<Instant>,
-    failures: u32,
-}
-
 /// What a peer waits for. Each deadline is in [`Peer::poll_timeout`].
 #[derive(Debug, Clone, Copy)]
 enum Timer {
@@ -84,8 +77,7 @@ impl Peer {
     /// A live peer. It registers by itself if it has a tracker.
     pub fn live(config: PeerConfig, me: Contact) -> Self {
         let mut peer = Self::new(config, me);
-        peer.membership.wanted = peer.config.has_tracker;
-        peer.membership.renew_at = peer.config.has_tracker.then_some(Instant::ZERO);
+        peer.membership = Membership::new(peer.config.has_tracker);
         peer
     }
 
@@ -270,23 +262,6 @@ impl Peer {
                 script.acting = None;
                 self.outputs.push_back(PeerOutput::TellTracker(Message::Complete(time)));
             }
-        }
-    }
-
-    fn note_membership(&mut self, now: Instant, owner: Owner, outcome: &Outcome) {
-        match outcome {
-            // A renewal that was under way when the peer was told to unregister is not kept up.
-            Outcome::Registered { contact, lease } if self.membership.wanted => {
-                self.me = *contact;
-                self.membership.failures = 0;
-                self.membership.renew_at = lease.map(|lease| now + lease / 3);
-            }
-            Outcome::TrackerFailed(_) if owner == Owner::Membership && self.membership.wanted => {
-                let backoff = Duration::from_secs(1 << self.membership.failures.min(4));
-                self.membership.failures += 1;
-                self.membership.renew_at = Some(now + backoff);
-            }
-            _ => {}
         }
     }
 

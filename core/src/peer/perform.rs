@@ -2,12 +2,12 @@
 //! those to an outcome, and to whoever wanted it. What an answer means to an operation is in
 //! [`operation`](super::operation).
 
+use super::Peer;
 use super::asks::{Ask, Awaited};
 use super::operation::{Operation, Owner, Progress, Waiting};
 use super::types::{
     AskError, AskId, Asked, Change, CommandId, FailReason, Outcome, PeerOutput, Target, TraceStep,
 };
-use super::{Membership, Peer};
 use crate::id::Contact;
 use crate::key::Key;
 use crate::log::{LogEntry, register_text};
@@ -30,12 +30,12 @@ impl Peer {
         let deadline = now + self.config.operation_timeout;
         let waiting = match action {
             Action::Register => {
-                self.membership.wanted = true;
+                self.membership.want(now);
                 self.ask(now, number, Target::Tracker, self.register_request(owner));
                 Waiting::Registered
             }
             Action::Unregister => {
-                self.membership = Membership::default();
+                self.membership.end(now);
                 let request = Request::Unregister { id: self.me.id, token: self.config.token.clone() };
                 self.ask(now, number, Target::Tracker, request);
                 Waiting::Unregistered
@@ -46,11 +46,11 @@ impl Peer {
             }
             Action::Known(id) if *id == self.me.id => {
                 let peers = self.originators.peers(None).collect();
-                return self.done(now, owner, Outcome::Known { id: *id, peers });
+                return self.done(owner, Outcome::Known { id: *id, peers });
             }
             Action::Contents(id) if *id == self.me.id => {
                 let keys = self.contents.iter().cloned().collect();
-                return self.done(now, owner, Outcome::Contents { id: *id, keys });
+                return self.done(owner, Outcome::Contents { id: *id, keys });
             }
             Action::Known(id) => {
                 self.ask(now, number, Target::Tracker, Request::WhereIs(*id));
@@ -67,20 +67,20 @@ impl Peer {
                 } else {
                     Outcome::NotHeld(key.clone())
                 };
-                return self.done(now, owner, outcome);
+                return self.done(owner, outcome);
             }
             Action::Hold(key) => {
                 let new = !self.contents.contains(key);
                 if new {
                     self.change(Change::Held(key.clone()));
                 }
-                return self.done(now, owner, Outcome::Held { key: key.clone(), new });
+                return self.done(owner, Outcome::Held { key: key.clone(), new });
             }
             Action::Obtain(key) | Action::Find(key) | Action::Gather(key) => {
                 let obtain = matches!(action, Action::Obtain(_));
                 let collect = matches!(action, Action::Gather(_));
                 if self.contents.contains(key) && !collect {
-                    return self.done(now, owner, Outcome::own(key.clone(), self.me, obtain));
+                    return self.done(owner, Outcome::own(key.clone(), self.me, obtain));
                 }
                 let search = Search::new(
                     self.me,
@@ -225,14 +225,17 @@ impl Peer {
     ) {
         let Some(operation) = self.operations.remove(&number) else { return };
         self.cancel_asks(number);
-        let owner = operation.owner;
+        let (owner, registers) = (operation.owner, matches!(operation.waiting, Waiting::Registered));
         let outcome = outcome(*operation);
+        if registers {
+            self.note_membership(now, owner, &outcome);
+        }
         if let Outcome::Found { report, obtain: true } = &outcome
             && let Some(from) = report.found
         {
             self.change(Change::Obtained(report.key.clone(), from));
         }
-        let over = self.done(now, owner, outcome);
+        let over = self.done(owner, outcome);
         if over && matches!(owner, Owner::Script(_)) {
             self.run_script(now);
         }
@@ -251,8 +254,7 @@ impl Peer {
     }
 
     /// Tells the owner of an operation how it ended. True, for the owner's convenience.
-    fn done(&mut self, now: Instant, owner: Owner, outcome: Outcome) -> bool {
-        self.note_membership(now, owner, &outcome);
+    fn done(&mut self, owner: Owner, outcome: Outcome) -> bool {
         match owner {
             Owner::Command(command) => {
                 self.outputs.push_back(PeerOutput::Done { command, outcome });

@@ -172,6 +172,30 @@ pub enum PeerOutput {
     Failed(FailReason),
 }
 
+/// How a live peer stands with its tracker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// How.
+    pub standing: Standing,
+    /// Since when.
+    pub since: Instant,
+    /// When it is renewed, or tried again; `None` if that is under way, or not to be.
+    pub next: Option<Instant>,
+}
+
+/// Whether a live peer is registered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// It has no tracker, or was told to unregister.
+    NotWanted,
+    /// The tracker has not answered yet.
+    Unknown,
+    /// It is.
+    Registered,
+    /// The tracker did not take the registration, or its renewal.
+    Failed(AskError),
+}
+
 /// Who is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {

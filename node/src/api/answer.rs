@@ -6,9 +6,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::types::{ApiEvent, ApiReply, ApiRequest};
-use crate::delivery::Delivery;
 use crate::delivery::prefix::{PrefixError, is_prefix};
-use crate::peer::command;
+use crate::delivery::{Delivery, Status};
+use crate::peer::{command, registration};
 
 /// Events that wait to be told.
 const EVENTS: usize = 64;
@@ -51,10 +51,10 @@ pub async fn answer(
             Ok(key) => ApiReply::Fetches(delivery.why(Some(&key))),
             Err(error) => ApiReply::Error(error.to_string()),
         },
-        ApiRequest::Status => status(delivery).await,
+        ApiRequest::Status => status(delivery, &stop).await,
         ApiRequest::Limit { up, down } => {
             delivery.set_limits(up.limit(), down.limit());
-            status(delivery).await
+            status(delivery, &stop).await
         }
         ApiRequest::Get(mut request) => {
             request.key = match delivery.whole(request.key).await {
@@ -99,10 +99,14 @@ async fn act(delivery: &Delivery, action: Action, trace: bool, stop: &Cancellati
 }
 
 /// What the peer is doing. The catalogue is read on a thread that may block.
-async fn status(delivery: &Delivery) -> ApiReply {
+async fn status(delivery: &Delivery, stop: &CancellationToken) -> ApiReply {
+    let tracker = tokio::select! {
+        () = stop.cancelled() => return ApiReply::Stopped,
+        tracker = registration(delivery.commands()) => tracker,
+    };
     let delivery = delivery.clone();
     match tokio::task::spawn_blocking(move || delivery.status()).await {
-        Ok(Ok(status)) => ApiReply::Status(status),
+        Ok(Ok(status)) => ApiReply::Status(Status { tracker, ..status }),
         Ok(Err(error)) => ApiReply::Error(error.to_string()),
         Err(error) => ApiReply::Error(format!("a bug of ours: {error}")),
     }

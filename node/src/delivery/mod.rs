@@ -61,7 +61,7 @@ use crate::transfer::uploads::Uploads;
 use active::Active;
 pub use error::GetError;
 use open_files::OpenFiles;
-pub use types::{FetchReport, GetEvent, GetRequest, Got, SourceReport, Status};
+pub use types::{FetchReport, GetEvent, GetRequest, Got, SourceReport, Status, TrackerStatus};
 
 /// How a peer delivers content. Every bound has a default.
 #[derive(Debug, Clone)]
@@ -202,7 +202,8 @@ impl Delivery {
         lock(&self.0.active).reports(key)
     }
 
-    /// What this peer is doing. Blocks: it reads the catalogue.
+    /// What this peer is doing about content; how it stands with its tracker its machine knows.
+    /// Blocks: it reads the catalogue.
     ///
     /// # Errors
     /// If the catalogue cannot be read.
@@ -213,6 +214,7 @@ impl Delivery {
         fetches.retain(|fetch| !fetch.ended);
         Ok(Status {
             me: self.0.me,
+            tracker: None,
             contents: sizes.len(),
             bytes: sizes.values().sum(),
             fetches,

@@ -153,11 +153,30 @@ pub struct AskedReport {
     pub answer: String,
 }
 
+/// How a peer stands with its tracker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrackerStatus {
+    /// Where the tracker is.
+    pub addr: SocketAddr,
+    /// Whether the peer is registered, as far as it knows.
+    pub registered: bool,
+    /// For how long that has been so, in seconds.
+    pub seconds: f64,
+    /// Why it is not, in words.
+    pub why: Option<String>,
+    /// In how many seconds it is tried again; `None` if it is registered, is being tried, or is not
+    /// to be.
+    pub again_in: Option<f64>,
+}
+
 /// What a peer is doing about content.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// Who it is.
     pub me: Contact,
+    /// How it stands with its tracker; `None` if it has none, or is ending.
+    #[serde(default)]
+    pub tracker: Option<TrackerStatus>,
     /// How many contents are here.
     pub contents: usize,
     /// Their bytes.

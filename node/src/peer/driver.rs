@@ -8,7 +8,9 @@ use std::time::Duration;
 use askaround_core::id::Contact;
 use askaround_core::key::Key;
 use askaround_core::message::Request;
-use askaround_core::peer::{AskError, AskId, Change, CommandId, Outcome, PeerInput, PeerOutput, Target};
+use askaround_core::peer::{
+    AskError, AskId, Change, CommandId, Outcome, PeerInput, PeerOutput, Registration, Standing, Target,
+};
 use askaround_core::script::Action;
 use askaround_core::search::Holder;
 use tokio::sync::{mpsc, oneshot};
@@ -18,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::orders::{COMMANDS, Command, PeerCommand};
 use super::{PeerEnd, PeerError, PeerNews, PeerOptions, Shared};
 use crate::delivery::stock::Stock;
+use crate::delivery::types::TrackerStatus;
 use crate::dialer::Dialer;
 use crate::link::{self, Outgoing};
 use crate::lock;
@@ -268,22 +271,44 @@ impl<'a> Driver<'a> {
     /// A command and those that wait behind it: what they change is stored in one go.
     fn commands(&mut self, first: PeerCommand, incoming: &mut mpsc::Receiver<PeerCommand>) -> Vec<PeerInput> {
         let more = std::iter::from_fn(|| incoming.try_recv().ok());
-        std::iter::once(first).chain(more).take(COMMANDS).map(|PeerCommand(one)| self.command(one)).collect()
+        let commands = std::iter::once(first).chain(more).take(COMMANDS);
+        commands.filter_map(|PeerCommand(one)| self.command(one)).collect()
     }
 
-    fn command(&mut self, command: Command) -> PeerInput {
+    /// What a command is to the machine, unless it is answered from memory.
+    fn command(&mut self, command: Command) -> Option<PeerInput> {
         match command {
             Command::Do { action, trace, holders, done } => {
                 self.commands.retain(|_, waiting| !waiting.done.is_closed());
                 self.last_command += 1;
                 self.commands.insert(self.last_command, Waiting { holders, done });
-                PeerInput::Command { command: self.last_command, action, trace }
+                Some(PeerInput::Command { command: self.last_command, action, trace })
             }
             Command::Note { input, done } => {
                 self.noted.push(done);
-                input
+                Some(input)
+            }
+            Command::Registration { done } => {
+                // Whoever asked may have gone.
+                let _ = done.send(self.tracker.map(|addr| self.registration(addr)));
+                None
             }
         }
+    }
+
+    /// How it stands with its tracker, in words and seconds.
+    fn registration(&self, addr: SocketAddr) -> TrackerStatus {
+        let Registration { standing, since, next } = lock(&self.shared.machine).registration();
+        let now = self.shared.epoch.now();
+        let (registered, why) = match standing {
+            Standing::Registered => (true, None),
+            Standing::Unknown => (false, Some("it has not answered yet".into())),
+            Standing::NotWanted => (false, Some("it was told to unregister".into())),
+            Standing::Failed(why) => (false, Some(why.to_string())),
+        };
+        let seconds = |time: Duration| (time.as_secs_f64() * 1e3).round() / 1e3;
+        let again_in = next.filter(|_| !registered).map(|next| seconds(next.since(now)));
+        TrackerStatus { addr, registered, seconds: seconds(now.since(since)), why, again_in }
     }
 
     async fn write_log(&mut self) -> Result<(), PeerError> {

@@ -35,7 +35,7 @@ use crate::transfer::serve::{ContentServer, is_about_content};
 use crate::{Epoch, lock};
 use driver::Driver;
 pub use orders::{PeerCommand, command, command_channel, delivered, fetching, gather};
-pub(crate) use orders::{command_soon, fetching_no_longer};
+pub(crate) use orders::{command_soon, fetching_no_longer, registration};
 
 /// A peer that listens.
 #[derive(Debug)]

@@ -8,6 +8,8 @@ use askaround_core::script::Action;
 use askaround_core::search::Holder;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::delivery::types::TrackerStatus;
+
 /// The most commands that wait for a peer.
 pub(super) const COMMANDS: usize = 64;
 
@@ -23,6 +25,8 @@ pub(super) enum Command {
     },
     /// Something that came of a delivery; `done` is told when it is stored.
     Note { input: PeerInput, done: oneshot::Sender<()> },
+    /// How it stands with its tracker, if it has one, is to be told.
+    Registration { done: oneshot::Sender<Option<TrackerStatus>> },
 }
 
 /// A command on its way to a peer; made by [`command`].
@@ -40,6 +44,13 @@ pub async fn command(peer: &mpsc::Sender<PeerCommand>, action: Action, trace: bo
     let (done, outcome) = oneshot::channel();
     peer.send(PeerCommand(Command::Do { action, trace, holders: None, done })).await.ok()?;
     outcome.await.ok()
+}
+
+/// How a running peer stands with its tracker; `None` if it has none, or has ended.
+pub(crate) async fn registration(peer: &mpsc::Sender<PeerCommand>) -> Option<TrackerStatus> {
+    let (done, told) = oneshot::channel();
+    peer.send(PeerCommand(Command::Registration { done })).await.ok()?;
+    told.await.ok()?
 }
 
 /// Has a running peer do something that nobody waits for. A peer that is too busy to take it is
