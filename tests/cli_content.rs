@@ -11,8 +11,9 @@ use std::process::Command;
 
 use serde_json::Value;
 use support::content::{bytes, json_lines, write};
-use support::net::Net;
-use support::{ASKAROUND, Running, stderr, stdout, wait_for};
+use support::net::{Net, start};
+use support::serving::key_of;
+use support::{ASKAROUND, Running, lines_of, stderr, stdout, wait_for};
 
 #[test]
 fn what_is_added_goes_by_two_keys_until_it_is_purged() {
@@ -215,4 +216,95 @@ fn ctrl_c_stops_the_work_of_the_peer() {
     assert_eq!(status, Some(130), "{said}");
     let peer = net.verb(0, &["ls"]);
     assert_eq!(stdout(&peer), "nothing\n", "{}", stderr(&peer));
+}
+
+/// How often a peer that has ended spoke of a file.
+fn told_of(peer: Running, path: &str) -> Vec<String> {
+    peer.signal("-INT");
+    let (_, said) = peer.end();
+    said.lines().filter(|line| line.contains(path)).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_running_peer_tells_once_of_a_file_that_it_serves_no_longer() {
+    let (mut net, user) = (Net::new(2), tempfile::tempdir().unwrap());
+    let [changed, gone] =
+        ["changed", "gone"].map(|name| write(user.path(), name, &bytes(100_000)[name.len()..]));
+    let keys = [&changed, &gone].map(|path| key_of(&net.verb(0, &["add", "-q", path])));
+    std::fs::File::options().write(true).open(&changed).unwrap().set_len(10).unwrap();
+    let away = user.path().join("away");
+    std::fs::rename(&gone, &away).unwrap();
+    let addr = json_lines(&stdout(&net.verb(0, &["status", "--json"])))[0]["status"]["me"][2].clone();
+    let (from, to) = (format!("127.0.0.1:{addr}"), user.path().join("to"));
+    let get = |net: &Net, key: &str, status| {
+        let words = ["get", key, "-o", to.to_str().unwrap(), "--from", &from];
+        net.assert_says(1, &words, status, "");
+    };
+    for key in [&keys[0], &keys[1], &keys[0], &keys[1]] {
+        get(&net, key, 1);
+    }
+    net.assert_says(0, &["ls"], 0, "missing");
+    std::fs::rename(&away, &gone).unwrap();
+    get(&net, &keys[1], 0);
+    net.assert_says(1, &["purge", &keys[1]], 0, "purged");
+    net.assert_says(1, &["find", &keys[1]], 0, "found");
+    let peer = net.peers[0].take().unwrap();
+    let lines = told_of(peer, user.path().to_str().unwrap());
+    let expected = [
+        format!("{changed} was changed and is not served any more"),
+        format!("{gone} is gone and is not served any more"),
+        format!("{gone} is as it was, and served again"),
+    ];
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert!(lines.iter().zip(&expected).all(|(line, expected)| line.starts_with(expected)), "{lines:?}");
+    assert!(lines[0].contains(&format!("askaround verify {}", &keys[0][..12])), "{lines:?}");
+}
+
+#[test]
+fn whoever_serves_a_file_is_told_once_that_it_is_not_what_it_was() {
+    let user = tempfile::tempdir().unwrap();
+    let (_tracker, tracker) = start(&["tracker", "--listen", "127.0.0.1:0"]);
+    let [one, other] = ["one", "other"].map(|name| write(user.path(), name, name.as_bytes()));
+    let words = ["add", "--serve", &one, &other, "--listen", "127.0.0.1:0", "--tracker", &tracker];
+    let serve = |more: &[&str]| Running::start(Command::new(ASKAROUND).args(words).args(more));
+    let mut serving = serve(&["--json"]);
+    let mut lines = lines_of(serving.0.stdout.take().unwrap());
+    let mut until = |event: &str| loop {
+        let line = json_lines(&lines.next().unwrap_or_else(|| panic!("no {event}"))).remove(0);
+        if line["event"] == event {
+            return line;
+        }
+    };
+    until("serving");
+    let away = user.path().join("away");
+    std::fs::rename(&one, &away).unwrap();
+    let told = until("condition");
+    assert_eq!((&told["path"], &told["condition"]), (&one.as_str().into(), &"missing".into()));
+    std::fs::rename(&away, &one).unwrap();
+    let told = until("condition");
+    assert_eq!((&told["path"], &told["condition"]), (&one.as_str().into(), &"good".into()));
+    std::fs::write(&one, "one more").unwrap();
+    let told = until("condition");
+    assert_eq!((&told["path"], &told["condition"]), (&one.as_str().into(), &"changed".into()));
+    std::fs::remove_file(&other).unwrap();
+    let told = until("condition");
+    assert_eq!((&told["path"], &told["condition"]), (&other.as_str().into(), &"missing".into()));
+    // What was told already is not told again with what is looked at next.
+    serving.signal("-INT");
+    assert_eq!(serving.end().0, Some(130));
+    let more: Vec<_> = lines.filter(|line| line.contains("condition")).collect();
+    assert!(more.is_empty(), "{more:?}");
+
+    write(user.path(), "other", b"other");
+    let mut serving = serve(&[]);
+    let mut said = lines_of(serving.0.stderr.take().unwrap());
+    assert!(said.next().unwrap().starts_with("registered"));
+    let mut printed = lines_of(serving.0.stdout.take().unwrap());
+    assert!(printed.any(|line| line.contains("until Ctrl-C")));
+    std::fs::remove_file(&other).unwrap();
+    let told = said.find(|line| line.contains("not served any more")).unwrap();
+    assert_eq!(
+        told,
+        format!("{other} is gone and is not served any more: put it back and give this command again")
+    );
 }

@@ -10,6 +10,7 @@ use askaround_core::id::{Contact, PeerId};
 use askaround_core::key::Key;
 use askaround_node::api::{ApiEvent, ApiReply, ApiSearch, ApiStep};
 use askaround_node::content::{Condition, Kept};
+use askaround_node::delivery::conditions::ConditionChange;
 use askaround_node::delivery::keep::{Added, KeepEvent, Listed, Purged};
 use askaround_node::delivery::types::{
     AskedReport, FetchReport, GetEvent, Got, SourceReport, Status, TrackerStatus,
@@ -236,6 +237,8 @@ fn the_page_has_every_line_and_field_and_no_other() {
         assert_eq!(doc.check(&json!(result)), "result");
     }
     assert_eq!(doc.check(&json!(ServeEvent::Serving { sent: 1, rate: 1 })), "event");
+    let change = ConditionChange { blake3: key(), path: "path".into(), condition: Condition::Changed };
+    assert_eq!(doc.check(&json!(ServeEvent::Condition(change))), "event");
     assert_eq!(doc.check(&json!(ServeResult::Served { sent: 1, seconds: 1.0 })), "result");
     assert_eq!(doc.check(&json!(ErrorLine { error: "why", exit: 1 })), "error");
     doc.assert_all_seen();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use askaround_core::Key;
 use askaround_node::api::{self, ApiError, ApiReply, ApiRequest};
-use askaround_node::delivery::keep::{AddRequest, Added};
+use askaround_node::delivery::keep::{AddRequest, Added, KeepError};
 use askaround_node::delivery::types::GetRequest;
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +23,9 @@ use crate::plain;
 
 /// How often `add --serve` says what is being sent.
 const PACE: Duration = Duration::from_secs(1);
+
+/// How often it looks whether the files are what they were.
+const LOOK: Duration = Duration::from_secs(3);
 
 /// `askaround get`.
 ///
@@ -160,11 +163,23 @@ async fn serve(
     if meter.show == Show::Json {
         meter.serving(0, 0)?;
     }
-    let (mut before, mut at) = (0, began);
+    let (mut before, mut at, mut looked) = (0, began, began);
     while !node.has_ended() {
         tokio::select! {
             () = stop.token().cancelled() => break,
+            change = node.delivery.condition_changed() => {
+                meter.condition(change)?;
+                continue;
+            }
             () = tokio::time::sleep(PACE) => {}
+        }
+        if looked.elapsed() >= LOOK {
+            match node.delivery.look_at_files().await {
+                // Why, is known in the end.
+                Err(KeepError::Ended) => break,
+                looked => looked.map_err(Failure::run)?,
+            }
+            looked = Instant::now();
         }
         let Ok(ApiReply::Status(status)) = way.ask(&ApiRequest::Status, |_| (), stop.token()).await else {
             break;

@@ -3,6 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 
+use askaround_node::delivery::conditions::ConditionChange;
 use clap::CommandFactory;
 use clap::builder::{FalseyValueParser, TypedValueParser as _};
 use serde::Serialize;
@@ -31,6 +32,8 @@ pub enum ServeEvent {
         /// Bytes a second, lately.
         rate: u64,
     },
+    /// A file is not served any more, or again.
+    Condition(ConditionChange),
 }
 
 /// The last line of `add --serve`.

@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::node_args::NodeArgs;
-use super::{folder, print};
+use super::{folder, print, show};
 use crate::args::{PeerArgs, TrackerArgs};
 use crate::exit::{Failure, Stop};
 use crate::limits::connections_of_tracker;
@@ -74,7 +74,17 @@ pub(super) async fn peer(args: PeerArgs) -> Result<(), Failure> {
         .map_err(|e| Failure::run(format!("cannot listen in {}: {e}", folder.display())))?;
     print(&format!("peer {} listens on {}, state in {}\n", node.me.id, node.me.addr(), folder.display()))?;
     let api = tokio::spawn(api::serve(socket, node.delivery.clone(), stop.token().clone()));
-    let end = node.end().await;
+    let delivery = node.delivery.clone();
+    let tell = async {
+        loop {
+            let change = delivery.condition_changed().await;
+            eprintln!("{}", plain::text(&show::condition(&change, false)));
+        }
+    };
+    let end = tokio::select! {
+        end = node.end() => end,
+        never = tell => never,
+    };
     stop.token().cancel();
     api.await.map_err(Failure::run)?;
     // The next peer replaces a socket that is left, so failing to remove it harms nobody.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use askaround_node::api::ApiEvent;
+use askaround_node::delivery::conditions::ConditionChange;
 use askaround_node::delivery::keep::KeepEvent;
 use askaround_node::delivery::types::GetEvent;
 use askaround_node::delivery::verify::{Checked, Verdict};
@@ -173,6 +174,18 @@ impl Meter {
         self.bar.set_style(style("{spinner} {wide_msg}"));
         self.bar.tick();
         self.line(&format!("sent {}, now {}", units::bytes(sent), units::rate(rate)));
+        Ok(())
+    }
+
+    /// A file that is served by this command is not any more, or is again.
+    ///
+    /// # Errors
+    /// If stdout cannot be written.
+    pub(super) fn condition(&self, change: ConditionChange) -> Result<(), Failure> {
+        if self.show == Show::Json {
+            return json::line(&ServeEvent::Condition(change));
+        }
+        self.note(&show::condition(&change, true));
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use askaround_core::Key;
 use askaround_core::pieces::{Md5, Root};
 use askaround_node::api::{ApiReply, ApiRequest, ApiSearch};
 use askaround_node::content::{Condition, Kept};
+use askaround_node::delivery::conditions::ConditionChange;
 use askaround_node::delivery::keep::{Added, Listed, Purged};
 use askaround_node::delivery::types::{AskedReport, FetchReport, Got, SourceReport, Status, TrackerStatus};
 use askaround_node::delivery::verify::{Checked, Verdict, VerifySummary};
@@ -86,6 +87,31 @@ pub(super) fn checked(checked: &Checked) -> String {
         Verdict::Unreadable { why } => format!("cannot be read: {why}"),
     };
     format!("{}: {what}\n", plain::name(&checked.path))
+}
+
+/// What becomes of a file that was served, and what to do. `serves` in a peer for the time of a
+/// command, which no verb can be given to.
+pub(super) fn condition(change: &ConditionChange, serves: bool) -> String {
+    let ConditionChange { blake3, path, condition } = change;
+    let (key, name) = (blake3.as_str().get(..SHORT).unwrap_or_default(), plain::name(path));
+    let what = match condition {
+        Condition::Good => return format!("{name} is as it was, and served again"),
+        Condition::Missing => "is gone",
+        Condition::Damaged => "is damaged",
+        Condition::Changed | Condition::Unchecked => "was changed",
+    };
+    let mend = match (condition, serves) {
+        (Condition::Missing, true) => "put it back and give this command again".to_owned(),
+        (Condition::Damaged, false) => format!("`askaround verify --repair {key}` fetches what is wrong"),
+        (_, true) => "to serve it as it is now, give this command again".to_owned(),
+        (Condition::Missing, false) => {
+            format!("put it back and `askaround verify {key}`, or `askaround purge {key}`")
+        }
+        (_, false) => format!(
+            "to serve it as it is now, `askaround add` it again; if its bytes are the same, `askaround verify {key}`"
+        ),
+    };
+    format!("{name} {what} and is not served any more: {mend}")
 }
 
 fn purged_text(key: &str, purged: &Purged) -> String {

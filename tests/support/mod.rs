@@ -7,9 +7,11 @@ pub(crate) mod lab;
 pub(crate) mod net;
 pub(crate) mod serving;
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 pub(crate) const ASKAROUND: &str = env!("CARGO_BIN_EXE_askaround");
@@ -58,6 +60,20 @@ pub(crate) fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T
         assert!(Instant::now() < give_up, "waited too long for {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// The lines that a program prints, as they come; it panics if none comes for long.
+pub(crate) fn lines_of(reader: impl std::io::Read + Send + 'static) -> impl Iterator<Item = String> {
+    let (sender, lines) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let read = BufReader::new(reader).lines().map_while(Result::ok);
+        read.map_while(|line| sender.send(line).ok()).count()
+    });
+    std::iter::from_fn(move || match lines.recv_timeout(PATIENCE) {
+        Ok(line) => Some(line),
+        Err(RecvTimeoutError::Disconnected) => None,
+        Err(RecvTimeoutError::Timeout) => panic!("waited too long for a line"),
+    })
 }
 
 /// A program that runs beside the test and is ended with it.

@@ -15,12 +15,14 @@
 //! | `folder`, `folder_file` | where pieces go: the files of a collection |
 //! | `open_files` | how many of those are open at once |
 //! | `shelf` | what others are served: the catalogue, and what is being fetched |
+//! | [`conditions`] | files that were served and are not what they were |
 //! | `active` | what is being fetched, for those who serve it and those who ask about it |
 //!
 //! A fetch is one loop that owns a [`Download`](askaround_core::download::Download). It ends with
 //! the future that runs it: dropping that ends every connection, and what came is kept.
 
 mod active;
+pub mod conditions;
 pub mod error;
 mod fetch;
 mod folder;
@@ -59,6 +61,7 @@ use crate::transfer::serve::ContentServer;
 use crate::transfer::source::SourceLimits;
 use crate::transfer::uploads::Uploads;
 use active::Active;
+use conditions::Conditions;
 pub use error::GetError;
 use open_files::OpenFiles;
 pub use types::{FetchReport, GetEvent, GetRequest, Got, SourceReport, Status, TrackerStatus};
@@ -124,6 +127,7 @@ struct Inner {
     up: Arc<Rate>,
     down: Arc<Rate>,
     active: Mutex<Active>,
+    conditions: Conditions,
     open_files: Arc<OpenFiles>,
     /// Of the collections that somebody is interested in.
     layouts: Mutex<BTreeMap<Root, Weak<Layout>>>,
@@ -150,6 +154,7 @@ impl Delivery {
             up: up.clone(),
             down: Arc::new(Rate::new(options.down)),
             active: Mutex::default(),
+            conditions: Conditions::default(),
             open_files: OpenFiles::new(options.max_open_files),
             layouts: Mutex::default(),
             uplink_idle: uploads.watch_idle(),

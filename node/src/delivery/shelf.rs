@@ -7,14 +7,12 @@ use std::sync::{Arc, Weak};
 use askaround_core::key::Key;
 use askaround_core::message::{Description, Interest};
 use askaround_core::pieces::{Geometry, Manifest, Root};
-use askaround_core::script::Action;
 use tokio::sync::watch;
 
 use super::Delivery;
 use super::active::{Opens, Subscribe};
 use crate::content::{CatalogueError, Condition, ContentFile, Entry, Kept, Layout};
 use crate::lock;
-use crate::peer::command_soon;
 use crate::transfer::shelf::{Demand, Holding, Pieces, Shelf};
 
 impl Shelf for Delivery {
@@ -107,7 +105,13 @@ impl Delivery {
     /// Opens what the catalogue has of a key.
     fn kept(&self, key: &Key) -> io::Result<Option<Arc<ContentFile>>> {
         match self.0.catalogue.open(key) {
-            Ok(file) => Ok(Some(file)),
+            Ok(file) => {
+                if self.0.conditions.are_some_bad() {
+                    // It may be one of them.
+                    self.entry(key)?;
+                }
+                Ok(Some(file))
+            }
             Err(CatalogueError::Unknown(_)) => Ok(None),
             Err(error) if error.is_not_as_it_was() => self.entry(key).map(|_| None),
             Err(error) => Err(io::Error::other(error)),
@@ -118,13 +122,9 @@ impl Delivery {
     fn entry(&self, key: &Key) -> io::Result<Option<Entry>> {
         let entry = self.0.catalogue.get(key).map_err(io::Error::other)?;
         let Some(entry) = entry else { return Ok(None) };
-        match self.0.catalogue.condition(&entry) {
-            Condition::Good => Ok(Some(entry)),
-            _ => {
-                self.not_held(&entry);
-                Ok(None)
-            }
-        }
+        let condition = self.0.catalogue.condition(&entry);
+        self.looked_at(&entry, condition);
+        Ok(Some(entry).filter(|_| condition == Condition::Good))
     }
 
     /// How the pieces of a collection's files are numbered. Those who fetch it share that: a list
@@ -140,13 +140,5 @@ impl Delivery {
         layouts.retain(|_, layout| layout.strong_count() > 0);
         layouts.insert(*root, Arc::downgrade(&layout));
         Ok(layout)
-    }
-
-    /// None of its files is what it was: the peer holds it no longer. The catalogue keeps the entry,
-    /// so that its user learns of it.
-    fn not_held(&self, entry: &Entry) {
-        for key in [Some(entry.root.key()), entry.md5.map(|md5| md5.key())].into_iter().flatten() {
-            command_soon(&self.0.commands, Action::Purge(key));
-        }
     }
 }
