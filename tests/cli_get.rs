@@ -40,11 +40,29 @@ fn one_running_peer_gets_what_another_added_by_either_key() {
     }
     // A second time, to where it is already.
     net.assert_says(2, &["get", md5, "-o", to.to_str().unwrap()], 0, "already");
+    net.assert_says(2, &["why", md5], 0, "it was here already");
     let other = user.path().join("a copy");
-    for _ in 0..2 {
-        net.assert_says(2, &["get", md5, "-o", other.to_str().unwrap()], 0, "already");
-        assert_eq!(std::fs::read(&other).unwrap(), content);
-    }
+    let words = ["get", md5, "-o", other.to_str().unwrap()];
+    let copied = format!("a copy (300 kB) was copied from {}: nothing had to be fetched", to.display());
+    net.assert_says(2, &words, 0, &copied);
+    let why = stdout(&net.verb(2, &["why", md5]));
+    assert!(why.contains(&format!("copied, as far as it was here, from {}\n", to.display())), "{why}");
+    assert!(!why.contains("no source"), "{why}");
+    net.assert_says(2, &words, 0, "is here already");
+    assert_eq!(std::fs::read(&other).unwrap(), content);
+}
+
+#[test]
+fn a_folder_whose_files_are_here_is_copied_and_that_is_said() {
+    let (net, user) = (Net::new(1), tempfile::tempdir().unwrap());
+    let folder = user.path().join("folder");
+    write(&folder, "x", &bytes(100_000));
+    write(&folder, "y", b"y");
+    let key = key_of(&net.verb(0, &["add", "-q", folder.to_str().unwrap()]));
+    let to = user.path().join("to");
+    let words = ["get", &key, "-o", to.to_str().unwrap()];
+    net.assert_says(0, &words, 0, &format!("was copied from {}/x and other files", folder.display()));
+    net.assert_says(0, &words, 0, "is here already");
 }
 
 #[test]

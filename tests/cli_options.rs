@@ -145,6 +145,34 @@ fn an_option_that_would_have_no_effect_is_wrong_use() {
 }
 
 #[test]
+fn options_that_do_not_go_together_are_refused_with_what_to_use() {
+    let (net, user) = (Net::new(1), tempfile::tempdir().unwrap());
+    let (file, key) = (write(user.path(), "file", b"f"), "0b".repeat(32));
+    let here = ["--tracker", &net.tracker, "--listen", "127.0.0.1:0"];
+    for (words, status, hint) in [
+        (&["get", &key, "-q", "--json"][..], 2, "leave out --quiet"),
+        (&["add", &file, "-q", "--json"], 2, "leave out --quiet"),
+        (&["verify", "-q", "--json"], 2, "leave out --quiet"),
+        (&["ls", "--long", "--json"], 2, "leave them out"),
+        (&["ls", "--all", "--json"], 2, "leave them out"),
+        (&[&["get", &key], &here[..]].concat(), 1, "leave out --tracker (or ASKAROUND_TRACKER)"),
+        (&[&["add", "--serve", &file], &here[..]].concat(), 1, "leave out --serve and --tracker"),
+    ] {
+        let output = net.verb(0, words);
+        assert_eq!(output.status.code(), Some(status), "{words:?}: {}", stderr(&output));
+        assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
+        assert!(stderr(&output).contains(hint), "{}", stderr(&output));
+    }
+    let copies = run(ASKAROUND, &[&["add", "--serve", "--copy", &file], &here[..]].concat());
+    assert_eq!(copies.status.code(), Some(2));
+    assert!(stderr(&copies).contains("needs --dir"), "{}", stderr(&copies));
+    // A variable that says no is none.
+    let mut command = Command::new(ASKAROUND);
+    command.args(["add", "-q", &file, "--dir"]).arg(net.dir(0)).env("ASKAROUND_JSON", "0");
+    assert_eq!(command.output().unwrap().status.code(), Some(0));
+}
+
+#[test]
 fn a_limit_that_makes_no_sense_is_wrong_use() {
     for (words, expected) in [
         (["tracker", "--max-connections", "0"], "expected a whole number from 1 to 1000000"),

@@ -7,6 +7,7 @@ use std::io::{ErrorKind, Read as _};
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 
+use askaround::live::units;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
@@ -79,6 +80,18 @@ fn slow_holder(user: &tempfile::TempDir) -> (Serving, String) {
     (Serving::new(&source, &["--up", "700K"]), to)
 }
 
+/// 12% is not shown beside 230 kB of 2 MB.
+fn assert_percent_is_not_ahead(state: &str) {
+    let (before, after) = state.split_once("% ").unwrap();
+    let percent: u64 = before.rsplit(' ').next().unwrap().parse().unwrap();
+    let amount = |text: &str| {
+        let words: Vec<_> = text.split([' ', ',']).take(2).collect();
+        units::parse(&words.concat().replace('B', "")).unwrap_or_else(|| panic!("{state}"))
+    };
+    let (done, size) = after.split_once(" of ").unwrap();
+    assert!(percent * amount(size) <= 100 * amount(done), "{state}");
+}
+
 #[test]
 fn a_bar_says_how_far_it_is_in_one_line_and_goes_when_it_is_done() {
     let user = tempfile::tempdir().unwrap();
@@ -89,6 +102,7 @@ fn a_bar_says_how_far_it_is_in_one_line_and_goes_when_it_is_done() {
     let says_all = |state: &&str| ["of 2.00 MB", "/s", " left", "from 1"].iter().all(|w| state.contains(w));
     assert!(drawn.iter().any(says_all), "{drawn:?}");
     for state in &drawn {
+        assert_percent_is_not_ahead(state);
         let plain = state.replace("\x1b[K", "");
         assert!(plain.chars().count() <= COLUMNS.into(), "wider than the terminal: {plain:?}");
     }

@@ -16,6 +16,7 @@ use super::node_args::{ByArgs, rate};
 use super::progress::Show;
 use super::units;
 use crate::args::{StateArgs, VerbArgs};
+use crate::exit::Failure;
 use crate::limits;
 
 /// `askaround add`.
@@ -131,7 +132,7 @@ pub struct WhyArgs {
 #[derive(Debug, Clone, Copy, Args)]
 pub struct ShowArgs {
     /// Print lines of JSON: what happens, each with a field `event`, and last a result or an error
-    #[arg(long, env = "ASKAROUND_JSON", value_parser = FalseyValueParser::new(), conflicts_with = "quiet")]
+    #[arg(long, env = "ASKAROUND_JSON", value_parser = FalseyValueParser::new())]
     pub json: bool,
     /// Print no progress, and of results the least
     #[arg(short, long)]
@@ -139,8 +140,19 @@ pub struct ShowArgs {
 }
 
 impl ShowArgs {
-    pub(super) fn show(self) -> Show {
-        Show::new(self.json, self.quiet)
+    /// How much is said.
+    ///
+    /// # Errors
+    /// If two options contradict each other.
+    pub(super) fn show(self) -> Result<Show, Failure> {
+        // Not left to the parser, to which a variable that says no is an option that was given.
+        if self.json && self.quiet {
+            return Err(Failure::usage(
+                "--quiet and --json do not go together: leave out --quiet, and of the lines of --json (or \
+                 ASKAROUND_JSON) take the last",
+            ));
+        }
+        Ok(Show::new(self.json, self.quiet))
     }
 }
 
@@ -150,7 +162,8 @@ pub(crate) fn any_key(text: &str) -> Result<Key, String> {
     if is_hash(&small) { Ok(small) } else { Key::new(text).map_err(|e| e.to_string()) }
 }
 
-fn is_hash(key: &Key) -> bool {
+/// Whether a key names bytes.
+pub(super) fn is_hash(key: &Key) -> bool {
     Root::from_key(key).is_some() || Md5::from_key(key).is_some()
 }
 

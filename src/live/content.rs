@@ -39,10 +39,11 @@ pub(super) async fn get(args: GetArgs) -> Result<(), Failure> {
         from: args.from.clone(),
         in_place: args.in_place,
     };
-    let verb = Verb::new(args.by.show.show(), ApiRequest::Get(request));
+    let verb = Verb::new(args.by.show.show()?, ApiRequest::Get(request));
     let (stop, meter) = (Stop::on_signals()?, Meter::new(verb.show));
     let by = args.by;
     if by.here.tracker.is_some() {
+        not_beside_a_peer(&by, "--tracker").await?;
         return get_here(by, args.stay, &args.key, &verb, &meter, &stop).await;
     }
     let folder = folder(&by.state)?;
@@ -58,6 +59,23 @@ pub(super) async fn get(args: GetArgs) -> Result<(), Failure> {
     }
     let reply = got(&verb, &args.key, &Way::Running(folder), &meter, &stop).await?;
     verb.end(&reply, &stop)
+}
+
+/// Refuses a peer of the command's own in the folder of one that runs: that one can do it, without
+/// these options.
+///
+/// # Errors
+/// If one runs there.
+async fn not_beside_a_peer(by: &ByArgs, options: &str) -> Result<(), Failure> {
+    let Some(folder) = &by.state.dir else { return Ok(()) };
+    if !api::is_running(folder).await {
+        return Ok(());
+    }
+    Err(Failure::run(format!(
+        "a peer is running on {}: leave out {options} (or ASKAROUND_TRACKER) to have that one do it, or leave \
+         out --dir to have a peer for the time of this command do it",
+        folder.display()
+    )))
 }
 
 /// With a peer in this process.
@@ -111,7 +129,7 @@ async fn got(verb: &Verb, key: &Key, way: &Way<'_>, meter: &Meter, stop: &Stop) 
 /// If something was not added; with --serve, at the end, the signal that ended it.
 pub(super) async fn add(args: AddArgs) -> Result<(), Failure> {
     let paths = args.paths.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?;
-    let verb = Verb::new(args.by.show.show(), ApiRequest::Add(AddRequest { paths, copy: args.copy }));
+    let verb = Verb::new(args.by.show.show()?, ApiRequest::Add(AddRequest { paths, copy: args.copy }));
     if !args.serve {
         args.by.here.refuse("--serve")?;
         return verb.run(&args.by.state).await;
@@ -119,6 +137,13 @@ pub(super) async fn add(args: AddArgs) -> Result<(), Failure> {
     let Some(tracker) = args.by.here.tracker else {
         return Err(Failure::usage("--serve needs --tracker IP:PORT, by which others find this peer"));
     };
+    if args.copy && args.by.state.dir.is_none() {
+        return Err(Failure::usage(
+            "--copy with --serve needs --dir, a folder for the copy; without --copy the file is served from \
+             where it lies",
+        ));
+    }
+    not_beside_a_peer(&args.by, "--serve and --tracker").await?;
     let (stop, meter) = (Stop::on_signals()?, Meter::new(verb.show));
     let here = Here::start(args.by, None, &meter, true)?;
     let way = Way::Here(&here.node);

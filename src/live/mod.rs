@@ -27,7 +27,7 @@ use std::path::PathBuf;
 
 use askaround_node::api::ApiRequest;
 
-use crate::args::{Command, StateArgs};
+use crate::args::{Command, KeyArgs, StateArgs};
 use crate::exit::Failure;
 use progress::Show;
 use verbs::Verb;
@@ -44,12 +44,18 @@ pub async fn run(command: Command) -> Result<(), Failure> {
         Command::Get(args) => content::get(*args).await,
         Command::Ls(args) => {
             let show = if args.verb.json { Show::Json } else { Show::Lines };
+            if args.verb.json && (args.long || args.all) {
+                return Err(Failure::usage(
+                    "--long and --all are for the table: leave them out, --json (or ASKAROUND_JSON) has whole \
+                     keys and the files of folders",
+                ));
+            }
             let verb = Verb { long: args.long, all: args.all, ..Verb::new(show, ApiRequest::Ls) };
             verb.run(&args.verb.state).await
         }
         Command::Verify(args) => {
             let request = ApiRequest::Verify { keys: args.keys, repair: args.repair };
-            Verb::new(args.show.show(), request).run(&args.state).await
+            Verb::new(args.show.show()?, request).run(&args.state).await
         }
         Command::Why(args) => Verb::plain(args.verb, ApiRequest::Why { key: args.key }).await,
         Command::Status(verb) => Verb::plain(verb, ApiRequest::Status).await,
@@ -67,7 +73,17 @@ pub async fn run(command: Command) -> Result<(), Failure> {
         Command::Register(verb) => Verb::plain(verb, ApiRequest::Register).await,
         Command::Unregister(verb) => Verb::plain(verb, ApiRequest::Unregister).await,
         Command::Purge(args) => Verb::plain(args.verb, ApiRequest::Purge { key: args.key }).await,
-        Command::Hold(args) => Verb::plain(args.verb, ApiRequest::Hold { key: args.key }).await,
+        Command::Hold(args) => {
+            let KeyArgs { key, verb } = args;
+            Verb::plain(verb, ApiRequest::Hold { key: key.clone() }).await?;
+            if !args::is_hash(&key) {
+                eprintln!(
+                    "{key} is no hash of content (64 or 32 hexadecimal digits): others find this peer by it, \
+                     but nothing can be fetched by it"
+                );
+            }
+            Ok(())
+        }
         Command::Lab(_) | Command::Completions { .. } | Command::Man { .. } => Ok(()),
     }
 }

@@ -154,12 +154,14 @@ impl Meter {
     }
 
     fn at(&self, done: u64, size: u64, text: &str) {
-        self.bar.set_style(style("{bar:20} {percent:>3}% {wide_msg}"));
+        self.bar.set_style(style("{bar:20} {wide_msg}"));
         // It is drawn by each of these.
         if self.bar.length() != Some(size) {
             self.bar.set_length(size);
         }
         self.bar.set_position(done);
+        // One text, so that nothing in it is ahead of the rest.
+        self.bar.set_message(plain::text(&format!("{:>3}% {text}", percent(done, size))).into_owned());
         self.line(text);
     }
 
@@ -171,9 +173,11 @@ impl Meter {
         if self.show == Show::Json {
             return json::line(&ServeEvent::Serving { sent, rate });
         }
+        let text = format!("sent {}, now {}", units::bytes(sent), units::rate(rate));
         self.bar.set_style(style("{spinner} {wide_msg}"));
         self.bar.tick();
-        self.line(&format!("sent {}, now {}", units::bytes(sent), units::rate(rate)));
+        self.bar.set_message(text.clone());
+        self.line(&text);
         Ok(())
     }
 
@@ -189,13 +193,12 @@ impl Meter {
         Ok(())
     }
 
+    /// In a pipe, now and then.
     fn line(&self, text: &str) {
-        let text = plain::text(text);
-        self.bar.set_message(text.clone().into_owned());
         let mut state = self.state();
         if self.show == Show::Lines && state.last_line.elapsed() >= pause(state.since.elapsed()) {
             state.last_line = Instant::now();
-            eprintln!("{text}");
+            eprintln!("{}", plain::text(text));
         }
     }
 
@@ -231,6 +234,13 @@ fn pause(taken: Duration) -> Duration {
     (taken / PART).clamp(OFTEN, SELDOM)
 }
 
+/// How much that is. Never ahead of the amounts beside it, which are rounded.
+fn percent(done: u64, size: u64) -> u64 {
+    let of = |done: u64, size: u64| (u128::from(done) * 100).checked_div(size.into()).unwrap_or(100) as u64;
+    let shown = of(units::shown(done), units::shown(size));
+    shown.min(of(done, size)).min(100)
+}
+
 fn amount(done: u64, size: u64) -> String {
     format!("{} of {}", units::bytes(done), units::bytes(size))
 }
@@ -242,6 +252,14 @@ fn style(template: &str) -> ProgressStyle {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_percentage_is_never_ahead_of_the_amounts() {
+        let shown = [(0, 0), (0, 9), (1999, 2000), (1_994_999, 2_000_000), (2_000_000, 2_000_000)];
+        assert_eq!(shown.map(|(done, size)| percent(done, size)), [100, 0, 99, 99, 100]);
+        assert_eq!((amount(1_014_900, 1_989_900), percent(1_014_900, 1_989_900)), ("1.01 MB of 1.99 MB".into(), 50));
+        assert_eq!(percent(u64::MAX, u64::MAX), 100);
+    }
 
     #[test]
     fn a_pipe_is_told_seldom_of_what_takes_long() {

@@ -260,7 +260,13 @@ fn got_text(got: &Got) -> String {
     let what = format!("{} ({files}{})", plain::name(&got.path.to_string_lossy()), units::bytes(got.size));
     let fetched = got.size.saturating_sub(got.here_before);
     if fetched == 0 && got.size > 0 {
-        return format!("{what} is here already: nothing had to be fetched\n");
+        return match &got.copied_from {
+            Some(from) => {
+                let (from, others) = (from.to_string_lossy(), if got.files.is_some() { " and other files" } else { "" });
+                format!("{what} was copied from {}{others}: nothing had to be fetched\n", plain::name(&from))
+            }
+            None => format!("{what} is here already: nothing had to be fetched\n"),
+        };
     }
     let time = Duration::try_from_secs_f64(got.seconds).unwrap_or_default();
     let rate = (fetched as f64 / got.seconds.max(0.001)) as u64;
@@ -279,6 +285,13 @@ fn fetches_text(fetches: &[FetchReport]) -> String {
 /// One fetch: how it stands, why it is as fast as it is, who sends, who was asked.
 fn fetch_text(fetch: &FetchReport) -> String {
     let mut text = fetch_head(fetch);
+    if let Some(from) = &fetch.copied_from {
+        let from = plain::name(&from.to_string_lossy()).into_owned();
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  copied, as far as it was here, from {from}");
+    } else if fetch.state == "done" && fetch.sources.iter().all(|source| source.bytes == 0) {
+        text += "  it was here already\n";
+    }
     for because in &fetch.because {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  because {because}");

@@ -5,6 +5,11 @@ use std::time::Duration;
 const STEPS: [(u64, &str, char); 4] =
     [(1_000_000_000_000, "TB", 'T'), (1_000_000_000, "GB", 'G'), (1_000_000, "MB", 'M'), (1_000, "kB", 'k')];
 
+/// What [`bytes`] shows of an amount, as a number.
+pub fn shown(amount: u64) -> u64 {
+    parse(&bytes(amount).replace([' ', 'B'], "")).unwrap_or(amount)
+}
+
 /// An amount of bytes, with three digits: `1.23 GB`.
 pub fn bytes(bytes: u64) -> String {
     // What would be shown as 1000 kB is 1.00 MB.

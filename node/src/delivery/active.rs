@@ -99,6 +99,7 @@ impl Active {
             rate: 0,
             ended: false,
             state: "searching".into(),
+            copied_from: None,
             sources: Vec::new(),
             asked: Vec::new(),
             because: Vec::new(),

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
@@ -40,6 +40,8 @@ pub(super) struct FolderTarget {
     /// One copy at a time: what is copied from is open too.
     copying: Mutex<()>,
     cancel: Arc<AtomicBool>,
+    /// What the first file that was copied is a copy of.
+    copied_from: Option<PathBuf>,
 }
 
 /// The list of a collection, which others ask for before they ask for its files.
@@ -83,6 +85,10 @@ impl FolderTarget {
         let layout = Arc::new(Layout::new(&collection).map_err(crate::content::CollectionError::from)?);
         let steps = plan(&collection, &folder, catalogue, &cancel)?;
         let shared = Arc::new(Shared { folder, collection, open });
+        let copied_from = steps.iter().find_map(|step| match step {
+            Step::Copy(entry) => Some(entry.path.clone()),
+            _ => None,
+        });
         let (mut files, mut same, mut had) = (vec![], BTreeMap::<_, Vec<_>>::new(), BTreeMap::new());
         for (number, step) in steps.into_iter().enumerate() {
             match step {
@@ -91,11 +97,17 @@ impl FolderTarget {
             }
             files.push(FolderFile::begin(&shared, number, step, catalogue, &cancel)?);
         }
-        let new = Self { shared, list, layout, files, same, had, copying: Mutex::default(), cancel };
+        let copying = Mutex::default();
+        let new = Self { shared, list, layout, files, same, had, copying, cancel, copied_from };
         for number in new.same.keys() {
             new.make_same(*number)?;
         }
         Ok(new)
+    }
+
+    /// What the first file that is a copy of another one here is a copy of.
+    pub(super) fn copied_from(&self) -> Option<PathBuf> {
+        self.copied_from.clone()
     }
 
     /// Makes the copies of a file, if it is there.

@@ -89,6 +89,10 @@ pub struct Got {
     pub files: Option<u64>,
     /// Bytes that were here already.
     pub here_before: u64,
+    /// The file here that it was copied from, as far as it was right; of a folder, that of the first
+    /// of its files that was copied.
+    #[serde(default)]
+    pub copied_from: Option<PathBuf>,
     /// How long it took, in seconds.
     pub seconds: f64,
     /// What came from whom.
@@ -133,6 +137,9 @@ pub struct FetchReport {
     pub ended: bool,
     /// How it stands: `searching`, `fetching`, `waiting`, `done`, or why it failed, in words.
     pub state: String,
+    /// As [`Got::copied_from`].
+    #[serde(default)]
+    pub copied_from: Option<PathBuf>,
     /// Everybody who was asked for pieces.
     pub sources: Vec<SourceReport>,
     /// How the last search for holders went, question by question.

@@ -17,6 +17,7 @@ use crate::content::{
     Addition, Condition, DiskError, Entry, Folder, Found, Kept, Part, PartOptions, Place, There, Wanted,
     hash_file, remove_old_journal,
 };
+use crate::lock;
 
 impl Fetch {
     /// The content, if it is here.
@@ -71,6 +72,7 @@ impl Fetch {
             return self.check_there(request).await;
         }
         if !same {
+            lock(&self.job.report).copied_from = Some(entry.path.clone());
             // What is not right here after all is fetched.
             let part = self.fill_from_here(request, entry).await?;
             return self.get_file(request, part).await;

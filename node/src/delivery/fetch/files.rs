@@ -13,6 +13,7 @@ use super::run::{FileHashes, Order, Serving};
 use super::{Fetch, Identity};
 use crate::content::collection::MAX_LIST;
 use crate::content::{Collection, Md5, md5_of};
+use crate::lock;
 
 impl Fetch {
     /// First the list, then its files.
@@ -55,6 +56,7 @@ impl Fetch {
             FolderTarget::new(&to, list, files, &delivery.catalogue, open, cancel).map(Arc::new)
         };
         let target = self.work.run(begin).await??;
+        lock(&self.job.report).copied_from = target.copied_from();
         self.here_before = self.found(&*target, size, Some(count));
         let served = Serving { keys: self.names(root), files: true, opens: target.clone() };
         let hashes = FileHashes::of(&target);

@@ -353,6 +353,7 @@ impl Fetch {
 
     fn got(&self, request: &GetRequest, root: Root, size: u64, files: Option<u64>) -> Got {
         self.report();
+        let report = lock(&self.job.report);
         Got {
             key: self.key.clone(),
             blake3: root.to_string(),
@@ -361,7 +362,8 @@ impl Fetch {
             files,
             here_before: self.here_before,
             seconds: self.took().as_secs_f64(),
-            sources: lock(&self.job.report).sources.clone(),
+            copied_from: report.copied_from.clone(),
+            sources: report.sources.clone(),
         }
     }
 

@@ -70,9 +70,10 @@ impl Fetch {
             report.here = here;
             report.rate = rate;
             report.state = if waiting { "waiting".into() } else { "fetching".into() };
-            report.because = because(&sources, missing, self.delivery.0.down.limit(), rate);
+            let size = report.size.unwrap_or(here);
+            report.because = because(&sources, missing, self.delivery.0.down.limit(), rate, here == size);
             report.sources = sources;
-            report.size.unwrap_or(here)
+            size
         };
         self.tell(GetEvent::Progress { here, size, rate, sources: count, waiting });
     }
@@ -113,10 +114,16 @@ fn nobody_has(target: &dyn Target, download: &Download) -> String {
 }
 
 /// What limits a fetch, in words.
-fn because(sources: &[SourceReport], missing: Option<String>, limit: Option<u64>, rate: u64) -> Vec<String> {
+fn because(
+    sources: &[SourceReport],
+    missing: Option<String>,
+    limit: Option<u64>,
+    rate: u64,
+    complete: bool,
+) -> Vec<String> {
     let mut because = Vec::new();
     let live: Vec<_> = sources.iter().filter(|source| source.lost.is_none()).collect();
-    if live.is_empty() {
+    if live.is_empty() && !complete {
         because.push("there is no source: it is searched for more".into());
     }
     because.extend(missing);
