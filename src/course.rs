@@ -55,7 +55,7 @@ pub async fn bootstrapper(args: Bootstrapper) -> Result<(), Failure> {
                 LeftOutReason::ConnectionBroke => "its connection broke",
                 LeftOutReason::TimedOut => "it took too long",
             };
-            eprintln!("client {id} was left out in timestep {time}: {why}");
+            crate::plain::say!("client {id} was left out in timestep {time}: {why}");
         }
     });
     let end = end.await;
@@ -81,7 +81,7 @@ pub async fn client(args: Client) -> Result<(), Failure> {
     let (file, tracker) = read(&args)?;
     let stop = Stop::on_signals()?;
     for warning in &file.warnings {
-        eprintln!("client: {warning}");
+        crate::plain::say!("client: {warning}");
     }
     let script = file.script;
     let id = script.id;

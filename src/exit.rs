@@ -8,8 +8,6 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::plain;
-
 /// Why a program did not do what it was asked to.
 #[derive(Debug)]
 pub enum Failure {
@@ -60,7 +58,7 @@ impl Failure {
 pub fn status(program: &str, result: Result<(), Failure>) -> ExitCode {
     let Err(failure) = result else { return ExitCode::SUCCESS };
     if let Failure::Usage(text) | Failure::Run(text) = &failure {
-        eprintln!("{program}: {}", plain::text(text));
+        crate::plain::say!("{program}: {text}");
     }
     ExitCode::from(failure.status())
 }
@@ -136,6 +134,7 @@ pub fn show_traces(verbose: u8) {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
+        .log_internal_errors(false)
         .init();
 }
 

@@ -1,5 +1,8 @@
 //! The command line of askaround: what its three programs share.
 
+// It panics where stderr is a pipe that nobody reads any more.
+#![deny(clippy::print_stderr)]
+
 pub mod args;
 pub mod course;
 pub mod exit;

@@ -3,6 +3,20 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::io::Write as _;
+
+/// Says a line on stderr, as `eprintln!` formats it. One that nobody can hear is no reason to end.
+macro_rules! say {
+    ($($words:tt)*) => {
+        $crate::plain::say_line(&format!($($words)*))
+    };
+}
+pub(crate) use say;
+
+pub(crate) fn say_line(line: &str) {
+    let line = format!("{}\n", text(line));
+    let _ = std::io::stderr().lock().write_all(line.as_bytes());
+}
 
 /// A text of several lines, perhaps with tabs.
 pub(crate) fn text(text: &str) -> Cow<'_, str> {

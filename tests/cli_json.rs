@@ -408,3 +408,25 @@ fn a_stdout_that_cannot_be_written_is_said_on_stderr() {
         assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
     }
 }
+
+#[test]
+fn a_stderr_that_cannot_be_written_is_no_reason_to_fail() {
+    let (net, user) = (Net::new(1), tempfile::tempdir().unwrap());
+    let file = write(user.path(), "file", b"file");
+    let key = key_of(&net.verb(0, &["add", "-q", &file]));
+    let to = user.path().join("to");
+    for (words, status) in [
+        (
+            &["get", &key, "-o", to.to_str().unwrap(), "--tracker", &net.tracker, "--listen", "127.0.0.1:0"]
+                [..],
+            0,
+        ),
+        (&["-vv", "find", "k", "--dir", net.dir(0).to_str().unwrap()], 1),
+        (&["find", "k", "--dir", "/nowhere"], 1),
+        (&["hold", "k", "--dir", net.dir(0).to_str().unwrap()], 0),
+    ] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = Command::new(ASKAROUND).args(words).stderr(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(status), "{words:?}");
+    }
+}

@@ -16,7 +16,7 @@ fn the_verbs_do_what_they_say() {
     net.assert_says(0, &["find", "k"], 0, "found k at <3, 127.0.0.1,");
     net.assert_says(0, &["find", "k", "--trace"], 0, "has it");
     net.assert_says(0, &["find", "other"], 1, "nobody has other");
-    net.assert_says(0, &["contents", "3"], 0, "\nk\n");
+    net.assert_says(0, &["contents", "3"], 0, "k\n");
     net.assert_says(0, &["contents", "9"], 1, "no peer 9 was ever registered");
     net.assert_says(0, &["known", "3"], 0, "nobody");
     net.assert_says(1, &["unregister"], 0, "unregistered 2");

@@ -152,7 +152,7 @@ impl Pictures {
     /// Writes every file, and says where it is.
     pub(super) fn draw(self, trace: &Trace) -> Result<(), Failure> {
         if trace.cut_off {
-            eprintln!("askaround: the run had more events than a trace holds; its end is left out");
+            crate::plain::say!("askaround: the run had more events than a trace holds; its end is left out");
         }
         if let Some(file) = self.trace {
             file.finish("trace", |out| trace::write::write(trace, out))?;
@@ -240,7 +240,7 @@ impl Begun {
             file.as_file().set_permissions(readable).map_err(|e| failed(&e))?;
         }
         file.persist(&path).map_err(|e| failed(&e.error))?;
-        eprintln!("the {what} is in {}", path.display());
+        crate::plain::say!("the {what} is in {}", path.display());
         Ok(())
     }
 }

@@ -29,7 +29,7 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
     }
     let scenario = Scenario::read(&args.dir).map_err(Failure::usage)?;
     for warning in &scenario.warnings {
-        eprintln!("askaround: {warning}");
+        crate::plain::say!("askaround: {warning}");
     }
     let expected = scenario.expected.as_deref().map(logs::read_expected).transpose()?;
     // Not before the files are read: one of them may be a pipe that nobody writes to.
@@ -60,11 +60,11 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
             pictures.draw(&watcher.finish())?;
         }
         if report.stopped {
-            eprintln!("askaround: stopped; the logs so far are in {}", out.display());
+            crate::plain::say!("askaround: stopped; the logs so far are in {}", out.display());
             return Err(stop.failure());
         }
         for failed in report.deliveries.iter().flat_map(deliveries::failed) {
-            eprintln!("askaround: {failed}");
+            crate::plain::say!("askaround: {failed}");
         }
         let logs = logs::read_logs(&scenario, &out)?;
         if !report.troubles.is_empty() {
@@ -83,7 +83,7 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
                     .filter(|(n, log)| first.get(*n) != Some(log))
                     .map(|(n, _)| n.as_str())
                     .collect();
-                eprintln!("askaround: run {round} differs from run 1 in {}", names.join(", "));
+                crate::plain::say!("askaround: run {round} differs from run 1 in {}", names.join(", "));
             }
         }
     }
@@ -125,7 +125,7 @@ async fn one_run(
     bar.set_message(format!("{} peers{run}", scenario.scripts.len()));
     let mut news = |news| match news {
         RunNews::TimestepOver(time) => bar.set_position(time.into()),
-        RunNews::Trouble(text) => bar.suspend(|| eprintln!("askaround: {text}")),
+        RunNews::Trouble(text) => bar.suspend(|| crate::plain::say!("askaround: {text}")),
     };
     let report = askaround_lab::run::run(scenario, options, stop.token(), &mut news).await;
     bar.finish_and_clear();

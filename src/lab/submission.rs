@@ -52,7 +52,7 @@ pub(super) async fn grade(args: GradeArgs) -> Result<(), Failure> {
         SubmissionNews::Isolation(isolation, why) => {
             if let Some(why) = why {
                 bar.suspend(|| {
-                    eprintln!("askaround: runs have {isolation}; this system allows no more: {why}");
+                    crate::plain::say!("askaround: runs have {isolation}; this system allows no more: {why}");
                 });
             }
         }
@@ -65,7 +65,7 @@ pub(super) async fn grade(args: GradeArgs) -> Result<(), Failure> {
     bar.finish_and_clear();
     let grade = graded.map_err(|error| match error {
         SubmissionError::Stopped => {
-            eprintln!("askaround: stopped; everything that was started has ended");
+            crate::plain::say!("askaround: stopped; everything that was started has ended");
             stop.failure()
         }
         SubmissionError::Unusable { .. } | SubmissionError::TooLarge { .. } => Failure::usage(error),

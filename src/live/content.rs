@@ -105,7 +105,7 @@ async fn got(verb: &Verb, key: &Key, way: &Way<'_>, meter: &Meter, stop: &Stop) 
             let far = far.map_or(String::new(), |(here, size)| {
                 format!(" with {} of {} here", units::bytes(here), units::bytes(size))
             });
-            eprintln!(
+            plain::say!(
                 "stopped{far}; the same command goes on from there. To give it up, remove the hidden files \
                  that end in .askaround-part and .askaround-journal where it was to go"
             );

@@ -77,7 +77,7 @@ pub async fn run(command: Command) -> Result<(), Failure> {
             let KeyArgs { key, verb } = args;
             Verb::plain(verb, ApiRequest::Hold { key: key.clone() }).await?;
             if !args::is_hash(&key) {
-                eprintln!(
+                crate::plain::say!(
                     "{key} is no hash of content (64 or 32 hexadecimal digits): others find this peer by it, \
                      but nothing can be fetched by it"
                 );

@@ -33,7 +33,7 @@ pub(super) async fn tracker(args: TrackerArgs) -> Result<(), Failure> {
     let stop = Stop::on_signals()?;
     let room = connections_of_tracker();
     if let Some(warning) = args.server.shortage(room) {
-        eprintln!("askaround: {warning}");
+        plain::say!("askaround: {warning}");
     }
     let registry = args.registry.config();
     let config = TrackerConfig { registry, trust_addresses: args.trust_addresses, lab: None };
@@ -52,7 +52,7 @@ pub(super) async fn peer(args: PeerArgs) -> Result<(), Failure> {
     let stop = Stop::on_signals()?;
     let folder = folder(&args.state)?;
     if let Some(warning) = args.node.server.shortage(args.node.content.connections()) {
-        eprintln!("askaround: {warning}");
+        plain::say!("askaround: {warning}");
     }
     let settings = Settings {
         tracker: Some(args.tracker),
@@ -60,15 +60,15 @@ pub(super) async fn peer(args: PeerArgs) -> Result<(), Failure> {
         longest_stay: None,
         node: args.node,
     };
-    let node = Node::start(settings, stop.token().clone(), |_, text| eprintln!("{text}"))?;
+    let node = Node::start(settings, stop.token().clone(), |_, text| plain::say!("{text}"))?;
     let tell = |path: &Path, found: Result<(), KeepError>| {
         let (path, found) =
             (path.display(), found.map_or_else(|e| e.to_string(), |()| "is here again".into()));
-        eprintln!("{}", plain::text(&format!("the copy {path} was not known: {found}")));
+        plain::say!("the copy {path} was not known: {found}");
     };
     match node.delivery.find_copies_again(tell, stop.token().clone()).await {
         Ok(()) | Err(KeepError::Stopped) => {}
-        Err(error) => eprintln!("askaround: {error}"),
+        Err(error) => plain::say!("askaround: {error}"),
     }
     let socket = api::listen(&folder)
         .map_err(|e| Failure::run(format!("cannot listen in {}: {e}", folder.display())))?;
@@ -78,7 +78,7 @@ pub(super) async fn peer(args: PeerArgs) -> Result<(), Failure> {
     let tell = async {
         loop {
             let change = delivery.condition_changed().await;
-            eprintln!("{}", plain::text(&show::condition(&change, false)));
+            plain::say!("{}", show::condition(&change, false));
         }
     };
     let end = tokio::select! {

@@ -198,14 +198,14 @@ impl Meter {
         let mut state = self.state();
         if self.show == Show::Lines && state.last_line.elapsed() >= pause(state.since.elapsed()) {
             state.last_line = Instant::now();
-            eprintln!("{}", plain::text(text));
+            plain::say!("{text}");
         }
     }
 
     /// Something that its user should know.
     pub(super) fn note(&self, text: &str) {
         match self.show {
-            Show::Bar | Show::Lines => self.bar.suspend(|| eprintln!("{}", plain::text(text))),
+            Show::Bar | Show::Lines => self.bar.suspend(|| plain::say!("{text}")),
             Show::Json => {
                 // Where stdout fails, the result fails too, and says so.
                 let _ = json::line(&GetEvent::Note { text: text.into() });
@@ -257,7 +257,10 @@ mod tests {
     fn a_percentage_is_never_ahead_of_the_amounts() {
         let shown = [(0, 0), (0, 9), (1999, 2000), (1_994_999, 2_000_000), (2_000_000, 2_000_000)];
         assert_eq!(shown.map(|(done, size)| percent(done, size)), [100, 0, 99, 99, 100]);
-        assert_eq!((amount(1_014_900, 1_989_900), percent(1_014_900, 1_989_900)), ("1.01 MB of 1.99 MB".into(), 50));
+        assert_eq!(
+            (amount(1_014_900, 1_989_900), percent(1_014_900, 1_989_900)),
+            ("1.01 MB of 1.99 MB".into(), 50)
+        );
         assert_eq!(percent(u64::MAX, u64::MAX), 100);
     }
 

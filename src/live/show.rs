@@ -262,7 +262,8 @@ fn got_text(got: &Got) -> String {
     if fetched == 0 && got.size > 0 {
         return match &got.copied_from {
             Some(from) => {
-                let (from, others) = (from.to_string_lossy(), if got.files.is_some() { " and other files" } else { "" });
+                let (from, others) =
+                    (from.to_string_lossy(), if got.files.is_some() { " and other files" } else { "" });
                 format!("{what} was copied from {}{others}: nothing had to be fetched\n", plain::name(&from))
             }
             None => format!("{what} is here already: nothing had to be fetched\n"),

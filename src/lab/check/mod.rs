@@ -52,7 +52,7 @@ pub(super) async fn check(args: CheckArgs) -> Result<(), Failure> {
     let stop = Stop::on_signals()?;
     let scenario = Scenario::read(&args.dir).map_err(Failure::usage)?;
     for warning in &scenario.warnings {
-        eprintln!("askaround: {warning}");
+        crate::plain::say!("askaround: {warning}");
     }
     let scripts: Vec<Script> = scenario.scripts.iter().map(|(_, script)| script.clone()).collect();
     let addresses = ports::assign(scripts.iter().map(|script| script.id));
@@ -79,7 +79,7 @@ pub(super) async fn check(args: CheckArgs) -> Result<(), Failure> {
         print(&report.render())?;
     }
     if found.stopped {
-        eprintln!("askaround: stopped; what is above is what had been found by then");
+        crate::plain::say!("askaround: stopped; what is above is what had been found by then");
         return Err(stop.failure());
     }
     if found.varying.is_empty() { Ok(()) } else { Err(Failure::Shown(1)) }

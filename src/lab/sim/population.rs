@@ -38,7 +38,7 @@ pub(super) async fn run(args: SimArgs) -> Result<(), Failure> {
     for plan in plans {
         let peers = plan.peers;
         if std::io::stderr().is_terminal() {
-            eprintln!("askaround: {peers} peers …");
+            crate::plain::say!("askaround: {peers} peers …");
         }
         let token = stop.token().clone();
         // Hashing numbers for minutes would keep the signals from being heard.

@@ -27,7 +27,7 @@ const LATENCY: Duration = Duration::from_micros(1);
 pub(super) fn run(args: &SimArgs, dir: &Path) -> Result<(), Failure> {
     let scenario = Scenario::read(dir).map_err(Failure::usage)?;
     for warning in scenario.warnings.iter().chain(&strangers(&scenario)) {
-        eprintln!("askaround: {warning}");
+        crate::plain::say!("askaround: {warning}");
     }
     for fault in &args.faults {
         if fault.lasts.is_some() && matches!(fault.kind, Kind::Crash | Kind::Outage) {
