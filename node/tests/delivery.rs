@@ -288,6 +288,7 @@ async fn what_was_fetched_and_is_damaged_is_fetched_again_where_it_is() {
         spoil(path, at);
     }
     assert_eq!(verify(&node, &file, false).await.bad, 1);
+    assert!(!node.holds(&file).await);
     assert_eq!(verify(&node, &folder, false).await.bad, 2);
     let missing = |got: &Got| got.size - got.here_before;
     assert_eq!(missing(&node.get(&file, &x).await.unwrap()), 65_536);

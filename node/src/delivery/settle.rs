@@ -53,7 +53,12 @@ impl Delivery {
         .await??;
         for entry in unchecked {
             let (catalogue, unchecked) = (self.catalogue().clone(), entry.clone());
-            let work = move |cancel: &AtomicBool| catalogue.verify(&unchecked, &|_| (), cancel);
+            let delivery = self.clone();
+            let work = move |cancel: &AtomicBool| {
+                let verified = catalogue.verify(&unchecked, &|_| (), cancel);
+                delivery.hold_only_if_good(&unchecked.root.key());
+                verified
+            };
             match blocking(stop, work).await? {
                 Ok(verified) if verified.is_good() => self.hold(keys_of(&entry).collect()).await,
                 Ok(_) => {

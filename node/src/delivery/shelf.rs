@@ -84,10 +84,7 @@ impl Shelf for Delivery {
     }
 
     fn changed(&self, root: Root) {
-        // It may be good elsewhere. What is not is held no longer.
-        if let Err(error) = self.entry(&root.key()) {
-            tracing::debug!(%error, "what has changed cannot be looked up");
-        }
+        self.hold_only_if_good(&root.key());
     }
 }
 
@@ -115,6 +112,13 @@ impl Delivery {
             Err(CatalogueError::Unknown(_)) => Ok(None),
             Err(error) if error.is_not_as_it_was() => self.entry(key).map(|_| None),
             Err(error) => Err(io::Error::other(error)),
+        }
+    }
+
+    /// Of what is good at no place the peer says no longer that it holds it. Blocks.
+    pub(super) fn hold_only_if_good(&self, key: &Key) {
+        if let Err(error) = self.entry(key) {
+            tracing::debug!(%error, "what has changed cannot be looked up");
         }
     }
 

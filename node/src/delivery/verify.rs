@@ -95,10 +95,12 @@ impl Delivery {
         let mut before = 0;
         for entry in places {
             let (catalogue, tell, one) = (self.catalogue().clone(), events.clone(), entry.clone());
+            let delivery = self.clone();
             let work = move |cancel: &AtomicBool| {
                 let pace = Pace::new(&tell, text_of(&one.path));
                 let progress = |done| pace.tell(before + done, size);
                 let (verdict, good) = verify_one(&catalogue, &one, &progress, cancel)?;
+                delivery.hold_only_if_good(&one.root.key());
                 let edited = if repair && good.is_some() { edited(&catalogue, &one, named)? } else { None };
                 Ok::<_, KeepError>((verdict, good, edited))
             };
