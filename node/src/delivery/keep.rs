@@ -274,7 +274,7 @@ fn all_keys_of(
     for root in files.map(|file| file.root).collect::<BTreeSet<Root>>() {
         match catalogue.get(&root.key())? {
             Some(entry) => keys.extend(keys_of(&entry)),
-            None => return Err(CatalogueError::Damaged(root).into()),
+            None => return Err(CatalogueError::BadRecord(root).into()),
         }
     }
     Ok(keys.into_iter().collect())

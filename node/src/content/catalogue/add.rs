@@ -77,7 +77,7 @@ impl Catalogue {
     fn add_one(&self, addition: Addition) -> Result<Entry, CatalogueError> {
         self.add_all(std::slice::from_ref(&addition))?;
         let root = addition.manifest.root();
-        self.at(&root, &addition.path)?.ok_or(CatalogueError::Damaged(root))
+        self.at(&root, &addition.path)?.ok_or(CatalogueError::BadRecord(root))
     }
 
     /// Adds what was fetched, once it is finished.

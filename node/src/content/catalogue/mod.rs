@@ -10,6 +10,7 @@ mod add;
 mod addition;
 mod copy;
 mod damage;
+mod entry;
 mod folder;
 mod hashing;
 mod on_disk;
@@ -27,10 +28,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use askaround_core::Key;
 use askaround_core::pieces::{Geometry, Manifest, Root};
 use redb::{Database, ReadableDatabase as _};
-use serde::{Deserialize, Serialize};
 
 use self::tables::Tables;
-use super::boot::BootId;
 use super::collection::{Collection, CollectionError};
 use super::disk::{DiskError, Fault};
 use super::file::{ContentFile, Stamp};
@@ -41,6 +40,7 @@ use crate::store::StoreError;
 
 pub use add::How;
 pub use addition::Addition;
+pub use entry::{Condition, Entry, Kept};
 pub use folder::AddedFolder;
 pub use remove::Removed;
 pub use verify::Verified;
@@ -52,65 +52,6 @@ pub struct Catalogue {
     /// The peer's folder, for copies; none for a peer that lasts as long as a command.
     home: Option<PathBuf>,
     changes: Arc<AtomicU64>,
-}
-
-/// A content at one of its places.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// Its BLAKE3 hash.
-    pub root: Root,
-    /// Its bytes.
-    pub size: u64,
-    /// Its md5, if that was computed.
-    pub md5: Option<Md5>,
-    /// This file of it. Of a collection's list, which has none: the folder that was added or fetched.
-    pub path: PathBuf,
-    /// How it came here.
-    pub kept: Kept,
-    /// Whether it was added or fetched by itself, and not only as a file of a collection.
-    pub own: bool,
-    /// Whether at least a piece of it is a hole.
-    pub sparse: bool,
-    /// Whether its file may be run.
-    pub executable: bool,
-    /// How its file looked when it was verified.
-    pub stamp: Stamp,
-    /// In which run of the machine that was.
-    pub boot: Option<BootId>,
-    /// Whether it is surely on the disk, and not only in the system's memory.
-    pub synced: bool,
-    /// Whether it turned out to be wrong, while it looks as it is noted here.
-    pub damaged: bool,
-}
-
-/// How a content came here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kept {
-    /// The user's file, used where it lies.
-    Reference,
-    /// A copy in the peer's folder, which goes when the entry goes.
-    Copy,
-    /// Fetched from others to where the user wanted it.
-    Fetched,
-    /// The list of a collection, kept in the catalogue itself.
-    List,
-}
-
-/// Whether a content can be served; what is best comes first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Condition {
-    /// As it was verified.
-    Good,
-    /// Not known to have been on the disk when the machine went down: it has to be verified.
-    Unchecked,
-    /// Found to be wrong, though nobody seems to have written to its file: it has to be repaired.
-    Damaged,
-    /// Its file was changed since: it has to be verified, or added again.
-    Changed,
-    /// Its file is gone, or cannot be opened.
-    Missing,
 }
 
 /// Why content cannot be added, opened or verified.
@@ -127,10 +68,10 @@ pub enum CatalogueError {
     Unchecked(PathBuf),
     /// Its file was found to be wrong.
     #[error("{}: is damaged; repair it with verify --repair", .0.display())]
-    Spoilt(PathBuf),
+    Damaged(PathBuf),
     /// What the catalogue says of it does not fit together.
-    #[error("what is noted of {0} is damaged: purge it and add it again")]
-    Damaged(Root),
+    #[error("what is noted of {0} does not fit together: purge it and add it again")]
+    BadRecord(Root),
     /// Copies need a folder to be in.
     #[error("copies are kept only by a peer that has a folder")]
     NoHome,
@@ -165,7 +106,7 @@ impl CatalogueError {
     /// Whether it says that the file is not there, or not what it was.
     pub fn is_not_as_it_was(&self) -> bool {
         match self {
-            Self::Changed(_) | Self::Unchecked(_) | Self::Spoilt(_) => true,
+            Self::Changed(_) | Self::Unchecked(_) | Self::Damaged(_) => true,
             Self::Disk(error) => matches!(error.fault, Fault::Missing | Fault::NotFile | Fault::IsFolder),
             _ => false,
         }
@@ -312,7 +253,7 @@ impl Catalogue {
         match entry.condition(Stamp::of(&file).map_err(DiskError::at(&entry.path))?) {
             Condition::Good => Ok(Arc::new(ContentFile::whole(file, manifest, entry.stamp))),
             Condition::Unchecked => Err(CatalogueError::Unchecked(entry.path.clone())),
-            Condition::Damaged => Err(CatalogueError::Spoilt(entry.path.clone())),
+            Condition::Damaged => Err(CatalogueError::Damaged(entry.path.clone())),
             Condition::Changed | Condition::Missing => Err(CatalogueError::Changed(entry.path.clone())),
         }
     }
@@ -323,7 +264,7 @@ impl Catalogue {
     /// If they are damaged.
     pub fn manifest(&self, entry: &Entry) -> Result<Manifest, CatalogueError> {
         let root = entry.root;
-        let damaged = || CatalogueError::Damaged(root);
+        let damaged = || CatalogueError::BadRecord(root);
         let bytes = match Geometry::new(entry.size).map_err(|_| damaged())?.count() {
             0 => Vec::new(),
             1 => root.as_bytes().to_vec(),
@@ -338,7 +279,7 @@ impl Catalogue {
     /// If it is not here, or damaged.
     pub fn collection(&self, root: &Root) -> Result<Collection, CatalogueError> {
         let bytes = self.list_bytes(root)?;
-        Collection::parse(&bytes).map_err(|_| CatalogueError::Damaged(*root))
+        Collection::parse(&bytes).map_err(|_| CatalogueError::BadRecord(*root))
     }
 
     fn list_bytes(&self, root: &Root) -> Result<Vec<u8>, CatalogueError> {
@@ -367,33 +308,6 @@ impl Catalogue {
             Ok(result)
         };
         run().map_err(|error: redb::Error| StoreError::of(database_path(self.home.as_deref()), error))
-    }
-}
-
-impl Entry {
-    /// Whether its file, which looks so, can be served.
-    fn condition(&self, now: Stamp) -> Condition {
-        if now != self.stamp {
-            return if self.is_rolled_back(now) { Condition::Unchecked } else { Condition::Changed };
-        }
-        match (self.damaged, self.is_unsure()) {
-            (true, _) => Condition::Damaged,
-            (false, true) => Condition::Unchecked,
-            (false, false) => Condition::Good,
-        }
-    }
-
-    /// Whether the machine may have gone down before it was on the disk.
-    fn is_unsure(&self) -> bool {
-        let this_run = self.boot.is_some() && self.boot == BootId::current();
-        !self.synced && !this_run
-    }
-
-    /// Whether the file, which looks so, may be what the disk had of it when the machine went down:
-    /// its length and the time of its last change may be older than what is noted. Whoever changed
-    /// it since has made it younger.
-    fn is_rolled_back(&self, now: Stamp) -> bool {
-        self.is_unsure() && now.inode == self.stamp.inode && now.mtime_ns <= self.stamp.mtime_ns
     }
 }
 

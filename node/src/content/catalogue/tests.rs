@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
 use std::sync::atomic::AtomicBool;
 
 use super::*;
+use crate::content::boot::BootId;
 use crate::content::part::{Part, PartOptions, Wanted};
 use crate::content::place::Place;
 use crate::content::walk::WhySkipped;
@@ -343,5 +344,5 @@ fn damaged_piece_hashes_are_noticed() {
     let entry = add(&catalogue, &fixture.file("a", &content(300_000)), How::Reference);
     let root = *entry.root.as_bytes();
     catalogue.change(|tables| Ok(tables.manifests.insert(root, [0; 160].as_slice()).map(drop)?)).unwrap();
-    assert!(matches!(catalogue.open(&entry.root.key()), Err(CatalogueError::Damaged(_))));
+    assert!(matches!(catalogue.open(&entry.root.key()), Err(CatalogueError::BadRecord(_))));
 }

@@ -125,7 +125,7 @@ fn damage_is_told_from_a_change() {
     assert!(!verify(&catalogue, &entry).is_good());
     assert_eq!(condition(&catalogue, &entry.root), Condition::Damaged);
     let refused = catalogue.open(&entry.root.key());
-    assert!(matches!(refused, Err(CatalogueError::Spoilt(_))), "{refused:?}");
+    assert!(matches!(refused, Err(CatalogueError::Damaged(_))), "{refused:?}");
     std::fs::write(&path, "edited").unwrap();
     assert_eq!(condition(&catalogue, &entry.root), Condition::Changed);
     assert!(!verify(&catalogue, &entry).is_good());

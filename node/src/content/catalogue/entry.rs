@@ -1,0 +1,96 @@
+//! [`Entry`]: a content at one of its places, and in which condition it is there.
+
+use std::path::PathBuf;
+
+use askaround_core::pieces::Root;
+use serde::{Deserialize, Serialize};
+
+use crate::content::boot::BootId;
+use crate::content::file::Stamp;
+use crate::content::md5::Md5;
+
+/// A content at one of its places.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its BLAKE3 hash.
+    pub root: Root,
+    /// Its bytes.
+    pub size: u64,
+    /// Its md5, if that was computed.
+    pub md5: Option<Md5>,
+    /// This file of it. Of a collection's list, which has none: the folder that was added or fetched.
+    pub path: PathBuf,
+    /// How it came here.
+    pub kept: Kept,
+    /// Whether it was added or fetched by itself, and not only as a file of a collection.
+    pub own: bool,
+    /// Whether at least a piece of it is a hole.
+    pub sparse: bool,
+    /// Whether its file may be run.
+    pub executable: bool,
+    /// How its file looked when it was verified.
+    pub stamp: Stamp,
+    /// In which run of the machine that was.
+    pub boot: Option<BootId>,
+    /// Whether it is surely on the disk, and not only in the system's memory.
+    pub synced: bool,
+    /// Whether it turned out to be wrong, while it looks as it is noted here.
+    pub damaged: bool,
+}
+
+/// How a content came here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kept {
+    /// The user's file, used where it lies.
+    Reference,
+    /// A copy in the peer's folder, which goes when the entry goes.
+    Copy,
+    /// Fetched from others to where the user wanted it.
+    Fetched,
+    /// The list of a collection, kept in the catalogue itself.
+    List,
+}
+
+/// Whether a content can be served; what is best comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Condition {
+    /// As it was verified.
+    Good,
+    /// Not known to have been on the disk when the machine went down: it has to be verified.
+    Unchecked,
+    /// Found to be wrong, though nobody seems to have written to its file: it has to be repaired.
+    Damaged,
+    /// Its file was changed since: it has to be verified, or added again.
+    Changed,
+    /// Its file is gone, or cannot be opened.
+    Missing,
+}
+
+impl Entry {
+    /// Whether its file, which looks so, can be served.
+    pub(super) fn condition(&self, now: Stamp) -> Condition {
+        if now != self.stamp {
+            return if self.is_rolled_back(now) { Condition::Unchecked } else { Condition::Changed };
+        }
+        match (self.damaged, self.is_unsure()) {
+            (true, _) => Condition::Damaged,
+            (false, true) => Condition::Unchecked,
+            (false, false) => Condition::Good,
+        }
+    }
+
+    /// Whether the machine may have gone down before it was on the disk.
+    fn is_unsure(&self) -> bool {
+        let this_run = self.boot.is_some() && self.boot == BootId::current();
+        !self.synced && !this_run
+    }
+
+    /// Whether the file, which looks so, may be what the disk had of it when the machine went down:
+    /// its length and the time of its last change may be older than what is noted. Whoever changed
+    /// it since has made it younger.
+    pub(super) fn is_rolled_back(&self, now: Stamp) -> bool {
+        self.is_unsure() && now.inode == self.stamp.inode && now.mtime_ns <= self.stamp.mtime_ns
+    }
+}
