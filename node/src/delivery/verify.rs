@@ -75,8 +75,8 @@ pub struct VerifySummary {
 
 impl Delivery {
     /// Reads contents again, all if `keys` is empty, and says which are not as they should be: each at
-    /// all its places, and of a folder the files in it. With `repair`, what is wrong or missing is fetched; but what
-    /// its user has changed since only if it was named.
+    /// all its places, and of a folder the files in it. With `repair`, what is wrong or missing is
+    /// copied from other places or fetched; but what its user has changed since only if it was named.
     ///
     /// # Errors
     /// If a key names nothing that is here, or the catalogue cannot be read. A file that cannot
@@ -100,7 +100,9 @@ impl Delivery {
                 let pace = Pace::new(&tell, text_of(&one.path));
                 let progress = |done| pace.tell(before + done, size);
                 let (verdict, good) = verify_one(&catalogue, &one, &progress, cancel)?;
-                delivery.hold_only_if_good(&one.root.key());
+                if verdict != Verdict::Good {
+                    delivery.hold_only_if_good(&one.root.key());
+                }
                 let edited = if repair && good.is_some() { edited(&catalogue, &one, named)? } else { None };
                 Ok::<_, KeepError>((verdict, good, edited))
             };

@@ -58,9 +58,9 @@ fn check(
 }
 
 impl Catalogue {
-    /// Reads a content at a place that was just looked up, and looks at every piece, on all cores. When all is good,
-    /// its file counts as unchanged; when it is not, and its file looks as if nobody had written to
-    /// it, as damaged. `progress` is told how many bytes are done.
+    /// Reads a content at a place that was just looked up, and looks at every piece, on all cores.
+    /// When all is good, its file counts as unchanged; when it is not, and its file looks as if
+    /// nobody had written to it, as damaged. `progress` is told how many bytes are done.
     ///
     /// # Errors
     /// If it is not there, its file is gone or cannot be read, or `cancel` becomes true.
@@ -76,15 +76,15 @@ impl Catalogue {
         let file = if is_list { file_of(&self.list_bytes(&entry.root)?)? } else { open(&entry.path)? };
         let (now, bad) = check(&file, &entry.path, &manifest, progress, cancel)?;
         let too_long = now.length > entry.size;
+        let is_good = bad.is_empty() && !too_long;
         let untouched = now == entry.stamp || entry.is_rolled_back(now);
-        if is_list {
-        } else if bad.is_empty() && !too_long {
+        if is_good && !is_list {
             // What was written in an earlier run of the machine and is read now was on the disk.
             entry.synced = untouched && (entry.synced || entry.boot != BootId::current());
             entry.stamp = now;
             entry.boot = BootId::current();
             entry.damaged = false;
-        } else if untouched {
+        } else if untouched && !is_list {
             entry.stamp = now;
             entry.damaged = true;
         }
