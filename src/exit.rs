@@ -71,18 +71,22 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// Begins to listen for signals. A second one ends the program at once.
+    /// Begins to listen for signals. A second one ends the program at once, also while it waits for
+    /// somebody to read its stdout: a thread of its own listens.
     ///
     /// # Errors
     /// If the system does not let us.
     pub fn on_signals() -> Result<Self, Failure> {
         use tokio::signal::unix::{SignalKind, signal};
         let stop = Self { token: CancellationToken::new(), signal: Arc::default() };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+        let runtime = runtime.map_err(Failure::run)?;
+        let listening = runtime.enter();
         let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::run)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(Failure::run)?;
+        drop(listening);
         let told = stop.clone();
-        // Owned by the runtime, whose end is the program's.
-        tokio::spawn(async move {
+        let listen = async move {
             for round in 0.. {
                 let number = tokio::select! {
                     _ = interrupt.recv() => 2,
@@ -94,7 +98,10 @@ impl Stop {
                 told.signal.store(number, Ordering::Relaxed);
                 told.token.cancel();
             }
-        });
+        };
+        // It ends with the program.
+        let thread = std::thread::Builder::new().name("signals".into());
+        thread.spawn(move || runtime.block_on(listen)).map_err(Failure::run)?;
         Ok(stop)
     }
 

@@ -40,6 +40,7 @@ fn what_is_added_goes_by_two_keys_until_it_is_purged() {
     net.assert_says(0, &["ls"], 0, "nothing");
     net.assert_says(0, &["purge", blake3], 1, "is not held");
     net.assert_says(0, &["purge", &blake3[..12]], 1, "is not held");
+    net.assert_says(0, &["purge", &blake3[..7]], 1, "at least the first 8 digits");
 }
 
 #[test]

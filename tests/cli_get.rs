@@ -3,10 +3,10 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write as _};
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use support::content::{bytes, json_lines, write};
@@ -410,4 +410,23 @@ fn rates_are_limits_that_can_be_changed() {
 fn serving_needs_a_tracker() {
     let output = run(ASKAROUND, &["add", "--serve", "/dev/null"]);
     assert_fails(&output, 2, "--serve needs --tracker");
+}
+
+#[test]
+fn a_second_ctrl_c_ends_a_command_whose_output_nobody_reads() {
+    let user = tempfile::tempdir().unwrap();
+    let serving = Serving::new(&write(user.path(), "source", b"content"), &[]);
+    let to = user.path().join("to");
+    let (_reader, mut writer) = std::io::pipe().unwrap();
+    // As much as goes into a pipe.
+    writer.write_all(&[b'x'; 1 << 16]).unwrap();
+    let mut command = Command::new(ASKAROUND);
+    command.args(serving.get(to.to_str().unwrap(), &[])).stdout(writer).stderr(Stdio::null());
+    let mut getting = Running(command.spawn().unwrap());
+    wait_for("it to be here", || to.exists().then_some(()));
+    let status = wait_for("its end", || {
+        getting.signal("-INT");
+        getting.0.try_wait().unwrap()
+    });
+    assert_eq!(status.code(), Some(130));
 }

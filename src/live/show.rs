@@ -9,6 +9,7 @@ use askaround_node::api::{ApiReply, ApiRequest, ApiSearch};
 use askaround_node::content::{Condition, Kept};
 use askaround_node::delivery::conditions::ConditionChange;
 use askaround_node::delivery::keep::{Added, Listed, Purged};
+use askaround_node::delivery::prefix::MIN_DIGITS;
 use askaround_node::delivery::types::{AskedReport, FetchReport, Got, SourceReport, Status, TrackerStatus};
 use askaround_node::delivery::verify::{Checked, Verdict, VerifySummary};
 
@@ -128,7 +129,9 @@ fn purged_text(key: &str, purged: &Purged) -> String {
         );
     }
     if !purged.held && purged.given_up.is_none() {
-        return format!("{key} is not held\n{}", left_over(purged));
+        let is_start = key.len() < MIN_DIGITS && key.chars().all(|c| c.is_ascii_hexdigit());
+        let hint = if is_start { "; of a key of content, at least the first 8 digits are needed" } else { "" };
+        return format!("{key} is not held{hint}\n{}", left_over(purged));
     }
     if purged.in_folder {
         return format!("{key} is still served: it is a file of a folder that is here; purge the folder\n");
@@ -207,7 +210,7 @@ fn contents_text(contents: &[Listed], long: bool, all: bool) -> String {
         text += "What is damaged is not served until `askaround verify --repair` has repaired it.\n";
     }
     if bad(Condition::Changed) || bad(Condition::Unchecked) {
-        text += "What is changed or unchecked is not served until `askaround verify` finds it good, or it is added again.\n";
+        text += "What is changed or unchecked is not served until `askaround verify` finds it good. If it is other content now, `askaround add` it and `askaround purge` the old key.\n";
     }
     text
 }
