@@ -57,6 +57,7 @@ fn the_first_digits_of_a_key_do_for_what_is_here() {
     net.assert_says(0, &["verify", &md5[..7]], 2, "7 digits");
     net.assert_says(0, &["why", "8e4c7c1c"], 1, "begins with 8e4c7c1c");
     net.assert_says(0, &["why", blake3], 0, "");
+    net.assert_says(1, &["find", blake3], 1, "is not a whole key of content");
     // The other peer has it not, and nobody is asked for half a key.
     net.assert_says(1, &["get", blake3, "-o", "/nowhere/x"], 1, "whole key");
 }

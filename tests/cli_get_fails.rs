@@ -60,6 +60,8 @@ fn what_nobody_has_is_not_found_and_a_key_that_is_none_is_wrong_use() {
     let empty = tempfile::tempdir().unwrap();
     let output = run(ASKAROUND, &["get", &key, "-o", to, "--dir", empty.path().to_str().unwrap()]);
     assert_fails(&output, 1, "or do without: --tracker IP:PORT");
+    let output = run(ASKAROUND, &["add", to, "--dir", empty.path().to_str().unwrap()]);
+    assert_fails(&output, 1, "or do without: --serve --tracker IP:PORT");
     assert!(!Path::new(to).exists());
 }
 

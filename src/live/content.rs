@@ -132,6 +132,11 @@ pub(super) async fn add(args: AddArgs) -> Result<(), Failure> {
     let verb = Verb::new(args.by.show.show()?, ApiRequest::Add(AddRequest { paths, copy: args.copy }));
     if !args.serve {
         args.by.here.refuse("--serve")?;
+        let folder = folder(&args.by.state)?;
+        if !api::is_running(&folder).await {
+            let error = ApiError::NotRunning(folder);
+            return Err(Failure::run(format!("{error}; or do without: --serve --tracker IP:PORT")));
+        }
         return verb.run(&args.by.state).await;
     }
     let Some(tracker) = args.by.here.tracker else {

@@ -26,6 +26,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use askaround_node::api::ApiRequest;
+use askaround_node::delivery::prefix::is_prefix;
 
 use crate::args::{Command, KeyArgs, StateArgs};
 use crate::exit::Failure;
@@ -67,8 +68,12 @@ pub async fn run(command: Command) -> Result<(), Failure> {
         Command::Known(args) => Verb::plain(args.verb, ApiRequest::Known { id: args.id }).await,
         Command::Contents(args) => Verb::plain(args.verb, ApiRequest::Contents { id: args.id }).await,
         Command::Find(args) => {
-            let request = ApiRequest::Find { key: args.key, trace: args.trace };
-            Verb::plain(args.verb, request).await
+            let request = ApiRequest::Find { key: args.key.clone(), trace: args.trace };
+            let found = Verb::plain(args.verb, request).await;
+            if matches!(found, Err(Failure::Shown(_))) && is_prefix(&args.key) && !args::is_hash(&args.key) {
+                crate::plain::say!("{} is not a whole key of content: others know whole keys only", args.key);
+            }
+            found
         }
         Command::Register(verb) => Verb::plain(verb, ApiRequest::Register).await,
         Command::Unregister(verb) => Verb::plain(verb, ApiRequest::Unregister).await,
