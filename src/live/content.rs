@@ -17,7 +17,7 @@ use super::node::{Node, Settings};
 use super::node_args::{ByArgs, HereArgs};
 use super::progress::{Meter, Show};
 use super::verbs::{Verb, Way};
-use super::{absolute, folder, print, show, units};
+use super::{absolute, folder, print, show_fetch, units};
 use crate::exit::{Failure, Stop};
 use crate::plain;
 
@@ -115,7 +115,7 @@ async fn got(verb: &Verb, key: &Key, way: &Way<'_>, meter: &Meter, stop: &Stop) 
             if let Ok(ApiReply::Fetches(fetches)) = why
                 && let Some(last) = fetches.last()
             {
-                return Err(Failure::run(format!("{text}\n{}", show::asked(last)).trim_end()));
+                return Err(Failure::run(format!("{text}\n{}", show_fetch::asked(last)).trim_end()));
             }
         }
         _ => {}

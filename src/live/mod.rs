@@ -8,7 +8,7 @@
 //! | `node` | starting a tracker or a peer, and what is said while it runs |
 //! | [`json`] | `--json`: whether it is wanted, and lines that no peer says |
 //! | `verbs` | asking a peer, and how that ends |
-//! | `show` | replies as text |
+//! | `show`, `show_fetch` | replies as text; fetches as text |
 //! | `progress` | what is said while something takes long |
 //! | [`units`] | bytes, rates and times, for people |
 
@@ -19,6 +19,7 @@ mod node;
 pub mod node_args;
 mod progress;
 mod show;
+mod show_fetch;
 pub mod units;
 mod verbs;
 
