@@ -16,6 +16,7 @@ use super::hashing::hash_one;
 use super::{Catalogue, CatalogueError, Condition, Entry, Kept, open};
 use crate::content::collection::Collection;
 use crate::content::disk::DiskError;
+use crate::content::hash::HashError;
 use crate::content::md5::Md5;
 use crate::content::part::Part;
 use crate::content::walk;
@@ -55,7 +56,7 @@ impl Catalogue {
                     .prefix(MAKING)
                     .tempfile_in(&copies)
                     .map_err(DiskError::at(&copies))?;
-                copy_with_mode(&path, &mut file, made.as_file_mut())?;
+                copy_with_mode(&path, &mut file, made.as_file_mut(), cancel)?;
                 let mut addition = hash_one(&path, made.as_file(), true, progress, cancel)?;
                 addition.kept = Kept::Copy;
                 // A copy of ours comes first, if one is good.
@@ -171,7 +172,15 @@ fn keep(made: NamedTempFile, copies: &Path, name: &OsStr) -> Result<PathBuf, Dis
     Ok(path)
 }
 
-pub(super) fn copy_with_mode(path: &Path, from: &mut File, to: &mut File) -> Result<(), DiskError> {
-    let copied = copy(from, to).and_then(|()| to.set_permissions(from.metadata()?.permissions()));
-    copied.map_err(DiskError::at(path))
+pub(super) fn copy_with_mode(
+    path: &Path,
+    from: &mut File,
+    to: &mut File,
+    cancel: &AtomicBool,
+) -> Result<(), CatalogueError> {
+    if !copy(from, to, cancel).map_err(DiskError::at(path))? {
+        return Err(CatalogueError::Hash { path: path.to_owned(), error: HashError::Cancelled });
+    }
+    let mode = from.metadata().and_then(|data| to.set_permissions(data.permissions()));
+    Ok(mode.map_err(DiskError::at(path))?)
 }

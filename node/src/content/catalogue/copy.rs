@@ -3,15 +3,19 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Seek as _, SeekFrom};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Catalogue, CatalogueError};
 use crate::content::disk::{DiskError, Fault};
 
 /// Where copies are, within the peer's folder.
 const FILES: &str = "files";
+/// So much is copied before it is looked whether it is to stop.
+const AT_ONCE: u64 = 16 << 20;
 /// So many names are tried for one copy.
 const MAX_NAMES: u32 = 10_000;
 
@@ -49,17 +53,33 @@ impl Catalogue {
 }
 
 /// Copies the bytes of `from` into the empty file `to`: shared where the file system can do that,
-/// else by the system, with the holes where they were.
-pub(super) fn copy(from: &mut File, to: &mut File) -> io::Result<()> {
+/// else by the system, with the holes where they were. False if `cancel` became true before.
+pub(super) fn copy(from: &mut File, to: &mut File, cancel: &AtomicBool) -> io::Result<bool> {
     if share(from, to) {
-        return Ok(());
+        return Ok(true);
     }
     let data = from.metadata()?;
     if data.blocks() * 512 >= data.len() {
-        from.rewind()?;
-        return io::copy(from, to).map(|_| ());
+        return copy_range(from, to, 0..data.len(), cancel);
     }
-    copy_sparse(from, to, data.len())
+    copy_sparse(from, to, data.len(), cancel)
+}
+
+/// Copies these bytes to where they are in `from`. False if `cancel` became true before.
+fn copy_range(from: &mut File, to: &mut File, range: Range<u64>, cancel: &AtomicBool) -> io::Result<bool> {
+    from.seek(SeekFrom::Start(range.start))?;
+    to.seek(SeekFrom::Start(range.start))?;
+    let mut at = range.start;
+    loop {
+        if cancel.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        if at >= range.end {
+            return Ok(true);
+        }
+        io::copy(&mut from.take(AT_ONCE.min(range.end - at)), to)?;
+        at += AT_ONCE;
+    }
 }
 
 #[cfg(target_os = "linux")]
@@ -74,9 +94,7 @@ fn share(_: &File, _: &File) -> bool {
 
 /// Copies what is between the holes.
 #[cfg(target_os = "linux")]
-fn copy_sparse(from: &mut File, to: &mut File, length: u64) -> io::Result<()> {
-    use std::io::Read as _;
-
+fn copy_sparse(from: &mut File, to: &mut File, length: u64, cancel: &AtomicBool) -> io::Result<bool> {
     use rustix::fs::SeekFrom as Find;
     use rustix::io::Errno;
     to.set_len(length)?;
@@ -89,18 +107,17 @@ fn copy_sparse(from: &mut File, to: &mut File, length: u64) -> io::Result<()> {
             Err(error) => return Err(error.into()),
         };
         let hole = rustix::fs::seek(&*from, Find::Hole(data))?;
-        from.seek(SeekFrom::Start(data))?;
-        to.seek(SeekFrom::Start(data))?;
-        io::copy(&mut from.take(hole - data), to)?;
+        if !copy_range(from, to, data..hole, cancel)? {
+            return Ok(false);
+        }
         at = hole;
     }
-    Ok(())
+    Ok(true)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn copy_sparse(from: &mut File, to: &mut File, _: u64) -> io::Result<()> {
-    from.seek(SeekFrom::Start(0))?;
-    io::copy(from, to).map(|_| ())
+fn copy_sparse(from: &mut File, to: &mut File, length: u64, cancel: &AtomicBool) -> io::Result<bool> {
+    copy_range(from, to, 0..length, cancel)
 }
 
 /// Calls `make` with `name` in `folder`, then with `name.2`, `name.3` and so on, until it makes
@@ -123,4 +140,38 @@ pub(super) fn under_a_free_name<T>(
         }
     }
     Err(DiskError::new(&folder.join(name), Fault::Exists))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn copies_what_is_between_the_holes_until_it_is_told_to_stop() {
+        let length = 40 << 20;
+        let [mut from, mut to, mut none] = [(); 3].map(|()| tempfile::tempfile().unwrap());
+        from.set_len(length).unwrap();
+        // The end of one part of the copy, and the beginning of the next.
+        for at in [0, AT_ONCE - 1, length - 1] {
+            from.seek(SeekFrom::Start(at)).unwrap();
+            from.write_all(b"xy").unwrap();
+        }
+        let length = length + 1;
+        let go = AtomicBool::new(false);
+        assert!(copy_sparse(&mut from, &mut to, length, &go).unwrap());
+        let read = |file: &mut File| {
+            let mut bytes = Vec::new();
+            file.rewind().unwrap();
+            file.read_to_end(&mut bytes).unwrap();
+            bytes
+        };
+        assert!(read(&mut from) == read(&mut to));
+        let mut whole = tempfile::tempfile().unwrap();
+        assert!(copy_range(&mut from, &mut whole, 0..length, &go).unwrap());
+        assert!(read(&mut from) == read(&mut whole));
+        assert!(!copy_range(&mut from, &mut none, 0..length, &AtomicBool::new(true)).unwrap());
+        assert_eq!(none.metadata().unwrap().len(), 0);
+    }
 }

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use super::add::{How, copy_with_mode};
 use super::addition::{Addition, note};
@@ -14,7 +14,6 @@ use super::{Catalogue, CatalogueError, Condition, Entry, Kept, open};
 use crate::content::collection::{Collection, ListedFile};
 use crate::content::disk::DiskError;
 use crate::content::file::Stamp;
-use crate::content::hash::HashError;
 use crate::content::walk::{self, FoundFile, Skipped};
 
 /// A folder that was added.
@@ -173,15 +172,12 @@ impl Catalogue {
 /// Copies what was found into `folder`, and has it found there.
 fn copy_folder(found: &mut [FoundFile], folder: &Path, cancel: &AtomicBool) -> Result<(), CatalogueError> {
     for file in found {
-        if cancel.load(Ordering::Relaxed) {
-            return Err(CatalogueError::Hash { path: file.path.clone(), error: HashError::Cancelled });
-        }
         let to = folder.join(file.relative.as_str());
         let above = to.parent().unwrap_or(folder);
         std::fs::create_dir_all(above).map_err(DiskError::at(above))?;
         let mut made =
             File::options().read(true).write(true).create_new(true).open(&to).map_err(DiskError::at(&to))?;
-        copy_with_mode(&file.path, &mut open(&file.path)?, &mut made)?;
+        copy_with_mode(&file.path, &mut open(&file.path)?, &mut made, cancel)?;
         file.path = to;
     }
     Ok(())
