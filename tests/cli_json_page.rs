@@ -144,6 +144,7 @@ fn events() -> Vec<ApiEvent> {
         }
     }
     let mut got = vec![
+        GetEvent::Reading { path: "path".into(), done, size },
         GetEvent::Progress { here, size, rate, sources, waiting: true },
         GetEvent::Lost { addr, why: why() },
         GetEvent::Note { text: "text".into() },
@@ -152,7 +153,8 @@ fn events() -> Vec<ApiEvent> {
     got.extend(known(contact()).map(|peer| GetEvent::Source { addr, peer, how: "how".into() }));
     for event in &got {
         match event {
-            GetEvent::Progress { .. }
+            GetEvent::Reading { .. }
+            | GetEvent::Progress { .. }
             | GetEvent::Lost { .. }
             | GetEvent::Note { .. }
             | GetEvent::Found { .. }

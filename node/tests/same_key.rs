@@ -62,9 +62,12 @@ async fn what_is_wanted_twice_comes_once() {
     for got in [second.unwrap(), third.unwrap()] {
         assert_eq!((came(&got), got.here_before), (0, 500_000));
     }
-    for path in [one, other] {
+    for path in [&one, &other] {
         assert!(fs::read(path).unwrap() == content);
     }
+    let told = std::iter::from_fn(|| other_told.try_recv().ok());
+    let read = |event: &GetEvent| matches!(event, GetEvent::Reading { path, .. } if Path::new(path) == one);
+    assert!(told.filter(read).count() > 0, "it says that it copies");
     network.stop().await;
 }
 

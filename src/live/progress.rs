@@ -97,11 +97,7 @@ impl Meter {
 
     fn kept(&self, event: &KeepEvent) -> Result<(), Failure> {
         match event {
-            KeepEvent::Reading { path, done, size } => {
-                let (begun, from) = *self.state().began.get_or_insert((Instant::now(), *done));
-                let rate = done.saturating_sub(from) as f64 / begun.elapsed().as_secs_f64().max(0.001);
-                self.far(*done, *size, rate as u64, &plain::name(path));
-            }
+            KeepEvent::Reading { path, done, size } => self.reading(path, *done, *size),
             KeepEvent::Repairing { path, done, size, rate, sources } => {
                 let sources = units::count(*sources as u64, "source");
                 let path = plain::name(path);
@@ -127,6 +123,7 @@ impl Meter {
                 };
                 self.note(&format!("found: {files}{}{here}", units::bytes(*size)));
             }
+            GetEvent::Reading { path, done, size } => self.reading(path, *done, *size),
             GetEvent::Progress { here, size, rate, sources, waiting } => {
                 self.state().far = Some((*here, *size));
                 let sources = units::count(*sources as u64, "source");
@@ -144,6 +141,12 @@ impl Meter {
             // How many there are is part of the progress; who they are, `why` says.
             GetEvent::Source { .. } => {}
         }
+    }
+
+    fn reading(&self, path: &str, done: u64, size: u64) {
+        let (begun, from) = *self.state().began.get_or_insert((Instant::now(), done));
+        let rate = done.saturating_sub(from) as f64 / begun.elapsed().as_secs_f64().max(0.001);
+        self.far(done, size, rate as u64, &format!("reading {}", plain::name(path)));
     }
 
     /// How far it is, at what rate, of what.

@@ -281,7 +281,7 @@ mod tests {
             let wanted = Wanted { manifest: Arc::clone(content.manifest()), md5: None };
             let options = PartOptions { executable: file.executable, ..PartOptions::default() };
             let part = Part::create(folder.below(&file.path, true).unwrap(), wanted, options).unwrap();
-            assert_eq!(part.fill_from(&content, &GO).unwrap(), 1);
+            assert_eq!(part.fill_from(&content, &|_| (), &GO).unwrap(), 1);
             part.finish().unwrap();
             done.push(Addition::fetched(&part, None).unwrap());
         }

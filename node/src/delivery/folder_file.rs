@@ -118,7 +118,7 @@ impl FolderFile {
     /// A copy of what is here elsewhere, as far as that is still right.
     fn copy(&self, content: &ContentFile, cancel: &AtomicBool) -> Result<State, PartError> {
         let part = self.create(content.manifest())?;
-        part.fill_from(content, cancel)?;
+        part.fill_from(content, &|_| (), cancel)?;
         after(&part)
     }
 

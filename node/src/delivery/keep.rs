@@ -3,12 +3,10 @@
 
 mod types;
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use askaround_core::key::Key;
 use askaround_core::peer::Outcome;
@@ -20,14 +18,13 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::types::{AddRequest, Added, KeepError, KeepEvent, Listed, Purged};
 use super::Delivery;
+use super::pace::Pace;
 use crate::content::{
     Catalogue, CatalogueError, Collection, Condition, Entry, How, Kept, Part, PartError, Place, Removed,
 };
 use crate::lock;
 use crate::peer::{command, delivered};
 
-/// How often progress is told.
-const PACE: Duration = Duration::from_millis(200);
 /// How many keys the machine is told of at once.
 const TELLING: usize = 64;
 
@@ -210,24 +207,11 @@ pub(super) async fn blocking<T: Send + 'static>(
     Ok(task.await?)
 }
 
-/// Tells of progress, not more often than is of use. What finds no room is passed over.
-pub(super) struct Pace<'a> {
-    events: &'a mpsc::Sender<KeepEvent>,
-    path: String,
-    last: Cell<Option<Instant>>,
-}
-
-impl<'a> Pace<'a> {
-    pub(super) fn new(events: &'a mpsc::Sender<KeepEvent>, path: String) -> Self {
-        Self { events, path, last: Cell::new(None) }
-    }
-
-    pub(super) fn tell(&self, done: u64, size: u64) {
-        if self.last.get().is_none_or(|last| last.elapsed() >= PACE) {
-            self.last.set(Some(Instant::now()));
-            let _ = self.events.try_send(KeepEvent::Reading { path: self.path.clone(), done, size });
-        }
-    }
+/// Tells how much of a file is read, now and then. What finds no room is passed over.
+pub(super) fn reading(events: &mpsc::Sender<KeepEvent>, path: String) -> Pace<impl Fn(u64, u64)> {
+    Pace::new(move |done, size| {
+        let _ = events.try_send(KeepEvent::Reading { path: path.clone(), done, size });
+    })
 }
 
 /// Adds a file or folder; what it is now, and its keys.
@@ -238,7 +222,7 @@ fn add_one(
     events: &mpsc::Sender<KeepEvent>,
     cancel: &AtomicBool,
 ) -> Result<(Added, Vec<Key>), KeepError> {
-    let pace = Pace::new(events, text_of(path));
+    let pace = reading(events, text_of(path));
     if !path.is_dir() {
         let size = path.metadata().map_or(0, |data| data.len());
         let entry = catalogue.add(path, how, &|done| pace.tell(done, size), cancel)?;

@@ -29,6 +29,7 @@ mod folder;
 mod folder_file;
 pub mod keep;
 mod open_files;
+mod pace;
 pub mod prefix;
 mod settle;
 mod shelf;

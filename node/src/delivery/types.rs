@@ -38,6 +38,15 @@ pub enum GetEvent {
         /// Bytes that are here already, from an earlier try or because files are there.
         here: u64,
     },
+    /// A file that is here is read: it is copied, or may be what was asked for.
+    Reading {
+        /// Which.
+        path: String,
+        /// Bytes that are read.
+        done: u64,
+        /// Of so many.
+        size: u64,
+    },
     /// How far it is, a few times a second.
     Progress {
         /// Bytes that are here and verified.

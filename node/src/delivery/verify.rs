@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::keep::{KeepError, KeepEvent, Pace, blocking, keys_of, text_of};
+use super::keep::{KeepError, KeepEvent, blocking, keys_of, reading, text_of};
 use super::types::GetEvent;
 use super::{Delivery, GetError, fetch};
 use crate::content::{Catalogue, CatalogueError, Collection, Condition, Entry, Fault, Kept};
@@ -97,7 +97,7 @@ impl Delivery {
             let (catalogue, tell, one) = (self.catalogue().clone(), events.clone(), entry.clone());
             let delivery = self.clone();
             let work = move |cancel: &AtomicBool| {
-                let pace = Pace::new(&tell, text_of(&one.path));
+                let pace = reading(&tell, text_of(&one.path));
                 let progress = |done| pace.tell(before + done, size);
                 let (verdict, good) = verify_one(&catalogue, &one, &progress, cancel)?;
                 if verdict != Verdict::Good {

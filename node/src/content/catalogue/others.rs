@@ -29,7 +29,7 @@ impl Catalogue {
                 && let Ok(stamp) = Stamp::of(&file)
                 && stamp.length == entry.size
             {
-                part.fill_from(&ContentFile::whole(file, manifest.clone(), stamp), cancel)?;
+                part.fill_from(&ContentFile::whole(file, manifest.clone(), stamp), &|_| (), cancel)?;
             }
         }
         Ok(())

@@ -135,11 +135,17 @@ impl Part {
     }
 
     /// Copies the pieces that are missing here from a file that has them, checking each. How many
-    /// came; those that are not what they should be are left out.
+    /// came; those that are not what they should be are left out. `progress` is told how many bytes of
+    /// the file are done.
     ///
     /// # Errors
     /// If a disk says no, or `cancel` becomes true.
-    pub fn fill_from(&self, other: &ContentFile, cancel: &AtomicBool) -> Result<u32, PartError> {
+    pub fn fill_from(
+        &self,
+        other: &ContentFile,
+        progress: &dyn Fn(u64),
+        cancel: &AtomicBool,
+    ) -> Result<u32, PartError> {
         let geometry = self.wanted.manifest.geometry();
         let missing: Vec<_> = self.pieces().missing().filter_map(|piece| geometry.piece(piece)).collect();
         let (mut buffer, mut came) = (Vec::new(), 0);
@@ -154,6 +160,7 @@ impl Part {
                 Err(error) => return Err(error),
             }
             self.record(&[piece])?;
+            progress(geometry.range(piece).end);
         }
         Ok(came)
     }

@@ -10,7 +10,8 @@ use askaround_core::message::Description;
 use askaround_core::pieces::{PieceSet, Root};
 
 use super::super::error::GetError;
-use super::super::types::{GetRequest, Got};
+use super::super::pace::Pace;
+use super::super::types::{GetEvent, GetRequest, Got};
 use super::{Fetch, Identity, destination};
 use crate::content::file::Stamp;
 use crate::content::{
@@ -86,6 +87,7 @@ impl Fetch {
         let catalogue = self.delivery.0.catalogue.clone();
         let Entry { root, size, md5, sparse, .. } = entry;
         let (to, in_place) = (request.to.clone(), request.in_place);
+        let reading = self.reading(&entry.path);
         let fill = move |cancel: &AtomicBool| {
             let place = destination(&to)?;
             if let There::Folder = place.there()? {
@@ -100,7 +102,7 @@ impl Fetch {
             };
             let read = |error| GetError::Read { path: to.clone(), error };
             part.check_doubtful(cancel).map_err(read)?;
-            part.fill_from(&content, cancel)?;
+            part.fill_from(&content, &|done| reading.tell(done, size), cancel)?;
             Ok::<_, GetError>(part)
         };
         let part = self.work.run(fill).await??;
@@ -108,6 +110,15 @@ impl Fetch {
         let description = Description { root, size, md5, collection: false, sparse };
         self.identified(Identity { manifest, description });
         Ok(part)
+    }
+
+    /// Tells how much of a file is read, now and then.
+    fn reading(&self, path: &Path) -> Pace<impl Fn(u64, u64) + use<>> {
+        let (events, path) = (self.events.clone(), path.to_string_lossy().into_owned());
+        Pace::new(move |done, size| {
+            // Whoever asked may be slow or gone.
+            let _ = events.try_send(GetEvent::Reading { path: path.clone(), done, size });
+        })
     }
 
     /// There is a file at the destination: it may be what was asked for.
@@ -173,11 +184,12 @@ impl Fetch {
     pub(super) async fn there_already(&mut self, to: &Path) -> Result<Option<(Root, u64)>, GetError> {
         self.note(format!("{} is there already: reading it, to see whether it is that", to.display()));
         let (to, key, catalogue) = (to.to_owned(), self.key.clone(), self.delivery.0.catalogue.clone());
+        let reading = self.reading(&to);
         let look = move |cancel: &AtomicBool| {
             let place = destination(&to)?;
             let file = place.open_to_read()?;
             let data = file.metadata().map_err(DiskError::at(&to))?;
-            let hashed = hash_file(&file, &|_| (), cancel);
+            let hashed = hash_file(&file, &|done| reading.tell(done, data.len()), cancel);
             let hashed = hashed.map_err(|error| GetError::Read { path: to.clone(), error })?;
             let (root, md5) = (hashed.root, hashed.md5);
             if root.key() != key && md5.key() != key {
