@@ -4,31 +4,28 @@ mod hashes;
 mod listeners;
 mod md5;
 mod serving;
+mod state;
 
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use askaround_core::download::{
-    Download, DownloadConfig, DownloadInput, DownloadOutput, Listener, SourceId, SubscriberId,
-};
+use askaround_core::download::{Download, DownloadConfig, DownloadInput, DownloadOutput, Listener, SourceId};
 use askaround_core::message::ErrorCode;
 use askaround_core::pieces::PieceSet;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 pub(super) use self::hashes::FileHashes;
-use self::listeners::Subscriber;
 pub(super) use self::md5::Md5InOrder;
 use self::serving::Serves;
 pub(super) use self::serving::Serving;
+pub(super) use self::state::Run;
 use super::super::error::GetError;
 use super::super::target::Target;
-use super::progress::Throughput;
 use super::{Fetch, Md5, PROGRESS_EVERY};
+use crate::lock;
 use crate::transfer::source::{Has, Rejected, SourceCommand, SourceEvent};
-use crate::{Epoch, lock};
 
 /// How often what came is made to survive the machine.
 const SYNC_EVERY: Duration = Duration::from_secs(30);
@@ -46,35 +43,6 @@ pub(super) struct Order {
     pub(super) md5: Option<Md5InOrder>,
     /// The piece hashes that have to be asked for.
     pub(super) hashes: Option<FileHashes>,
-}
-
-pub(super) struct Run {
-    epoch: Epoch,
-    pub(super) target: Arc<dyn Target>,
-    pub(super) download: Arc<Mutex<Download>>,
-    /// How many bytes each piece stands for.
-    worth: Vec<u64>,
-    /// Whether it is the files of a collection that are fetched.
-    pub(super) files: bool,
-    pub(super) here: u64,
-    /// When something came last.
-    pub(super) last_came: Instant,
-    dry: u32,
-    subscribers: BTreeMap<SubscriberId, Subscriber>,
-    last_subscriber: SubscriberId,
-    /// Whether others are served meanwhile.
-    served: bool,
-    /// Since when every piece is here.
-    complete: Option<Instant>,
-    /// Whether it was said that it stays.
-    said: bool,
-    md5: Option<Md5InOrder>,
-    hashes: Option<FileHashes>,
-    pub(super) throughput: Throughput,
-    /// Since when it waits for somebody who has what is missing.
-    pub(super) lacking: Option<Instant>,
-    /// Whether that was said.
-    pub(super) said_lacking: bool,
 }
 
 impl Fetch {
@@ -349,63 +317,5 @@ async fn went_on(md5: &mut Option<Md5InOrder>) -> Result<(), GetError> {
     match md5 {
         Some(md5) => md5.went_on().await,
         None => std::future::pending().await,
-    }
-}
-
-impl Run {
-    fn new(target: Arc<dyn Target>, download: Arc<Mutex<Download>>, files: bool, served: bool) -> Self {
-        let worth = target.worth();
-        let here = lock(&download).have().iter().map(|piece| worth[piece as usize]).sum();
-        Self {
-            epoch: Epoch::default(),
-            target,
-            download,
-            worth,
-            files,
-            here,
-            last_came: Instant::now(),
-            dry: 0,
-            subscribers: BTreeMap::new(),
-            last_subscriber: 0,
-            served,
-            complete: None,
-            said: false,
-            md5: None,
-            hashes: None,
-            throughput: Throughput::new(here),
-            lacking: None,
-            said_lacking: false,
-        }
-    }
-
-    fn handle(&mut self, input: DownloadInput) {
-        lock(&self.download).handle(self.epoch.now(), input);
-    }
-
-    /// Whether no piece has proved right.
-    pub(super) fn has_nothing(&self) -> bool {
-        lock(&self.download).have().is_empty()
-    }
-
-    fn knows(&self, id: SourceId) -> bool {
-        lock(&self.download).knows(id)
-    }
-
-    /// Whether some piece is missing that no source has, as far as their hashes are known.
-    pub(super) fn lacks_a_holder(&self) -> bool {
-        !self.hashes.as_ref().is_some_and(FileHashes::is_asking) && lock(&self.download).lacks_a_holder()
-    }
-
-    /// Whether a source has nothing, or not any more.
-    fn has_none(&self, id: SourceId) -> bool {
-        lock(&self.download).has_none(id)
-    }
-
-    fn got(&mut self, id: SourceId, piece: u32) {
-        if !lock(&self.download).have().contains(piece) {
-            self.here += self.worth[piece as usize];
-            self.last_came = Instant::now();
-        }
-        self.handle(DownloadInput::Got(id, piece));
     }
 }

@@ -1,0 +1,107 @@
+//! [`Run`]: how far a fetch is, and its machine.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use askaround_core::download::{Download, DownloadInput, SourceId, SubscriberId};
+use tokio::time::Instant;
+
+use super::super::super::target::Target;
+use super::super::progress::Throughput;
+use super::hashes::FileHashes;
+use super::listeners::Subscriber;
+use super::md5::Md5InOrder;
+use crate::{Epoch, lock};
+
+/// How far a fetch is, and its machine.
+pub(in super::super) struct Run {
+    pub(super) epoch: Epoch,
+    pub(in super::super) target: Arc<dyn Target>,
+    pub(in super::super) download: Arc<Mutex<Download>>,
+    /// How many bytes each piece stands for.
+    pub(super) worth: Vec<u64>,
+    /// Whether it is the files of a collection that are fetched.
+    pub(in super::super) files: bool,
+    pub(in super::super) here: u64,
+    /// When something came last.
+    pub(in super::super) last_came: Instant,
+    pub(super) dry: u32,
+    pub(super) subscribers: BTreeMap<SubscriberId, Subscriber>,
+    pub(super) last_subscriber: SubscriberId,
+    /// Whether others are served meanwhile.
+    pub(super) served: bool,
+    /// Since when every piece is here.
+    pub(super) complete: Option<Instant>,
+    /// Whether it was said that it stays.
+    pub(super) said: bool,
+    pub(super) md5: Option<Md5InOrder>,
+    pub(super) hashes: Option<FileHashes>,
+    pub(in super::super) throughput: Throughput,
+    /// Since when it waits for somebody who has what is missing.
+    pub(in super::super) lacking: Option<Instant>,
+    /// Whether that was said.
+    pub(in super::super) said_lacking: bool,
+}
+
+impl Run {
+    pub(super) fn new(
+        target: Arc<dyn Target>,
+        download: Arc<Mutex<Download>>,
+        files: bool,
+        served: bool,
+    ) -> Self {
+        let worth = target.worth();
+        let here = lock(&download).have().iter().map(|piece| worth[piece as usize]).sum();
+        Self {
+            epoch: Epoch::default(),
+            target,
+            download,
+            worth,
+            files,
+            here,
+            last_came: Instant::now(),
+            dry: 0,
+            subscribers: BTreeMap::new(),
+            last_subscriber: 0,
+            served,
+            complete: None,
+            said: false,
+            md5: None,
+            hashes: None,
+            throughput: Throughput::new(here),
+            lacking: None,
+            said_lacking: false,
+        }
+    }
+
+    pub(super) fn handle(&mut self, input: DownloadInput) {
+        lock(&self.download).handle(self.epoch.now(), input);
+    }
+
+    /// Whether no piece has proved right.
+    pub(in super::super) fn has_nothing(&self) -> bool {
+        lock(&self.download).have().is_empty()
+    }
+
+    pub(super) fn knows(&self, id: SourceId) -> bool {
+        lock(&self.download).knows(id)
+    }
+
+    /// Whether some piece is missing that no source has, as far as their hashes are known.
+    pub(in super::super) fn lacks_a_holder(&self) -> bool {
+        !self.hashes.as_ref().is_some_and(FileHashes::is_asking) && lock(&self.download).lacks_a_holder()
+    }
+
+    /// Whether a source has nothing, or not any more.
+    pub(super) fn has_none(&self, id: SourceId) -> bool {
+        lock(&self.download).has_none(id)
+    }
+
+    pub(super) fn got(&mut self, id: SourceId, piece: u32) {
+        if !lock(&self.download).have().contains(piece) {
+            self.here += self.worth[piece as usize];
+            self.last_came = Instant::now();
+        }
+        self.handle(DownloadInput::Got(id, piece));
+    }
+}
