@@ -134,11 +134,14 @@ impl Part {
                 file.set_len(0).map_err(|e| data.error(e))?;
             }
             // Content of one piece is written at once: then it shows whether there is room.
-            if options.in_place || wanted.manifest.geometry().count() > 1 {
-                set_room_aside(&data, &file, wanted.manifest.geometry().size(), options)?;
+            let geometry = wanted.manifest.geometry();
+            let has_room = options.in_place || geometry.count() > 1;
+            if has_room {
+                set_room_aside(&data, &file, geometry.size(), options)?;
             }
             let journal = begin_journal(&place, &file, &wanted, options)?;
-            let holes = options.sparse;
+            // What is not written is a hole only where the file has its length.
+            let holes = options.sparse && has_room;
             Ok(Self::assemble(place.clone(), wanted, options, holes, file, (none.clone(), none), journal))
         })();
         if made.is_err() {
@@ -300,8 +303,8 @@ impl Part {
     /// be verified again.
     ///
     /// # Errors
-    /// If pieces are missing, something has taken the name meanwhile, or the disk says no. The part
-    /// stays as it is.
+    /// If pieces are missing, something has taken the name meanwhile, another program has cut the
+    /// file, or the disk says no. The part stays as it is.
     pub fn finish(&self) -> Result<(), PartError> {
         let missing = {
             let have = self.have.read().unwrap_or_else(PoisonError::into_inner);
@@ -314,6 +317,12 @@ impl Part {
             return Err(PartError::NotOnDisk(self.place.path()));
         }
         let data = self.data_place();
+        let length = Stamp::of(&self.file).map_err(|e| data.error(e))?.length;
+        if length != self.wanted.manifest.geometry().size() {
+            return Err(data
+                .error(io::Error::other("another program has changed what had come of it"))
+                .into());
+        }
         if self.options.executable {
             make_executable(&self.file).map_err(|e| data.error(e))?;
         }

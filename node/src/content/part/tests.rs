@@ -309,6 +309,32 @@ fn zeros_stay_holes_in_a_sparse_file() {
 }
 
 #[test]
+fn zeros_of_one_piece_are_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let bytes = vec![0; 64 << 10];
+    let options = PartOptions { sparse: true, ..PartOptions::default() };
+    let part = Part::create(place(dir.path()), wanted(&bytes), options).unwrap();
+    write(&part, &bytes, 0).unwrap();
+    part.finish().unwrap();
+    assert_eq!(std::fs::read(dir.path().join("out é.bin")).unwrap(), bytes);
+}
+
+#[test]
+fn what_another_program_has_cut_gets_no_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let bytes = content(200_000);
+    let part = Part::create(place(dir.path()), wanted(&bytes), PartOptions::default()).unwrap();
+    for piece in 0..4 {
+        write(&part, &bytes, piece).unwrap();
+    }
+    let data = dir.path().join(".out é.bin.askaround-part");
+    std::fs::File::options().write(true).open(data).unwrap().set_len(100_000).unwrap();
+    let error = part.finish().unwrap_err();
+    assert!(error.to_string().contains("another program"), "{error}");
+    assert!(!dir.path().join("out é.bin").exists());
+}
+
+#[test]
 fn a_hundred_gigabytes_are_begun_at_once_when_they_are_holes() {
     let dir = tempfile::tempdir().unwrap();
     let zeros = vec![0; 4 << 20];
