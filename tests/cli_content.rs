@@ -116,13 +116,20 @@ fn what_is_at_several_places_is_one_content_and_each_of_them_is_seen_to() {
     net.assert_says(0, &["ls"], 0, "b and 1 more");
     let to = user.path().join("to");
     net.assert_says(1, &["get", &key, "-o", to.to_str().unwrap()], 0, "got");
-    net.assert_says(0, &["verify"], 1, "a: cannot be read");
-    std::fs::File::options().write(true).open(&b).unwrap().write_all_at(b"?", 70_000).unwrap();
-    // Nobody else has to be asked for what is here.
+    // Its user has removed one of two.
+    net.assert_says(0, &["verify"], 0, "a: is gone, and forgotten: ");
+    net.assert_says(0, &["verify"], 0, "1 content good");
+    net.assert_says(0, &["add", &write(user.path(), "a", &bytes(300_000))], 0, "added");
+    net.assert_says(0, &["ls"], 0, "a and 1 more");
+    for damaged in [&a, &b] {
+        std::fs::File::options().write(true).open(damaged).unwrap().write_all_at(b"?", 70_000).unwrap();
+    }
+    // Nobody has what is wrong in both.
     net.assert_says(1, &["purge", &key], 0, "purged");
     net.assert_says(0, &["verify", "--repair", &key], 1, "a: could not be repaired");
     std::fs::write(&b, bytes(300_000)).unwrap();
-    net.assert_says(0, &["verify", "--repair"], 0, "a: repaired");
+    // Nobody else has to be asked for what is here.
+    net.assert_says(0, &["verify", "--repair", &key], 0, "a: repaired");
     assert_eq!(std::fs::read(&a).unwrap(), bytes(300_000));
     net.assert_says(0, &["purge", &key], 0, "a and 1 more stay where they are");
     net.assert_says(0, &["ls"], 0, "nothing");

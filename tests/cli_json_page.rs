@@ -124,6 +124,7 @@ fn events() -> Vec<ApiEvent> {
         Verdict::Good,
         Verdict::Bad { pieces: 1, of: 1, too_long: true },
         Verdict::Unreadable { why: why() },
+        Verdict::Forgotten { also: "also".into() },
         Verdict::Repaired,
         Verdict::NotRepaired { why: why() },
     ];

@@ -77,6 +77,7 @@ pub(super) fn added(added: &Added, brief: bool) -> String {
 pub(super) fn checked(checked: &Checked) -> String {
     let what = match &checked.verdict {
         Verdict::Good => "good".into(),
+        Verdict::Forgotten { also } => format!("is gone, and forgotten: {} is the same", plain::name(also)),
         Verdict::Repaired => "repaired".into(),
         Verdict::NotRepaired { why } => format!("could not be repaired: {why}"),
         Verdict::Bad { pieces: 0, .. } => "bad: there is something behind its end".into(),

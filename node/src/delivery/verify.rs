@@ -51,6 +51,11 @@ pub enum Verdict {
         /// Why, in words.
         why: String,
     },
+    /// Its file is gone, and was forgotten: it is good in another.
+    Forgotten {
+        /// Which.
+        also: String,
+    },
     /// Some of it was not as it should be, and was fetched.
     Repaired,
     /// Some of it is not, and could not be fetched.
@@ -69,13 +74,16 @@ pub struct VerifySummary {
     pub repaired: u64,
     /// Contents that are not, or cannot be read.
     pub bad: u64,
+    /// Files that are gone and were forgotten, because their content is good in another.
+    pub forgotten: u64,
     /// Bytes of the good ones.
     pub bytes: u64,
 }
 
 impl Delivery {
     /// Reads contents again, all if `keys` is empty, and says which are not as they should be: each at
-    /// all its places, and of a folder the files in it. With `repair`, what is wrong or missing is
+    /// all its places, and of a folder the files in it. A place whose file is gone is forgotten where the
+    /// content has a good one. With `repair`, what is wrong or missing is
     /// copied from other places or fetched; but what its user has changed since only if it was named.
     ///
     /// # Errors
@@ -99,7 +107,12 @@ impl Delivery {
             let work = move |cancel: &AtomicBool| {
                 let pace = reading(&tell, text_of(&one.path));
                 let progress = |done| pace.tell(before + done, size);
-                let (verdict, good) = verify_one(&catalogue, &one, &progress, cancel)?;
+                let (mut verdict, mut good) = verify_one(&catalogue, &one, &progress, cancel)?;
+                if verdict != Verdict::Good
+                    && let Some(other) = catalogue.forget_if_gone(&one)?
+                {
+                    (verdict, good) = (Verdict::Forgotten { also: text_of(&other.path) }, None);
+                }
                 if verdict != Verdict::Good {
                     delivery.hold_only_if_good(&one.root.key());
                 }
@@ -113,7 +126,9 @@ impl Delivery {
                 verdict = self.repair(&entry, good, &events, &stop).await?;
             }
             before += entry.size;
-            if matches!(verdict, Verdict::Good | Verdict::Repaired) {
+            if matches!(verdict, Verdict::Forgotten { .. }) {
+                summary.forgotten += 1;
+            } else if matches!(verdict, Verdict::Good | Verdict::Repaired) {
                 summary.good += 1;
                 summary.repaired += u64::from(verdict == Verdict::Repaired);
                 summary.bytes += entry.size;

@@ -7,7 +7,7 @@ use askaround_core::Key;
 use askaround_core::pieces::Root;
 
 use super::tables::Tables;
-use super::{Catalogue, CatalogueError, Entry, Kept};
+use super::{Catalogue, CatalogueError, Condition, Entry, Kept};
 use crate::content::collection::Collection;
 
 /// What was forgotten.
@@ -67,6 +67,26 @@ impl Catalogue {
         })?;
         removed.copies().try_for_each(|copy| self.remove_copy(copy))?;
         Ok(removed)
+    }
+}
+
+impl Catalogue {
+    /// Forgets a place whose file is gone, if the content is good at another and no folder needs it
+    /// there. That other.
+    ///
+    /// # Errors
+    /// If the catalogue cannot be read or written.
+    pub fn forget_if_gone(&self, place: &Entry) -> Result<Option<Entry>, CatalogueError> {
+        if place.kept == Kept::Copy || self.condition(place) != Condition::Missing {
+            return Ok(None);
+        }
+        let others = self.places(&place.root.key())?.into_iter();
+        let mut others = others.filter(|other| other.path != place.path);
+        let Some(other) = others.find(|other| self.condition(other) == Condition::Good) else {
+            return Ok(None);
+        };
+        let forgotten = self.change(|tables| Removed::default().forget(tables, place.clone()))?;
+        Ok(forgotten.then_some(other))
     }
 }
 
