@@ -193,7 +193,7 @@ async fn serve(
     if meter.show == Show::Json {
         meter.serving(0, 0)?;
     }
-    let (mut before, mut at, mut looked) = (0, began, began);
+    let (mut before, mut at, mut look_at) = (0, began, began + LOOK);
     while !node.has_ended() {
         tokio::select! {
             () = stop.token().cancelled() => break,
@@ -203,13 +203,15 @@ async fn serve(
             }
             () = tokio::time::sleep(PACE) => {}
         }
-        if looked.elapsed() >= LOOK {
+        if Instant::now() >= look_at {
+            let begun = Instant::now();
             match node.delivery.look_at_files().await {
                 // Why, is known in the end.
                 Err(KeepError::Ended) => break,
                 looked => looked.map_err(Failure::run)?,
             }
-            looked = Instant::now();
+            // Where many files are served, that is not to be all that is done.
+            look_at = Instant::now() + LOOK.max(20 * begun.elapsed());
         }
         let Ok(ApiReply::Status(status)) = way.ask(&ApiRequest::Status, |_| (), stop.token()).await else {
             break;

@@ -49,6 +49,9 @@ impl Fetch {
             Some(identity) => identity.manifest.clone(),
             None => unreachable!("what is fetched is known"),
         };
+        if request.in_place {
+            self.note("this is a folder: its files are not written in place".into());
+        }
         let list = List::new(self.names(root), manifest);
         let (to, delivery, cancel) = (request.to.clone(), self.delivery.0.clone(), self.work.cancel());
         let begin = move |_: &AtomicBool| {
