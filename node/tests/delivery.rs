@@ -4,35 +4,17 @@ mod nodes;
 
 use std::fs;
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
 use std::time::Duration;
 
 use askaround_core::key::Key;
 use askaround_node::content::{Part, PartOptions, Place, Wanted};
-use askaround_node::delivery::verify::VerifySummary;
 use askaround_node::delivery::{DeliveryOptions, GetError, GetEvent, GetRequest, Got};
-use nodes::{Network, Node, bytes};
+use nodes::{Network, bytes, names, spoil};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
-
-/// The names beside a file, hidden ones too.
-fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<_> =
-        fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
-}
-
-async fn verify(node: &Node, key: &str, repair: bool) -> VerifySummary {
-    let (events, _) = mpsc::channel(1);
-    node.delivery
-        .verify(vec![Key::new(key).unwrap()], repair, events, CancellationToken::new())
-        .await
-        .unwrap()
-}
 
 #[tokio::test]
 async fn files_of_every_size_come_by_either_key() {
@@ -97,29 +79,29 @@ async fn a_folder_comes_whole_and_what_is_there_is_not_fetched_again() {
     for name in ["same1", "same2"] {
         fs::write(to.join(name), bytes(60_000)).unwrap();
     }
-    let repaired = verify(&fetcher, &key, true).await;
+    let repaired = fetcher.verify(&key, true).await;
     assert_eq!((repaired.good, repaired.repaired), (6, 2), "one is fetched, the other copied from it");
     // It serves the folder now, and sees to each of its files, also to those that are the same.
     seed.stop().await;
     for name in ["same1", "same2"] {
         let damaged = fs::OpenOptions::new().write(true).open(to.join(name)).unwrap();
         damaged.write_all_at(b"!", 66_000).unwrap();
-        let first = verify(&fetcher, &key, false).await;
+        let first = fetcher.verify(&key, false).await;
         fs::remove_file(to.join(name)).unwrap();
-        let second = verify(&fetcher, &key, false).await;
+        let second = fetcher.verify(&key, false).await;
         assert_eq!((first.good, first.bad, second.good, second.bad), (5, 1, 5, 1), "{name}");
         fs::write(to.join(name), bytes(70_000)).unwrap();
-        assert_eq!(verify(&fetcher, &key, false).await.good, 6, "{name}");
+        assert_eq!(fetcher.verify(&key, false).await.good, 6, "{name}");
     }
     let root = Key::new(blake3::hash(&bytes(70_000)).to_hex().as_str()).unwrap();
     let known = fetcher.delivery.catalogue().get(&root).unwrap().unwrap().path;
     let double = to.join(if known.ends_with("same1") { "same2" } else { "same1" });
     fs::write(&double, bytes(69_999)).unwrap();
-    let repaired = verify(&fetcher, &key, true).await;
+    let repaired = fetcher.verify(&key, true).await;
     assert_eq!((repaired.good, repaired.repaired, repaired.bad), (6, 1, 0));
     assert!(fs::read(&double).unwrap() == bytes(70_000));
     fs::write(&known, bytes(69_999)).unwrap();
-    let repaired = verify(&fetcher, &key, true).await;
+    let repaired = fetcher.verify(&key, true).await;
     assert_eq!((repaired.good, repaired.repaired), (6, 1), "from the other file, with nobody there");
     let third = network.peer(3).await;
     let again = tempfile::tempdir().unwrap();
@@ -249,73 +231,6 @@ async fn a_file_that_changed_since_is_not_served() {
     assert!(matches!(error, GetError::NoSource { .. } | GetError::NotFound { .. }), "{error}");
     assert!(!seed.holds(&entry.root.to_string()).await, "it holds it no longer");
     network.stop().await;
-}
-
-#[tokio::test]
-async fn what_is_here_is_copied_and_what_of_it_is_wrong_is_fetched() {
-    let network = Network::start().await;
-    let (seed, node) = (network.peer(1).await, network.peer(2).await);
-    let content = bytes(300_000);
-    let key = seed.add_file("x", &content).await.root.to_string();
-    let here = node.add_file("x", &content).await;
-    let folder = tempfile::tempdir().unwrap();
-    let came = |got: &Got| got.sources.iter().map(|source| source.bytes).sum::<u64>();
-    let [a, b] = ["a", "b"].map(|name| folder.path().join(name));
-    let got = node.get(&key, &a).await.unwrap();
-    assert_eq!((came(&got), got.here_before), (0, 300_000));
-    assert!(fs::read(&a).unwrap() == content);
-    [&here.path, &a].into_iter().for_each(|path| spoil(path, 70_000));
-    let got = node.get(&key, &b).await.unwrap();
-    assert_eq!((came(&got), got.here_before), (65_536, 300_000 - 65_536));
-    assert!(fs::read(&b).unwrap() == content);
-    network.stop().await;
-}
-
-#[tokio::test]
-async fn what_was_fetched_and_is_damaged_is_fetched_again_where_it_is() {
-    let network = Network::start().await;
-    let (seed, node) = (network.peer(1).await, network.peer(2).await);
-    let (source, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    for (name, size) in [("large", 200_000), ("small", 10)] {
-        fs::write(source.path().join(name), bytes(size)).unwrap();
-    }
-    let folder = seed.add_folder(source.path()).await.to_string();
-    let file = seed.add_file("x", &bytes(300_000)).await.root.to_string();
-    let [x, f] = ["x", "f"].map(|name| to.path().join(name));
-    node.get(&file, &x).await.unwrap();
-    node.get(&folder, &f).await.unwrap();
-    for (path, at) in [(&x, 70_000), (&f.join("large"), 70_000), (&f.join("small"), 3)] {
-        spoil(path, at);
-    }
-    assert_eq!(verify(&node, &file, false).await.bad, 1);
-    assert!(!node.holds(&file).await);
-    assert_eq!(verify(&node, &folder, false).await.bad, 2);
-    let missing = |got: &Got| got.size - got.here_before;
-    assert_eq!(missing(&node.get(&file, &x).await.unwrap()), 65_536);
-    assert_eq!(missing(&node.get(&folder, &f).await.unwrap()), 65_536 + 10);
-    assert!(fs::read(&x).unwrap() == bytes(300_000));
-    assert!(fs::read(f.join("large")).unwrap() == bytes(200_000));
-    assert!(fs::read(f.join("small")).unwrap() == bytes(10));
-    assert_eq!(
-        (names(to.path()), names(&f)),
-        (vec!["f".into(), "x".into()], vec!["large".into(), "small".into()])
-    );
-    // What its user has changed is not.
-    fs::write(&x, "edited").unwrap();
-    assert_eq!(verify(&node, &file, false).await.bad, 1);
-    let error = node.get(&file, &x).await.unwrap_err();
-    assert!(matches!(error, GetError::Exists { .. }), "{error}");
-    network.stop().await;
-}
-
-/// Turns over a byte so that nobody who looks at the file sees it.
-fn spoil(path: &Path, at: u64) {
-    let file = fs::File::options().read(true).write(true).open(path).unwrap();
-    let modified = file.metadata().unwrap().modified().unwrap();
-    let mut byte = [0];
-    file.read_exact_at(&mut byte, at).unwrap();
-    file.write_all_at(&[!byte[0]], at).unwrap();
-    file.set_modified(modified).unwrap();
 }
 
 #[tokio::test]

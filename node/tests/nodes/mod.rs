@@ -18,6 +18,7 @@ use askaround_core::search::SearchConfig;
 use askaround_core::tracker::TrackerConfig;
 use askaround_node::content::file::Stamp;
 use askaround_node::content::{Addition, Catalogue, Entry, How, Kept, hash_file};
+use askaround_node::delivery::verify::VerifySummary;
 use askaround_node::delivery::{Delivery, DeliveryOptions, GetError, GetRequest, Got};
 use askaround_node::network;
 use askaround_node::peer::{PeerNews, PeerNode, PeerOptions, command, command_channel};
@@ -38,6 +39,25 @@ pub(crate) fn bytes(size: usize) -> Vec<u8> {
         state as u8
     };
     (0..size).map(|_| next()).collect()
+}
+
+/// The names beside a file, hidden ones too.
+pub(crate) fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Turns over a byte so that nobody who looks at the file sees it.
+pub(crate) fn spoil(path: &Path, at: u64) {
+    use std::os::unix::fs::FileExt as _;
+    let file = std::fs::File::options().read(true).write(true).open(path).unwrap();
+    let modified = file.metadata().unwrap().modified().unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[!byte[0]], at).unwrap();
+    file.set_modified(modified).unwrap();
 }
 
 pub(crate) async fn join_all<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
@@ -224,6 +244,14 @@ impl Node {
         // Nobody looks at what is told.
         let (events, _told) = mpsc::channel(1);
         self.delivery.get(request, events, CancellationToken::new()).await
+    }
+
+    /// Verifies what a key names.
+    pub(crate) async fn verify(&self, key: &str, repair: bool) -> VerifySummary {
+        // Nobody takes what is told.
+        let (events, _) = mpsc::channel(1);
+        let keys = vec![Key::new(key).unwrap()];
+        self.delivery.verify(keys, repair, events, CancellationToken::new()).await.unwrap()
     }
 
     async fn hold(&self, key: Key) {
