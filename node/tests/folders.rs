@@ -4,8 +4,10 @@ mod nodes;
 
 use std::fs;
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use askaround_node::delivery::{GetError, Got};
+use askaround_node::delivery::{DeliveryOptions, GetError, Got};
+use askaround_node::transfer::source::SourceLimits;
 use nodes::{Network, bytes};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -13,11 +15,13 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// One that passes everything on to a holder and back, but for requests for the piece hashes of
-/// other content than `list`: those it answers with `instead`. It says when it was asked for them.
+/// other content than `list`: those it answers with `instead`, each after a while. It says when it was
+/// asked for them.
 async fn between(
     holder: SocketAddr,
     list: String,
     instead: Vec<u8>,
+    after: Duration,
     asked: oneshot::Sender<()>,
 ) -> (SocketAddr, JoinHandle<()>) {
     let listener = TcpListener::bind((holder.ip(), 0)).await.unwrap();
@@ -47,6 +51,7 @@ async fn between(
             while asks.read_line(&mut line).await.is_ok_and(|count| count > 0) {
                 if line.starts_with("H ") && !line.contains(&list) {
                     asked.take().map(|asked| asked.send(()));
+                    tokio::time::sleep(after).await;
                     own.send(instead.clone()).await.unwrap();
                 } else {
                     on.write_all(line.as_bytes()).await.unwrap();
@@ -63,9 +68,11 @@ async fn between(
 }
 
 /// A folder comes although the first source is such a one. Why that one is a source no longer, if so.
-async fn comes_although(instead: Vec<u8>) -> Option<String> {
+async fn comes_although(instead: Vec<u8>, after: Duration, limits: SourceLimits) -> Option<String> {
     let (elsewhere, network) = (Network::start().await, Network::start().await);
-    let (hidden, seed, node) = (elsewhere.peer(1).await, network.peer(2).await, network.peer(3).await);
+    let (hidden, seed) = (elsewhere.peer(1).await, network.peer(2).await);
+    let options = DeliveryOptions { source_limits: limits, ..DeliveryOptions::default() };
+    let node = network.peer_with(3, options).await;
     let source = tempfile::tempdir().unwrap();
     for (name, size) in FILES {
         fs::write(source.path().join(name), bytes(size)).unwrap();
@@ -73,7 +80,7 @@ async fn comes_although(instead: Vec<u8>) -> Option<String> {
     let key = hidden.add_folder(source.path()).await;
     let (asked, is_asked) = oneshot::channel();
     let holder = hidden.delivery.status().unwrap().me.addr();
-    let (addr, task) = between(holder, key.to_string(), instead, asked).await;
+    let (addr, task) = between(holder, key.to_string(), instead, after, asked).await;
     let other = tempfile::tempdir().unwrap();
     let to = other.path().join("copy");
     let adding = async {
@@ -95,7 +102,7 @@ async fn comes_although(instead: Vec<u8>) -> Option<String> {
 #[tokio::test]
 async fn a_folder_comes_although_a_source_keeps_piece_hashes_to_itself() {
     // What it answers next is no answer to that.
-    let lost = comes_although(Vec::new()).await;
+    let lost = comes_although(Vec::new(), Duration::ZERO, SourceLimits::default()).await;
     assert!(lost.is_some_and(|why| why.contains("other than what was asked")));
 }
 
@@ -103,8 +110,56 @@ async fn a_folder_comes_although_a_source_keeps_piece_hashes_to_itself() {
 async fn a_folder_comes_although_a_source_sends_wrong_piece_hashes() {
     let mut wrong = b"A {\"hashes\":5}\n".to_vec();
     wrong.extend([7; 5 * 32]);
-    let lost = comes_although(wrong).await;
+    let lost = comes_although(wrong, Duration::ZERO, SourceLimits::default()).await;
     assert!(lost.is_some_and(|why| why.contains("do not belong to their file")));
+}
+
+#[tokio::test]
+async fn each_answer_of_a_source_has_its_own_time() {
+    let denies = b"E {\"code\":\"unknown-key\",\"text\":\"\",\"definite\":true}\n".to_vec();
+    // All of them together take longer than one may.
+    let after = Duration::from_millis(1500);
+    let limits = SourceLimits { answer_timeout: Duration::from_millis(2500), ..SourceLimits::default() };
+    assert_eq!(comes_although(denies, after, limits).await, None);
+}
+
+/// A holder of a folder that sends hardly anything, which the fetcher knows first, and a quick one.
+#[tokio::test]
+async fn a_slow_source_does_not_hold_up_piece_hashes() {
+    let (elsewhere, network) = (Network::start().await, Network::start().await);
+    let slow = elsewhere.peer_with(1, DeliveryOptions { up: Some(1), ..DeliveryOptions::default() }).await;
+    let (quick, node) = (network.peer(2).await, network.peer(3).await);
+    let source = tempfile::tempdir().unwrap();
+    for number in 0..100 {
+        fs::write(source.path().join(number.to_string()), bytes(70_000 + number)).unwrap();
+    }
+    let key = slow.add_folder(source.path()).await.key();
+    quick.add_folder(source.path()).await;
+    let from = vec![slow.delivery.status().unwrap().me.addr()];
+    let to = tempfile::tempdir().unwrap();
+    let got = node.get_from(key, &to.path().join("copy"), from).await.unwrap();
+    assert_eq!(got.files, Some(100));
+    network.stop().await;
+    elsewhere.stop().await;
+}
+
+#[tokio::test]
+async fn what_comes_slowly_comes_although_nobody_has_another_file() {
+    let network = Network::start().await;
+    let slow = DeliveryOptions { up: Some(500_000), ..DeliveryOptions::default() };
+    let (seed, node) = (network.peer_with(1, slow).await, network.peer(2).await);
+    let source = tempfile::tempdir().unwrap();
+    // Longer than it is searched for somebody who has the other.
+    for (name, size) in [("big", 3_500_000), ("gone", 10_000)] {
+        fs::write(source.path().join(name), bytes(size)).unwrap();
+    }
+    let key = seed.add_folder(source.path()).await.to_string();
+    fs::remove_file(source.path().join("gone")).unwrap();
+    let to = tempfile::tempdir().unwrap();
+    let error = node.get(&key, &to.path().join("copy")).await.unwrap_err();
+    assert!(matches!(&error, GetError::Starved { files: Some(files), .. } if files == "gone"), "{error}");
+    assert_eq!(fs::read(to.path().join("copy/big")).unwrap(), bytes(3_500_000));
+    network.stop().await;
 }
 
 /// Two holders of a folder; of some files their own copies are gone or changed.

@@ -6,10 +6,13 @@ use std::fs;
 use std::net::SocketAddr;
 
 use askaround_core::pieces::Manifest;
+use askaround_node::delivery::{GetError, GetEvent, GetRequest};
 use nodes::{Network, bytes};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt as _, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 /// One that says that a key is this content, has all of it, and refuses each piece.
 async fn liar(described: String, manifest: Manifest, at: SocketAddr) -> (SocketAddr, JoinHandle<()>) {
@@ -107,4 +110,29 @@ async fn content_comes_although_somebody_says_that_it_is_a_folder() {
 #[tokio::test]
 async fn content_comes_although_somebody_says_that_its_md5_is_of_something_else() {
     comes_although(Lie::OtherUnderMd5).await;
+}
+
+#[tokio::test]
+async fn a_fetch_that_looks_for_others_after_a_wrong_md5_can_be_stopped() {
+    let network = Network::start().await;
+    let (seed, liar, node) = (network.peer(1).await, network.peer(2).await, network.peer(3).await);
+    let md5 = seed.add_file("x", &bytes(1_000_000)).await.md5.unwrap();
+    // Hardly anything comes of it.
+    seed.delivery.set_limits(Some(Some(1)), None);
+    liar.add_as("y", &bytes(300_000), md5).await;
+    let folder = tempfile::tempdir().unwrap();
+    let from = vec![liar.delivery.status().unwrap().me.addr()];
+    let request = GetRequest { key: md5.key(), to: folder.path().join("x"), from, in_place: false };
+    let (events, mut told) = mpsc::channel(64);
+    let stop = CancellationToken::new();
+    let stopping = async {
+        while let Some(event) = told.recv().await {
+            if matches!(&event, GetEvent::Note { text } if text.contains("another md5")) {
+                stop.cancel();
+            }
+        }
+    };
+    let (got, ()) = tokio::join!(node.delivery.get(request, events, stop.clone()), stopping);
+    assert!(stop.is_cancelled() && matches!(got, Err(GetError::Stopped)), "{got:?}");
+    network.stop().await;
 }

@@ -128,10 +128,12 @@ impl Download {
         self.missing_everywhere().next().is_some()
     }
 
-    /// Whether it lacks a holder, and none of its sources is going to be one: they do not fetch it.
+    /// Whether nothing more is to come: no source has any of what is missing, nor is going to have it,
+    /// since none of them fetches it.
     pub fn is_stuck(&self) -> bool {
         let holds = self.sources.values().all(|source| source.holds);
-        holds && !self.sources.is_empty() && self.lacks_a_holder()
+        let missing = (self.have.count() - self.have.len()) as usize;
+        holds && !self.sources.is_empty() && !self.done && self.missing_everywhere().count() == missing
     }
 
     /// Whether a source has no piece.

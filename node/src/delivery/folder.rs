@@ -1,7 +1,7 @@
 //! [`FolderTarget`]: the files of a collection, fetched as one: their pieces are numbered one
 //! after the other (PROTOCOL.md §7.6).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -129,6 +129,11 @@ impl FolderTarget {
         unknown.map(|(root, _)| *root).collect()
     }
 
+    fn names(&self, files: &[usize]) -> String {
+        let path = |number: &usize| self.shared.collection.files()[*number].path.as_str();
+        files.iter().map(path).collect::<Vec<_>>().join(", ")
+    }
+
     /// The size of a file.
     pub(super) fn size_of(&self, root: &Root) -> Option<u64> {
         self.layout.geometry(root).map(|geometry| geometry.size())
@@ -186,17 +191,22 @@ impl Target for FolderTarget {
         (0..).zip(self.layout.lengths()).map(worth).collect()
     }
 
-    fn files_of(&self, pieces: &[u32]) -> Option<String> {
-        let numbers = pieces.iter().filter_map(|piece| self.had.get(self.layout.locate(*piece)?.0));
-        let numbers: BTreeSet<usize> = numbers.copied().collect();
-        let path = |number: &usize| self.shared.collection.files()[*number].path.as_str();
-        let mut names = numbers.iter().take(NAMED).map(path).collect::<Vec<_>>().join(", ");
-        match numbers.len().saturating_sub(NAMED) {
-            0 => {}
-            1 => names.push_str(" and 1 more file"),
-            more => names.push_str(&format!(" and {more} more files")),
+    fn files_of(&self, pieces: &mut dyn Iterator<Item = u32>) -> Option<String> {
+        let mut numbers = Vec::new();
+        for piece in pieces {
+            let Some(number) = self.layout.locate(piece).and_then(|(root, _)| self.had.get(root)) else {
+                continue;
+            };
+            if numbers.last() == Some(number) {
+                continue;
+            }
+            if numbers.len() == NAMED {
+                // There may be very many.
+                return Some(format!("{} and others", self.names(&numbers)));
+            }
+            numbers.push(*number);
         }
-        Some(names)
+        Some(self.names(&numbers))
     }
 
     fn sync(&self) -> Result<(), DiskError> {

@@ -27,7 +27,7 @@ pub(super) trait Target: Sink {
     /// Which are here.
     fn have(&self) -> PieceSet;
     /// The files of a folder that these pieces are of, in words; none if it is one content.
-    fn files_of(&self, _pieces: &[u32]) -> Option<String> {
+    fn files_of(&self, _pieces: &mut dyn Iterator<Item = u32>) -> Option<String> {
         None
     }
     /// Every piece is here: gives what was fetched its name. Blocks.

@@ -288,6 +288,9 @@ impl Fetch {
             found => found?,
         };
         loop {
+            if self.stop.is_cancelled() {
+                return Err(GetError::Stopped);
+            }
             match self.try_to_get(request, options, part.take()).await {
                 Err(GetError::WrongMd5(key)) => {
                     self.note(format!("what came under {key} has another md5: looking for others"));

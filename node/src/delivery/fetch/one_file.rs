@@ -99,24 +99,20 @@ impl Fetch {
         list.map_err(|error| GetError::Read { path, error: HashError::Disk(error) })
     }
 
-    /// Removes what came of a file that is not what was asked for.
-    async fn give_up(&mut self, target: Arc<FileTarget>) -> Result<(), GetError> {
+    /// Removes what came of a file that is not what was asked for, once the last piece that is being
+    /// written lets go of it.
+    async fn give_up(&mut self, mut target: Arc<FileTarget>) -> Result<(), GetError> {
         self.slot.clear();
-        discard(target).await
-    }
-}
-
-/// Removes what came of a file, once the last piece that is being written lets go of it.
-async fn discard(mut target: Arc<FileTarget>) -> Result<(), GetError> {
-    for _ in 0..LAST_PIECES {
-        match Arc::try_unwrap(target) {
-            Ok(alone) => {
-                tokio::task::spawn_blocking(move || alone.into_part().discard()).await??;
-                return Ok(());
+        for _ in 0..LAST_PIECES {
+            match Arc::try_unwrap(target) {
+                Ok(alone) => {
+                    self.work.run(move |_| alone.into_part().discard()).await??;
+                    return Ok(());
+                }
+                Err(shared) => target = shared,
             }
-            Err(shared) => target = shared,
+            tokio::time::sleep(LAST_PIECE).await;
         }
-        tokio::time::sleep(LAST_PIECE).await;
+        Ok(())
     }
-    Ok(())
 }

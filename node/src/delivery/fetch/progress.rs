@@ -105,11 +105,12 @@ impl Fetch {
 
 /// What no source has of what is missing, in words.
 fn nobody_has(target: &dyn Target, download: &Download) -> String {
-    let missing: Vec<u32> = download.missing_everywhere().collect();
-    match target.files_of(&missing) {
-        Some(files) => format!("no source has {files}"),
-        None if missing.len() == 1 => "no source has 1 of the pieces".into(),
-        None => format!("no source has {} of the pieces", missing.len()),
+    if let Some(files) = target.files_of(&mut download.missing_everywhere()) {
+        return format!("no source has {files}");
+    }
+    match download.missing_everywhere().count() {
+        1 => "no source has 1 of the pieces".into(),
+        missing => format!("no source has {missing} of the pieces"),
     }
 }
 

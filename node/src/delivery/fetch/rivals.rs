@@ -2,6 +2,7 @@
 //! is nor, if it is an md5, its BLAKE3 hash: that is known when the last piece has come, or the
 //! whole. Until then nobody's word is better than another's.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use askaround_core::message::Description;
@@ -80,6 +81,7 @@ impl Fetch {
     /// What was believed did not prove right: somebody else is believed next. Nobody is blamed.
     pub(super) async fn doubt(&mut self) -> Result<(), GetError> {
         let Some(identity) = self.identity.take() else { return Ok(()) };
+        self.complete.store(false, Ordering::Release);
         self.sources.know_hashes(false);
         let said = Said::from(&identity.description);
         self.doubts.count += 1;
@@ -94,6 +96,7 @@ impl Fetch {
     /// What came under the md5 was not it: nobody who describes it so is asked again.
     pub(super) async fn disown(&mut self) -> Result<(), GetError> {
         let Some(identity) = self.identity.take() else { return Ok(()) };
+        self.complete.store(false, Ordering::Release);
         self.sources.know_hashes(false);
         for id in self.sources.ids() {
             let opened = self.sources.get(id).and_then(|source| source.opened.as_ref());

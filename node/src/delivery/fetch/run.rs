@@ -144,6 +144,16 @@ impl Fetch {
         self.progress(run);
         self.say_that_it_stays(run);
         self.say_what_nobody_has(run);
+        let stuck = run.is_stuck();
+        let was_stuck = std::mem::replace(&mut run.stuck, stuck);
+        if stuck && self.one_source {
+            return Err(run.starves());
+        }
+        if stuck && !was_stuck {
+            // Whoever has the rest is looked for as at the beginning.
+            self.searches = 0;
+            self.next_search = Instant::now();
+        }
         if self.is_doubtful(run) {
             return Err(GetError::Doubted(self.key.clone()));
         }
@@ -293,22 +303,19 @@ impl Fetch {
 
     /// Whether there is still hope.
     fn starved(&mut self, run: &mut Run) -> Result<(), GetError> {
-        let is_stuck = run.lacks_a_holder() && lock(&run.download).is_stuck();
-        if self.has_nobody() || is_stuck {
+        if self.has_nobody() || run.is_stuck() {
             run.dry += 1;
         } else if !self.sources.is_empty() || !self.holders.is_empty() {
             run.dry = 0;
         }
         let waited = run.last_came.elapsed() > PATIENCE;
-        if run.dry >= DRY_SEARCHES || waited {
-            if self.has_rival(run) {
-                return Err(GetError::Doubted(self.key.clone()));
-            }
-            let missing: Vec<u32> = lock(&run.download).have().missing().collect();
-            let files = run.target.files_of(&missing);
-            return Err(GetError::Starved { missing: missing.len() as u32, files });
+        if run.dry < DRY_SEARCHES && !waited {
+            return Ok(());
         }
-        Ok(())
+        match self.has_rival(run) {
+            true => Err(GetError::Doubted(self.key.clone())),
+            false => Err(run.starves()),
+        }
     }
 }
 

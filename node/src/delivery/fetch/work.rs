@@ -32,6 +32,8 @@ impl Work {
             let _ = done.send(work(&cancel));
         });
         if let Ok(result) = result.await {
+            // Those that are over are not kept.
+            while self.tasks.try_join_next().is_some() {}
             return Ok(result);
         }
         while let Some(ended) = self.tasks.join_next().await {

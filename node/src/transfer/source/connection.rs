@@ -38,7 +38,7 @@ pub(super) struct Connection {
     commands: mpsc::Receiver<SourceCommand>,
     events: mpsc::Sender<(SourceId, SourceEvent)>,
     pub(super) inbox: Inbox,
-    patience: Patience,
+    pub(super) patience: Patience,
     /// What was asked and not answered, oldest first.
     pub(super) asked: VecDeque<Asked>,
     /// The answer whose raw bytes are on their way, or wait for memory.

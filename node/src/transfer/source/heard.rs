@@ -22,7 +22,11 @@ impl Connection {
     pub(super) fn heard(&mut self, message: Message) -> Result<(), AskError> {
         match message {
             Message::Answer(answer) => match self.asked.pop_front() {
-                Some(asked) => self.answered(asked, answer),
+                Some(asked) => {
+                    // The next answer has its own time.
+                    self.patience.rest();
+                    self.answered(asked, answer)
+                }
                 None => Err(misbehaved("answered what was not asked")),
             },
             Message::Error(error) => self.refused(error),
@@ -153,6 +157,7 @@ impl Connection {
 
     fn refused(&mut self, error: ErrorAnswer) -> Result<(), AskError> {
         let closes = error.code.closes();
+        self.patience.rest();
         match self.asked.pop_front() {
             Some(Asked::Get { piece, .. }) if !closes => {
                 self.untold.push_back(SourceEvent::Refused { piece, error });

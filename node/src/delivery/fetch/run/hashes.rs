@@ -3,10 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use askaround_core::download::{DownloadInput, SourceId};
 use askaround_core::key::Key;
+use askaround_core::message::MAX_HASHES;
 use askaround_core::pieces::{Geometry, HASH_LEN, Manifest, PieceSet, Root};
+use tokio::time::Instant;
 
 use super::super::super::error::GetError;
 use super::super::super::folder::FolderTarget;
@@ -16,8 +19,12 @@ use super::Run;
 use crate::lock;
 use crate::transfer::source::SourceCommand;
 
-/// So many files' hashes are asked for at once.
+/// So many files' hashes are asked for at once, and so many of one source.
 const AT_ONCE: usize = 64;
+const OF_ONE: usize = 32;
+/// What a source has not answered by then is asked of another. A source answers in order: what was
+/// asked waits behind its pieces.
+const WAITS: Duration = Duration::from_secs(2);
 /// Of a source that did not have the hashes of so many files no others are asked before the next search.
 const MAX_DENIED: usize = 4096;
 
@@ -29,14 +36,22 @@ pub(in super::super) struct FileHashes {
     /// Files whose hashes none of the sources has. Those who fetch the folder too may have them by the
     /// next search.
     nobody: Vec<Root>,
-    /// Files whose hashes have been asked for, of whom, and what has come.
-    asked: BTreeMap<Root, (SourceId, Vec<u8>)>,
+    /// Files whose hashes have been asked for.
+    asked: BTreeMap<Root, Asked>,
     /// What a source did not have.
     denied: BTreeMap<SourceId, BTreeSet<Root>>,
     /// The pieces of the files whose hashes are not known.
     unknown: PieceSet,
     /// What each source has, also of those files.
     has: BTreeMap<SourceId, PieceSet>,
+}
+
+/// A file whose hashes were asked for.
+struct Asked {
+    source: SourceId,
+    /// When something came last.
+    since: Instant,
+    came: Vec<u8>,
 }
 
 impl FileHashes {
@@ -93,10 +108,37 @@ impl FileHashes {
     }
 
     fn forget(&mut self, is_gone: impl Fn(SourceId) -> bool) {
-        let gone = self.asked.extract_if(.., |_, (source, _)| is_gone(*source));
+        let gone = self.asked.extract_if(.., |_, asked| is_gone(asked.source));
         self.wanted.extend(gone.map(|(root, _)| root));
         self.denied.retain(|id, _| !is_gone(*id));
         self.has.retain(|id, _| !is_gone(*id));
+    }
+
+    /// What waits too long is asked of another, if there is one.
+    fn ask_elsewhere(&mut self) {
+        let late = |(root, asked): (&Root, &Asked)| {
+            let other = |id: &SourceId| *id != asked.source && !self.denies(*id, root);
+            (asked.since.elapsed() > WAITS && self.has.keys().any(other)).then_some((*root, asked.source))
+        };
+        for (root, source) in self.asked.iter().filter_map(late).collect::<Vec<_>>() {
+            self.asked.remove(&root);
+            self.denied(source, root);
+        }
+    }
+
+    /// Of whom the hashes of a file are asked: who is asked for the fewest. `None` if nobody may have
+    /// them.
+    fn whom(&self, root: &Root) -> Option<SourceId> {
+        let may = self.has.keys().filter(|id| !self.denies(**id, root));
+        may.min_by_key(|id| self.count(**id)).copied()
+    }
+
+    fn count(&self, id: SourceId) -> usize {
+        self.asked.values().filter(|asked| asked.source == id).count()
+    }
+
+    fn is_known(&self, root: &Root) -> bool {
+        self.target.pieces_of(root).next().is_none_or(|first| !self.unknown.contains(first))
     }
 
     fn denies(&self, id: SourceId, root: &Root) -> bool {
@@ -114,19 +156,24 @@ impl Fetch {
     pub(super) fn ask_for_hashes(&mut self, run: &mut Run) {
         let Some(hashes) = &mut run.hashes else { return };
         hashes.forget(|id| self.sources.get(id).is_none());
+        hashes.ask_elsewhere();
         while hashes.asked.len() < AT_ONCE
             && let Some(root) = hashes.wanted.pop()
         {
-            let Some(id) = hashes.has.keys().copied().find(|id| !hashes.denies(*id, &root)) else {
+            if hashes.is_known(&root) || hashes.asked.contains_key(&root) {
+                continue;
+            }
+            let Some(source) = hashes.whom(&root) else {
                 hashes.nobody.push(root);
                 continue;
             };
-            hashes.asked.insert(root, (id, Vec::new()));
             let command = SourceCommand::Hashes { key: root.key(), first: 0 };
-            if !self.sources.tell(id, command) {
-                hashes.denied(id, root);
-                hashes.asked.remove(&root);
+            if hashes.count(source) >= OF_ONE || !self.sources.tell(source, command) {
+                // Everybody has enough to do.
+                hashes.wanted.push(root);
+                break;
             }
+            hashes.asked.insert(root, Asked { source, since: Instant::now(), came: Vec::new() });
         }
     }
 
@@ -139,29 +186,38 @@ impl Fetch {
         came: Vec<u8>,
     ) -> Result<(), GetError> {
         let Some(hashes) = &mut run.hashes else { return Ok(()) };
-        let Some(root) = Root::from_key(key) else { return Ok(()) };
-        let Some((source, so_far)) = hashes.asked.get_mut(&root) else { return Ok(()) };
-        if *source != id {
-            return Ok(());
-        }
-        if came.is_empty() {
-            hashes.asked.remove(&root);
-            hashes.denied(id, root);
-            return Ok(());
-        }
-        so_far.extend(came);
+        let Some(root) = Root::from_key(key).filter(|root| !hashes.is_known(root)) else { return Ok(()) };
         let size = hashes.target.size_of(&root).unwrap_or(0);
         let count = Geometry::new(size).map_or(0, |geometry| geometry.count());
-        let first = (so_far.len() / HASH_LEN) as u32;
-        if first < count {
-            if !self.sources.tell(id, SourceCommand::Hashes { key: key.clone(), first }) {
-                hashes.asked.remove(&root);
+        let asked = hashes.asked.remove(&root);
+        let mut all = match asked {
+            Some(Asked { source, came, .. }) if source == id => came,
+            // Late, but perhaps all of them.
+            asked => {
+                hashes.asked.extend(asked.map(|asked| (root, asked)));
+                Vec::new()
+            }
+        };
+        let left = count - (all.len() / HASH_LEN) as u32;
+        if came.len() != left.min(MAX_HASHES) as usize * HASH_LEN {
+            if !hashes.asked.contains_key(&root) {
                 hashes.denied(id, root);
             }
             return Ok(());
         }
-        let all = std::mem::take(so_far);
-        hashes.asked.remove(&root);
+        all.extend(came);
+        let first = (all.len() / HASH_LEN) as u32;
+        if first < count {
+            if hashes.asked.contains_key(&root) {
+                return Ok(());
+            }
+            if self.sources.tell(id, SourceCommand::Hashes { key: key.clone(), first }) {
+                hashes.asked.insert(root, Asked { source: id, since: Instant::now(), came: all });
+            } else {
+                hashes.denied(id, root);
+            }
+            return Ok(());
+        }
         let proven = self.work.run(move |_| Manifest::from_bytes(root, size, &all)).await?;
         match proven {
             Ok(manifest) => self.learnt(run, &Arc::new(manifest)),
@@ -178,6 +234,7 @@ impl Fetch {
     fn learnt(&mut self, run: &mut Run, manifest: &Arc<Manifest>) {
         let Some(mut hashes) = run.hashes.take() else { return };
         hashes.target.learn(manifest);
+        hashes.asked.remove(&manifest.root());
         let pieces = hashes.target.pieces_of(&manifest.root());
         for piece in pieces.clone() {
             hashes.unknown.remove(piece);

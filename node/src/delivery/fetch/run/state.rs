@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use askaround_core::download::{Download, DownloadInput, SourceId, SubscriberId};
 use tokio::time::Instant;
 
+use super::super::super::error::GetError;
 use super::super::super::target::Target;
 use super::super::progress::Throughput;
 use super::hashes::FileHashes;
@@ -41,6 +42,8 @@ pub(in super::super) struct Run {
     pub(in super::super) lacking: Option<Instant>,
     /// Whether that was said.
     pub(in super::super) said_lacking: bool,
+    /// Whether nothing more is to come from the sources that there are.
+    pub(super) stuck: bool,
 }
 
 impl Run {
@@ -71,6 +74,7 @@ impl Run {
             throughput: Throughput::new(here),
             lacking: None,
             said_lacking: false,
+            stuck: false,
         }
     }
 
@@ -90,6 +94,22 @@ impl Run {
     /// Whether some piece is missing that no source has, as far as their hashes are known.
     pub(in super::super) fn lacks_a_holder(&self) -> bool {
         !self.hashes.as_ref().is_some_and(FileHashes::is_asking) && lock(&self.download).lacks_a_holder()
+    }
+
+    /// Whether nothing more is to come from the sources that there are.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.lacks_a_holder() && lock(&self.download).is_stuck()
+    }
+
+    /// It ends without what is missing.
+    pub(super) fn starves(&self) -> GetError {
+        let download = lock(&self.download);
+        let missing = download.have().missing().count() as u32;
+        let files = match download.lacks_a_holder() {
+            true => self.target.files_of(&mut download.missing_everywhere()),
+            false => self.target.files_of(&mut download.have().missing()),
+        };
+        GetError::Starved { missing, files }
     }
 
     /// Whether a source has nothing, or not any more.
