@@ -33,6 +33,13 @@ impl Removed {
         Ok(true)
     }
 
+    /// Forgets a place that its user wants no more. If a collection needs it, it is no more than one
+    /// of its files. What is known of it may have changed since `place` was read.
+    pub(super) fn disown(&mut self, tables: &mut Tables<'_>, place: Entry) -> Result<(), redb::Error> {
+        let Some(now) = tables.at(&place.root, &place.path)? else { return Ok(()) };
+        if self.forget(tables, now.clone())? { Ok(()) } else { tables.put(&Entry { own: false, ..now }) }
+    }
+
     /// The copies of ours among them.
     fn copies(&self) -> impl Iterator<Item = &PathBuf> {
         self.places.iter().filter(|entry| entry.kept == Kept::Copy).map(|entry| &entry.path)
@@ -58,9 +65,7 @@ impl Catalogue {
                     Some(files) if place.kept == Kept::List => {
                         forget_folder(tables, &mut removed, place, files)?;
                     }
-                    // If a collection needs it, it is no more than one of its files.
-                    _ if removed.forget(tables, place.clone())? => {}
-                    _ => tables.put(&Entry { own: false, ..place })?,
+                    _ => removed.disown(tables, place)?,
                 }
             }
             Ok(removed)
