@@ -5,6 +5,8 @@ mod nodes;
 use std::fs;
 use std::path::Path;
 
+use askaround_node::delivery::keep::{KeepError, KeepEvent};
+use askaround_node::delivery::verify::Verdict;
 use askaround_node::delivery::{DeliveryOptions, GetError, GetEvent, GetRequest, Got};
 use nodes::{Network, Node, bytes};
 use tokio::sync::mpsc;
@@ -124,5 +126,97 @@ async fn whoever_waits_for_another_fetch_can_be_stopped() {
     );
     assert!(first.is_ok(), "{first:?}");
     assert!(matches!(second, Err(GetError::Stopped)), "{second:?}");
+    network.stop().await;
+}
+
+/// Verifies and repairs everything; what is told of it as it goes is passed to `told`. What came of
+/// the contents.
+async fn repair(
+    node: &Node,
+    mut told: impl FnMut(KeepEvent),
+    stop: CancellationToken,
+) -> Result<Vec<Verdict>, KeepError> {
+    let (events, mut come) = mpsc::channel(64);
+    let verify = node.delivery.verify(vec![], true, events, stop);
+    let mut verdicts = Vec::new();
+    let listen = async {
+        while let Some(event) = come.recv().await {
+            match event {
+                KeepEvent::Checked(checked) => verdicts.push(checked.verdict),
+                event => told(event),
+            }
+        }
+    };
+    let (verified, ()) = tokio::join!(verify, listen);
+    verified.map(|_| verdicts)
+}
+
+/// Turns over all bytes so that nobody who looks at the file sees it.
+fn spoil(path: &Path) {
+    let modified = fs::metadata(path).unwrap().modified().unwrap();
+    let spoilt: Vec<_> = fs::read(path).unwrap().iter().map(|byte| !byte).collect();
+    fs::write(path, spoilt).unwrap();
+    fs::File::options().write(true).open(path).unwrap().set_modified(modified).unwrap();
+}
+
+#[tokio::test]
+async fn what_its_user_writes_while_a_repair_waits_is_not_written_over() {
+    let network = Network::start().await;
+    let (seed, node) = (network.peer(1).await, network.peer(2).await);
+    let (content, words) = (bytes(500_000), "the user's own words");
+    let key = seed.add_file("x", &content).await.root;
+    let folder = tempfile::tempdir().unwrap();
+    let [x, y] = ["x", "y"].map(|name| folder.path().join(name));
+    node.get(&key.to_string(), &x).await.unwrap();
+    spoil(&x);
+    seed.delivery.set_limits(Some(Some(100_000)), None);
+    let (tell, mut told) = mpsc::channel(64);
+    let (never, text) = (CancellationToken::new(), key.to_string());
+    let first = get(&node, &text, &y, tell, never.clone());
+    let second = async {
+        while !matches!(told.recv().await.unwrap(), GetEvent::Progress { .. }) {}
+        let told = |event| {
+            if matches!(event, KeepEvent::Repairing { .. }) {
+                fs::write(&x, words).unwrap();
+                seed.delivery.set_limits(Some(None), None);
+            }
+        };
+        repair(&node, told, never.clone()).await.unwrap()
+    };
+    let (got, verdicts) = tokio::join!(first, second);
+    got.unwrap();
+    let refused = |verdict: &Verdict| matches!(verdict, Verdict::NotRepaired { why } if why.contains("was changed since"));
+    assert!(verdicts.len() == 1 && refused(&verdicts[0]), "{verdicts:?}");
+    assert_eq!(fs::read_to_string(&x).unwrap(), words);
+    network.stop().await;
+}
+
+#[tokio::test]
+async fn a_repair_that_ends_early_is_gone_on_with() {
+    let network = Network::start().await;
+    let (seed, node) = (network.peer(1).await, network.peer(2).await);
+    let content = bytes(500_000);
+    let root = seed.add_file("x", &content).await.root;
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("x");
+    node.get(&root.to_string(), &to).await.unwrap();
+    spoil(&to);
+    seed.delivery.set_limits(Some(Some(100_000)), None);
+    let stop = CancellationToken::new();
+    let stopping = |event| {
+        if matches!(event, KeepEvent::Repairing { done, .. } if done > 0) {
+            stop.cancel();
+        }
+    };
+    let stopped = repair(&node, stopping, stop.clone()).await;
+    assert!(matches!(stopped, Err(KeepError::Stopped)), "{stopped:?}");
+    seed.stop().await;
+    let nobody = repair(&node, |_| (), CancellationToken::new()).await.unwrap();
+    assert!(matches!(&nobody[..], [Verdict::NotRepaired { .. }]), "{nobody:?}");
+    let seed = network.peer(3).await;
+    seed.add_file("x", &content).await;
+    let repaired = repair(&node, |_| (), CancellationToken::new()).await.unwrap();
+    assert_eq!(repaired, [Verdict::Repaired], "although it is not named by its key");
+    assert!(fs::read(&to).unwrap() == content);
     network.stop().await;
 }

@@ -43,12 +43,12 @@ pub use catalogue::{
 };
 pub use collection::{Collection, CollectionError, ListedFile};
 pub use disk::{DiskError, Fault};
-pub use file::ContentFile;
+pub use file::{ContentFile, Stamp};
 pub use hash::{HashError, Hashed, InOrderHash, hash_file};
 pub use layout::Layout;
 pub use md5::{Md5, md5_of};
 pub(crate) use part::remove_old_journal;
-pub use part::{Found, Part, PartError, PartOptions, Wanted};
+pub use part::{Found, Part, PartError, PartOptions, ToRepair, Wanted};
 pub use path::{InvalidPath, RelativePath};
 pub use place::{Folder, Place, There};
 pub use restore::{RestoreError, Step, plan};

@@ -105,10 +105,19 @@ pub fn plan(
         }
         looked.push(there);
     }
+    if count == 0 {
+        // Reading takes long: there may be another file by now.
+        for (place, damaged) in damaged {
+            let path = place.path();
+            if !catalogue.take_back(place, &damaged)? {
+                count += 1;
+                first.extend((count <= NAMED).then_some(path));
+            }
+        }
+    }
     if count > 0 {
         return Err(RestoreError::InTheWay { first, count });
     }
-    damaged.into_iter().try_for_each(|(place, damaged)| catalogue.take_back(place, &damaged))?;
     let steps = collection.files().iter().zip(looked).enumerate().map(|(number, (file, there))| {
         let from = *had.entry(file.root).or_insert(number);
         if let Some(there) = there {

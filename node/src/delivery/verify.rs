@@ -6,13 +6,13 @@ use std::sync::atomic::AtomicBool;
 use askaround_core::key::Key;
 use askaround_core::pieces::{Geometry, PieceSet};
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::keep::{KeepError, KeepEvent, blocking, keys_of, reading, text_of};
 use super::types::GetEvent;
 use super::{Delivery, GetError, fetch};
-use crate::content::{Catalogue, CatalogueError, Collection, Condition, Entry, Fault, Kept};
+use crate::content::{Catalogue, CatalogueError, Collection, Condition, Entry, Fault, Kept, Stamp, ToRepair};
 
 /// Events of a repair that wait to be told.
 const EVENTS: usize = 64;
@@ -107,23 +107,23 @@ impl Delivery {
             let work = move |cancel: &AtomicBool| {
                 let pace = reading(&tell, text_of(&one.path));
                 let progress = |done| pace.tell(before + done, size);
-                let (mut verdict, mut good) = verify_one(&catalogue, &one, &progress, cancel)?;
+                let (mut verdict, mut found) = verify_one(&catalogue, &one, &progress, cancel)?;
                 if verdict != Verdict::Good
                     && let Some(other) = catalogue.forget_if_gone(&one)?
                 {
-                    (verdict, good) = (Verdict::Forgotten { also: text_of(&other.path) }, None);
+                    (verdict, found) = (Verdict::Forgotten { also: text_of(&other.path) }, None);
                 }
                 if verdict != Verdict::Good {
                     delivery.hold_only_if_good(&one.root.key());
                 }
-                let edited = if repair && good.is_some() { edited(&catalogue, &one, named)? } else { None };
-                Ok::<_, KeepError>((verdict, good, edited))
+                let edited = if repair && found.is_some() { edited(&catalogue, &one, named)? } else { None };
+                Ok::<_, KeepError>((verdict, found, edited))
             };
-            let (mut verdict, good, edited) = blocking(&stop, work).await??;
+            let (mut verdict, found, edited) = blocking(&stop, work).await??;
             if let Some(why) = edited {
                 verdict = Verdict::NotRepaired { why };
-            } else if let (Some(good), true) = (good, repair) {
-                verdict = self.repair(&entry, good, &events, &stop).await?;
+            } else if let (Some(found), true) = (found, repair) {
+                verdict = self.repair(&entry, found, &events, &stop).await?;
             }
             before += entry.size;
             if matches!(verdict, Verdict::Forgotten { .. }) {
@@ -145,11 +145,11 @@ impl Delivery {
         Ok(summary)
     }
 
-    /// Has the pieces that are not in `good` copied from other places, or fetched, into theirs.
+    /// Has the pieces that are not right copied from other places, or fetched, into theirs.
     async fn repair(
         &self,
         entry: &Entry,
-        good: PieceSet,
+        (good, stamp): Readable,
         events: &mpsc::Sender<KeepEvent>,
         stop: &CancellationToken,
     ) -> Result<Verdict, KeepError> {
@@ -163,14 +163,36 @@ impl Delivery {
                 }
             }
         };
-        let repaired = fetch::repair(self.clone(), entry.clone(), good, sender, stop.clone());
-        match tokio::join!(repaired, pass_on).0 {
-            Ok(_) => Ok(Verdict::Repaired),
-            Err(GetError::Stopped) => Err(KeepError::Stopped),
-            Err(error) => Ok(Verdict::NotRepaired { why: error.to_string() }),
+        let _repairing = self.catalogue().repairing(entry);
+        let (left, was_left) = oneshot::channel();
+        let found = ToRepair { good, stamp, left };
+        let repaired = fetch::repair(self.clone(), entry.clone(), found, sender, stop.clone());
+        let error = match tokio::join!(repaired, pass_on).0 {
+            Ok(_) => return Ok(Verdict::Repaired),
+            Err(error) => error,
+        };
+        // Whoever still writes a piece of it lets go of it first.
+        let changed = stamp.zip(was_left.await.ok());
+        let (catalogue, one) = (self.catalogue().clone(), entry.clone());
+        let look = move || {
+            if let Some((began, left)) = changed {
+                catalogue.note_unrepaired(&one, began, left)?;
+            }
+            let now = catalogue.at(&one.root, &one.path)?;
+            Ok::<_, KeepError>(now.is_some_and(|now| catalogue.condition(&now) == Condition::Good))
+        };
+        let is_good = tokio::task::spawn_blocking(look).await??;
+        match error {
+            GetError::Stopped => Err(KeepError::Stopped),
+            // Another has repaired it while this one waited for that.
+            _ if is_good => Ok(Verdict::Good),
+            error => Ok(Verdict::NotRepaired { why: error.to_string() }),
         }
     }
 }
+
+/// The pieces of a file that are right, and how it looked when they were read, if it was there.
+type Readable = (PieceSet, Option<Stamp>);
 
 /// The places that are meant, each once; of a folder also its files.
 fn to_verify(catalogue: &Catalogue, keys: &[Key]) -> Result<Vec<Entry>, KeepError> {
@@ -220,21 +242,22 @@ fn verify_one(
     entry: &Entry,
     progress: &dyn Fn(u64),
     cancel: &AtomicBool,
-) -> Result<(Verdict, Option<PieceSet>), KeepError> {
+) -> Result<(Verdict, Option<Readable>), KeepError> {
     let unreadable = |why: String| Verdict::Unreadable { why };
     match catalogue.verify(entry, progress, cancel) {
         Ok(verified) if verified.is_good() => Ok((Verdict::Good, None)),
         Ok(verified) => {
             let (pieces, of) = (verified.bad.len(), verified.bad.count());
             let verdict = Verdict::Bad { pieces, of, too_long: verified.too_long };
-            Ok((verdict, Some(verified.good_pieces()).filter(|_| entry.kept != Kept::List)))
+            let found = (verified.good_pieces(), Some(verified.stamp));
+            Ok((verdict, Some(found).filter(|_| entry.kept != Kept::List)))
         }
         Err(error) if error.is_cancelled() => Err(KeepError::Stopped),
         Err(CatalogueError::State(error)) => Err(error.into()),
         Err(CatalogueError::Disk(error)) => {
             let none = Geometry::new(entry.size).map(|geometry| PieceSet::empty(geometry.count())).ok();
             let missing = matches!(error.fault, Fault::Missing);
-            Ok((unreadable(error.fault.to_string()), none.filter(|_| missing)))
+            Ok((unreadable(error.fault.to_string()), none.filter(|_| missing).map(|none| (none, None))))
         }
         Err(CatalogueError::Hash { error, .. }) => Ok((unreadable(error.to_string()), None)),
         Err(error) => Ok((unreadable(error.to_string()), None)),

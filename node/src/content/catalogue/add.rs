@@ -20,6 +20,7 @@ use crate::content::hash::HashError;
 use crate::content::md5::Md5;
 use crate::content::part::Part;
 use crate::content::walk;
+use crate::lock;
 use crate::store::StoreError;
 
 /// What the name of a copy begins with while it is made.
@@ -92,17 +93,15 @@ impl Catalogue {
     /// Notes that a file was repaired. It belongs to its user or to a folder as before.
     ///
     /// # Errors
-    /// If its file cannot be looked at, or the catalogue cannot be written.
+    /// If it was purged meanwhile, its file cannot be looked at, or the catalogue cannot be written.
     pub fn add_repaired(&self, part: &Part) -> Result<(), CatalogueError> {
         let addition = Addition::fetched(part, None)?;
-        self.change(|tables| {
-            // It may have been purged meanwhile.
-            match tables.at(&addition.manifest.root(), &addition.path)? {
-                Some(_) => note(tables, &addition, false),
-                None => Ok(()),
-            }
+        let root = addition.manifest.root();
+        let noted = self.change(|tables| match tables.at(&root, &addition.path)? {
+            Some(_) => note(tables, &addition, false).map(|()| true),
+            None => Ok(false),
         })?;
-        Ok(())
+        if noted { Ok(()) } else { Err(CatalogueError::Unknown(root.key())) }
     }
 
     /// Adds files in one go, each by itself.
@@ -110,7 +109,10 @@ impl Catalogue {
     /// # Errors
     /// If the catalogue cannot be written.
     pub fn add_all(&self, files: &[Addition]) -> Result<(), StoreError> {
-        self.change(|tables| files.iter().try_for_each(|file| note_own(tables, file)))
+        self.change(|tables| {
+            let repairing = lock(&self.repairing).clone();
+            files.iter().try_for_each(|file| note_own(tables, file, &repairing))
+        })
     }
 
     /// The copies in the peer's folder of which the catalogue knows nothing, because its file was

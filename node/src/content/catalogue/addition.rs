@@ -91,8 +91,12 @@ pub(super) fn note(tables: &mut Tables<'_>, file: &Addition, own: bool) -> Resul
 }
 
 /// Writes a file down that was added or fetched by itself. Where the same was before, and is no
-/// more, is forgotten: its user moved it, or made something else of it.
-pub(super) fn note_own(tables: &mut Tables<'_>, file: &Addition) -> Result<(), redb::Error> {
+/// more, is forgotten: its user moved it, or made something else of it. What is being repaired stays.
+pub(super) fn note_own(
+    tables: &mut Tables<'_>,
+    file: &Addition,
+    repairing: &[PathBuf],
+) -> Result<(), redb::Error> {
     note(tables, file, true)?;
     for other in tables.places(&file.manifest.root())? {
         let is_gone = match Catalogue::look(&other) {
@@ -101,7 +105,8 @@ pub(super) fn note_own(tables: &mut Tables<'_>, file: &Addition) -> Result<(), r
             Condition::Changed => other.kept != Kept::Copy,
             Condition::Good | Condition::Unchecked | Condition::Damaged => false,
         };
-        if is_gone && other.path != file.path && !tables.is_needed(&other.root, &other.path)? {
+        let is_other = other.path != file.path && !repairing.contains(&other.path);
+        if is_gone && is_other && !tables.is_needed(&other.root, &other.path)? {
             tables.take(&other)?;
         }
     }

@@ -22,8 +22,8 @@ mod verify;
 use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use askaround_core::Key;
 use askaround_core::pieces::{Geometry, Manifest, Root};
@@ -40,6 +40,7 @@ use crate::store::StoreError;
 
 pub use add::How;
 pub use addition::Addition;
+pub use damage::Repairing;
 pub use entry::{Condition, Entry, Kept};
 pub use folder::AddedFolder;
 pub use remove::Removed;
@@ -52,6 +53,8 @@ pub struct Catalogue {
     /// The peer's folder, for copies; none for a peer that lasts as long as a command.
     home: Option<PathBuf>,
     changes: Arc<AtomicU64>,
+    /// Where files are being repaired.
+    repairing: Arc<Mutex<Vec<PathBuf>>>,
 }
 
 /// Why content cannot be added, opened or verified.
@@ -116,9 +119,7 @@ impl CatalogueError {
 impl Catalogue {
     /// The catalogue in a peer's database, which is in the folder `home`.
     pub(crate) fn in_database(database: Arc<Database>, home: &Path) -> Result<Self, StoreError> {
-        let catalogue = Self { database, home: Some(home.to_owned()), changes: Arc::default() };
-        catalogue.change(|_| Ok(()))?;
-        Ok(catalogue)
+        Self::with(database, Some(home.to_owned()))
     }
 
     /// A catalogue in memory, for a peer that lasts as long as a command.
@@ -130,7 +131,11 @@ impl Catalogue {
             .set_cache_size(crate::store::CACHE)
             .create_with_backend(redb::backends::InMemoryBackend::new());
         let database = made.map_err(|error| StoreError::of(database_path(None), error.into()))?;
-        let catalogue = Self { database: Arc::new(database), home: None, changes: Arc::default() };
+        Self::with(Arc::new(database), None)
+    }
+
+    fn with(database: Arc<Database>, home: Option<PathBuf>) -> Result<Self, StoreError> {
+        let catalogue = Self { database, home, changes: Arc::default(), repairing: Arc::default() };
         catalogue.change(|_| Ok(()))?;
         Ok(catalogue)
     }

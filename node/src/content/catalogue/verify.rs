@@ -19,6 +19,8 @@ use crate::content::md5::Md5;
 pub struct Verified {
     /// The place. When it is good, its file counts as unchanged from now on.
     pub entry: Entry,
+    /// How its file looked when it was read.
+    pub stamp: Stamp,
     /// The pieces that are not as they should be, or are missing.
     pub bad: PieceSet,
     /// Whether there is something behind the last piece.
@@ -95,7 +97,7 @@ impl Catalogue {
         }
         // Reading takes long: it may have been purged meanwhile.
         match self.at(&entry.root, &entry.path)? {
-            Some(_) => Ok(Verified { entry, bad, too_long }),
+            Some(_) => Ok(Verified { entry, stamp: now, bad, too_long }),
             None => Err(CatalogueError::Unknown(known.root.key())),
         }
     }

@@ -10,8 +10,9 @@ use askaround_core::pieces::{PieceIndex, PieceSet};
 
 use super::journal::{NOWHERE, Replay};
 use super::prepare::{JOURNAL, PART, begin_journal, data_place, lock};
-use super::{Found, Part, PartError, PartOptions, Wanted};
-use crate::content::file::ContentFile;
+use super::{Found, Part, PartError, PartOptions, ToRepair, Wanted};
+use crate::content::disk::DiskError;
+use crate::content::file::{ContentFile, Stamp};
 use crate::content::hash::{HashError, check_pieces};
 use crate::content::place::{Place, There};
 
@@ -19,14 +20,22 @@ use crate::content::place::{Place, There};
 const READ: usize = 1 << 20;
 
 impl Part {
-    /// Begins to repair a file: the pieces of `good` were just verified, the others are fetched into
-    /// their places. One that is gone has its name again once it is whole. An `executable` file is
-    /// one again when it is finished.
+    /// Begins to repair a file: its pieces that are right stay, the others are fetched into their
+    /// places. One that is gone has its name again once it is whole. An `executable` file is one
+    /// again when it is finished.
     ///
     /// # Errors
-    /// If another fetch writes it, or the disk says no.
-    pub fn repair(place: Place, wanted: Wanted, good: PieceSet, executable: bool) -> Result<Self, PartError> {
+    /// If it is not the file that was verified, another fetch writes it, or the disk says no.
+    pub fn repair(
+        place: Place,
+        wanted: Wanted,
+        found: ToRepair,
+        executable: bool,
+    ) -> Result<Self, PartError> {
         if place.there()? == There::Nothing {
+            if found.stamp.is_some() {
+                return Err(PartError::Changed(place.path()));
+            }
             let options = PartOptions { executable, ..PartOptions::default() };
             let begun = Self::resume(place.clone(), &wanted.manifest.root().key(), options)?;
             return match begun {
@@ -34,38 +43,69 @@ impl Part {
                 Found::Nothing | Found::Useless(_) => Self::create(place, wanted, options),
             };
         }
+        let ToRepair { good, stamp, left } = found;
         let options = PartOptions { in_place: true, executable, ..PartOptions::default() };
         let file = lock(&place, &place, false)?;
-        file.set_len(wanted.manifest.geometry().size()).map_err(|e| place.error(e))?;
+        if stamp != Some(Stamp::of(&file).map_err(|e| place.error(e))?) {
+            return Err(PartError::Changed(place.path()));
+        }
         let journal = begin_journal(&place, &file, &wanted, options)?;
         let none = PieceSet::empty(good.count());
-        let part = Self::assemble(place, wanted, options, false, file, (good.clone(), none), journal);
+        let mut part = Self::assemble(place, wanted, options, false, file, (good.clone(), none), journal);
+        part.left = Some(left);
         part.note(&good.iter().collect::<Vec<_>>())?;
+        part.set_length()?;
         Ok(part)
     }
 
-    /// Takes its name from a file that was fetched and is damaged: what there is then is what a stopped
-    /// fetch leaves that has the pieces of `good`, and is gone on with as such.
+    /// Takes its name from a file that was fetched and is damaged, and looked so when it was verified:
+    /// what there is then is what a stopped fetch leaves that has the pieces of `good`, and is gone on
+    /// with as such. Whether nothing is in the way there any more: another file stays.
     ///
     /// # Errors
-    /// If another fetch writes there, or the disk says no.
-    pub fn take_back(place: Place, wanted: Wanted, good: PieceSet) -> Result<(), PartError> {
+    /// If another fetch writes there, or the disk says no; then the file stays as it was.
+    pub fn take_back(place: Place, wanted: Wanted, good: PieceSet, stamp: Stamp) -> Result<bool, PartError> {
         let data = place.beside(PART);
+        if place.there()? == There::Nothing {
+            return Ok(true);
+        }
         if data.there()? != There::Nothing {
             return Err(PartError::Busy(place.path()));
         }
         let options = PartOptions::default();
         let file = lock(&place, &place, false)?;
-        file.set_len(wanted.manifest.geometry().size()).map_err(|e| place.error(e))?;
+        if stamp != Stamp::of(&file).map_err(|e| place.error(e))? {
+            return Ok(false);
+        }
         let journal = begin_journal(&place, &file, &wanted, options)?;
         if journal.is_none() {
             // Of its only piece nothing can be kept.
-            return Ok(place.remove()?);
+            place.remove()?;
+            return Ok(true);
         }
         let none = PieceSet::empty(good.count());
         let part = Self::assemble(place, wanted, options, false, file, (good.clone(), none), journal);
-        part.note(&good.iter().collect::<Vec<_>>())?;
-        Ok(part.place.rename(&data)?)
+        let taken = part.note(&good.iter().collect::<Vec<_>>()).and_then(|()| {
+            part.place.rename(&data)?;
+            part.set_length().inspect_err(|_| {
+                // A second failure on the same disk tells nothing new.
+                let _ = data.rename(&part.place);
+            })
+        });
+        if taken.is_err() {
+            let _ = part.place.beside(JOURNAL).remove();
+        }
+        Ok(taken.map(|()| true)?)
+    }
+
+    /// Makes the file as long as it is to be. Where it is that already nothing is done: it would
+    /// look as if it had been written to.
+    fn set_length(&self) -> Result<(), DiskError> {
+        let (size, data) = (self.wanted.manifest.geometry().size(), self.data_place());
+        if Stamp::of(&self.file).map_err(|e| data.error(e))?.length == size {
+            return Ok(());
+        }
+        self.file.set_len(size).map_err(|e| data.error(e))
     }
 
     /// Removes what a stopped fetch of `key` to `place` has left. Whether there was something.

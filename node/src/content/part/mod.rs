@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
 
 use askaround_core::Key;
 use askaround_core::pieces::{Manifest, PieceIndex, PieceSet};
+use tokio::sync::oneshot;
 
 use self::journal::{Journal, Replay, Setting};
 pub(super) use self::prepare::is_unfinished;
@@ -55,6 +56,18 @@ pub struct Wanted {
     pub md5: Option<Md5>,
 }
 
+/// A file that is not what it should be, as it was found, to be repaired where it is.
+#[derive(Debug)]
+pub struct ToRepair {
+    /// Its pieces that are right.
+    pub good: PieceSet,
+    /// How it looked when they were verified; `None` if there was no file.
+    pub stamp: Option<Stamp>,
+    /// Is told how it looks when the repair lets go of it before it is whole. Until then nobody else
+    /// fetches into it.
+    pub left: oneshot::Sender<Stamp>,
+}
+
 /// What an earlier fetch to the same destination has left.
 #[derive(Debug)]
 pub enum Found {
@@ -75,6 +88,9 @@ pub enum PartError {
     /// The bytes are not that piece: the fault of whoever sent them. Nothing was written.
     #[error("these bytes are not piece {}", .0.get())]
     BadPiece(PieceIndex),
+    /// It is not the file that was verified.
+    #[error("{}: was changed since it was verified; verify it again", .0.display())]
+    Changed(std::path::PathBuf),
     /// Not all pieces are there.
     #[error("{missing} pieces are missing")]
     Incomplete {
@@ -107,6 +123,8 @@ pub struct Part {
     /// Whether the disk has failed to take what was written: what is read of it may be in memory only.
     failed: AtomicBool,
     finished: AtomicBool,
+    /// Who is told how the file of a repair looks when it is let go of before it is whole.
+    left: Option<oneshot::Sender<Stamp>>,
 }
 
 impl Part {
@@ -231,6 +249,7 @@ impl Part {
             journal: journal.map(Mutex::new),
             failed: AtomicBool::new(false),
             finished: AtomicBool::new(false),
+            left: None,
         }
     }
 
@@ -361,8 +380,13 @@ impl Drop for Part {
     /// nobody is served from it any more, and it is not locked any more.
     fn drop(&mut self) {
         if !self.finished.load(Ordering::Acquire) {
+            let left = self.left.take();
             let mut have = self.have_mut();
             *have = PieceSet::empty(have.count());
+            if let (Some(left), Ok(stamp)) = (left, Stamp::of(&self.file)) {
+                // Whoever asked may be gone.
+                let _ = left.send(stamp);
+            }
             // It is unlocked at the latest when it is closed.
             let _ = self.file.unlock();
         }

@@ -267,8 +267,11 @@ fn repairs_the_pieces_that_are_bad() {
     good.remove(2);
     let mut spoilt = bytes.clone();
     spoilt[140_000] ^= 1;
-    std::fs::write(dir.path().join("out é.bin"), spoilt).unwrap();
-    let part = Part::repair(place(dir.path()), wanted(&bytes), good, false).unwrap();
+    let path = dir.path().join("out é.bin");
+    std::fs::write(&path, spoilt).unwrap();
+    let stamp = Some(Stamp::from(&std::fs::metadata(&path).unwrap()));
+    let found = ToRepair { good, stamp, left: oneshot::channel().0 };
+    let part = Part::repair(place(dir.path()), wanted(&bytes), found, false).unwrap();
     assert_eq!(part.pieces().missing().collect::<Vec<_>>(), [2]);
     write(&part, &bytes, 2).unwrap();
     part.finish().unwrap();

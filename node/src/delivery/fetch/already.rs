@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use askaround_core::message::Description;
-use askaround_core::pieces::{PieceSet, Root};
+use askaround_core::pieces::Root;
 
 use super::super::error::GetError;
 use super::super::pace::Pace;
@@ -15,8 +15,8 @@ use super::super::types::{GetEvent, GetRequest, Got};
 use super::{Fetch, Identity, destination};
 use crate::content::file::Stamp;
 use crate::content::{
-    Addition, Condition, DiskError, Entry, Folder, Found, Kept, Part, PartOptions, Place, There, Wanted,
-    hash_file, remove_old_journal,
+    Addition, CatalogueError, Condition, DiskError, Entry, Folder, Found, Kept, Part, PartOptions, Place,
+    There, ToRepair, Wanted, hash_file, remove_old_journal,
 };
 use crate::lock;
 
@@ -35,12 +35,9 @@ impl Fetch {
     /// is right is gone on with.
     pub(super) async fn take_back(&mut self, to: &Path) -> Result<(), GetError> {
         let (catalogue, key, path) = (self.delivery.0.catalogue.clone(), self.key.clone(), to.to_owned());
-        let look = move |cancel: &AtomicBool| {
-            let damaged = catalogue.damage(&key, &path, cancel)?;
-            if let Some(damaged) = &damaged {
-                catalogue.take_back(destination(&path)?, damaged)?;
-            }
-            Ok::<_, GetError>(damaged.is_some())
+        let look = move |cancel: &AtomicBool| match catalogue.damage(&key, &path, cancel)? {
+            Some(damaged) => Ok::<_, GetError>(catalogue.take_back(destination(&path)?, &damaged)?),
+            None => Ok(false),
         };
         let taken = self.work.run(look).await??;
         if taken {
@@ -215,17 +212,21 @@ impl Fetch {
         Ok(Some((root, size)))
     }
 
-    /// The file of a content that is here, to be repaired: what is in `good` stays, and what is right
-    /// of it at other places is copied.
-    pub(super) async fn begin_repair(&mut self, entry: Entry, good: PieceSet) -> Result<Part, GetError> {
+    /// The file of a content that is here, to be repaired: what is right stays, and what is right of
+    /// it at other places is copied.
+    pub(super) async fn begin_repair(&mut self, entry: Entry, found: ToRepair) -> Result<Part, GetError> {
         let catalogue = self.delivery.0.catalogue.clone();
         let Entry { root, size, md5, sparse, executable, .. } = entry;
         let begin = move |cancel: &AtomicBool| {
+            // It may have waited long for its turn.
+            if catalogue.at(&root, &entry.path)?.is_none() {
+                return Err(CatalogueError::Unknown(root.key()).into());
+            }
             let wanted = Wanted { manifest: Arc::new(catalogue.manifest(&entry)?), md5 };
             if let Some(folder) = entry.path.parent() {
                 Folder::make(folder)?;
             }
-            let part = Part::repair(Place::new(&entry.path)?, wanted, good, executable)?;
+            let part = Part::repair(Place::new(&entry.path)?, wanted, found, executable)?;
             catalogue.fill_from_others(&part, &entry, cancel)?;
             Ok::<_, GetError>(part)
         };

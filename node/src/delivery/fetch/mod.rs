@@ -20,7 +20,7 @@ use askaround_core::id::Contact;
 use askaround_core::key::Key;
 use askaround_core::message::Description;
 use askaround_core::peer::Outcome;
-use askaround_core::pieces::{Manifest, PieceSet, Root};
+use askaround_core::pieces::{Manifest, Root};
 use askaround_core::search::Holder;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -34,7 +34,7 @@ use super::sources::{Event, Sources};
 use super::target::Slot;
 use super::types::{GetEvent, GetRequest, Got};
 use super::{Delivery, absolute};
-use crate::content::{CollectionError, DiskError, Entry, Md5, Part, PartOptions, Place};
+use crate::content::{CollectionError, DiskError, Entry, Md5, Part, PartOptions, Place, ToRepair};
 use crate::lock;
 use crate::peer::{delivered, fetching, fetching_no_longer};
 
@@ -67,17 +67,17 @@ pub(super) async fn get_from(
     run(delivery, request, What::From(from), events, stop).await
 }
 
-/// Fetches the pieces of a content that are not in `good` into their places.
+/// Fetches the pieces of a content that were not found right into their places.
 pub(super) async fn repair(
     delivery: Delivery,
     entry: Entry,
-    good: PieceSet,
+    found: ToRepair,
     events: mpsc::Sender<GetEvent>,
     stop: CancellationToken,
 ) -> Result<Got, GetError> {
     let (key, to) = (entry.root.key(), entry.path.clone());
     let request = GetRequest { key, to, from: Vec::new(), in_place: true };
-    run(delivery, request, What::Missing(Box::new(entry), good), events, stop).await
+    run(delivery, request, What::Missing(Box::new(entry), found), events, stop).await
 }
 
 /// What is fetched, and from whom.
@@ -86,8 +86,8 @@ enum What {
     Wanted,
     /// All of it, from this peer alone.
     From(Contact),
-    /// The pieces of what is here that are not among these.
-    Missing(Box<Entry>, PieceSet),
+    /// The pieces of what is here that were not found right.
+    Missing(Box<Entry>, ToRepair),
 }
 
 async fn run(
@@ -267,8 +267,8 @@ impl Fetch {
         match what {
             What::Wanted => {}
             What::From(peer) => self.only_from(peer),
-            What::Missing(entry, good) => {
-                let part = self.begin_repair(*entry, good).await?;
+            What::Missing(entry, found) => {
+                let part = self.begin_repair(*entry, found).await?;
                 self.repairs = true;
                 return self.get_file(request, part).await;
             }

@@ -1,9 +1,11 @@
 //! Contents that are in several files.
 
 use askaround_core::pieces::PieceSet;
+use tokio::sync::oneshot;
 
+use super::remove::Removed;
 use super::*;
-use crate::content::part::Found;
+use crate::content::part::{Found, PartError, ToRepair};
 
 /// Adds a folder of the user's where it lies.
 fn add_folder(catalogue: &Catalogue, path: &Path) -> AddedFolder {
@@ -175,7 +177,7 @@ fn what_a_power_loss_took_of_a_fetched_file_is_gone_on_with() {
         assert!(catalogue.damage(&key, path, &GO).unwrap().is_none(), "it was changed while the machine ran");
         catalogue.reboot();
         let damaged = catalogue.damage(&key, path, &GO).unwrap()?;
-        catalogue.take_back(Place::new(path).unwrap(), &damaged).unwrap();
+        assert!(catalogue.take_back(Place::new(path).unwrap(), &damaged).unwrap());
         assert!(!path.exists());
         Some(Part::resume(Place::new(path).unwrap(), &key, PartOptions::default()).unwrap())
     };
@@ -205,10 +207,142 @@ fn a_damaged_place_is_filled_from_the_others() {
     File::options().write(true).open(&c).unwrap().write_all_at(b"!", 299_999).unwrap();
     std::fs::remove_file(&a).unwrap();
     let wanted = Wanted { manifest: Arc::new(catalogue.manifest(&entry).unwrap()), md5: None };
-    let part = Part::repair(Place::new(&a).unwrap(), wanted, PieceSet::empty(5), false).unwrap();
+    let found = ToRepair { good: PieceSet::empty(5), stamp: None, left: oneshot::channel().0 };
+    let part = Part::repair(Place::new(&a).unwrap(), wanted, found, false).unwrap();
     catalogue.fill_from_others(&part, &entry, &GO).unwrap();
     part.finish().unwrap();
     catalogue.add_repaired(&part).unwrap();
     assert_eq!(std::fs::read(&a).unwrap(), bytes);
     assert_eq!(served(&catalogue, &entry.root), bytes);
+}
+
+#[test]
+fn what_was_learned_of_a_place_while_it_was_purged_stays() {
+    let fixture = Fixture::new();
+    let catalogue = fixture.catalogue();
+    let path = fixture.file("d/a", &content(9));
+    add_folder(&catalogue, path.parent().unwrap());
+    let file = File::open(&path).unwrap();
+    let mut addition = hashing::hash_one(&path, &file, false, &|_| (), &GO).unwrap();
+    let md5 = addition.md5.take().unwrap();
+    let root = addition.manifest.root();
+    catalogue.add_all(&[addition]).unwrap();
+    let place = Entry { md5: None, ..catalogue.at(&root, &path).unwrap().unwrap() };
+    catalogue.change(|tables| tables.put_md5(&root, md5)).unwrap();
+    catalogue.change(|tables| Removed::default().disown(tables, place)).unwrap();
+    let left = catalogue.get(&md5.key()).unwrap().unwrap();
+    assert_eq!((left.own, left.md5), (false, Some(md5)), "the folder needs it");
+}
+
+/// A file that was fetched to `path`, and is damaged.
+fn damaged(catalogue: &Catalogue, path: &Path) -> Verified {
+    let file = File::options().read(true).write(true).open(path).unwrap();
+    // Long ago, so that whatever is written to it shows.
+    file.set_modified(std::time::UNIX_EPOCH).unwrap();
+    let mut addition = hashing::hash_one(path, &file, false, &|_| (), &GO).unwrap();
+    addition.kept = Kept::Fetched;
+    catalogue.add_all(std::slice::from_ref(&addition)).unwrap();
+    spoil(path);
+    let entry = catalogue.at(&addition.manifest.root(), path).unwrap().unwrap();
+    assert!(!verify(catalogue, &entry).is_good());
+    catalogue.damage(&entry.root.key(), path, &GO).unwrap().unwrap()
+}
+
+#[test]
+fn what_is_not_the_file_that_was_verified_keeps_its_name() {
+    let fixture = Fixture::new();
+    let catalogue = fixture.catalogue();
+    for size in [1000, 300_000] {
+        let path = fixture.file("a", &content(size));
+        let damaged = damaged(&catalogue, &path);
+        std::fs::write(&path, "another").unwrap();
+        assert!(!catalogue.take_back(Place::new(&path).unwrap(), &damaged).unwrap());
+        assert_eq!(std::fs::read(&path).unwrap(), b"another");
+        // Nor is anything made of it that looks like an earlier try.
+        assert_eq!(std::fs::read_dir(fixture.user.path()).unwrap().count(), 1);
+        std::fs::remove_file(&path).unwrap();
+        assert!(catalogue.take_back(Place::new(&path).unwrap(), &damaged).unwrap(), "nothing is in the way");
+    }
+}
+
+/// Begins to repair it.
+fn repair(catalogue: &Catalogue, found: &Verified) -> (Result<Part, PartError>, oneshot::Receiver<Stamp>) {
+    let (entry, (left, was_left)) = (&found.entry, oneshot::channel());
+    let wanted = Wanted { manifest: Arc::new(catalogue.manifest(entry).unwrap()), md5: None };
+    let found = ToRepair { good: found.good_pieces(), stamp: Some(found.stamp), left };
+    (Part::repair(Place::new(&entry.path).unwrap(), wanted, found, false), was_left)
+}
+
+#[test]
+fn what_is_not_the_file_that_was_verified_is_not_repaired() {
+    let fixture = Fixture::new();
+    let catalogue = fixture.catalogue();
+    let path = fixture.file("a", &content(300_000));
+    let damaged = damaged(&catalogue, &path);
+    std::fs::write(&path, "another").unwrap();
+    let refused = repair(&catalogue, &damaged).0;
+    assert!(matches!(refused, Err(PartError::Changed(_))), "{refused:?}");
+    assert_eq!(std::fs::read(&path).unwrap(), b"another");
+    std::fs::remove_file(&path).unwrap();
+    let refused = repair(&catalogue, &damaged).0;
+    assert!(matches!(refused, Err(PartError::Changed(_))), "{refused:?}");
+}
+
+#[test]
+fn a_file_that_could_not_be_repaired_is_damaged_as_before() {
+    let fixture = Fixture::new();
+    let catalogue = fixture.catalogue();
+    let path = fixture.file("a", &content(300_000));
+    let damaged = damaged(&catalogue, &path);
+    let root = damaged.entry.root;
+    let (part, mut was_left) = repair(&catalogue, &damaged);
+    drop(part.unwrap());
+    assert_eq!(was_left.try_recv().unwrap(), damaged.stamp, "nothing was written");
+    assert_eq!(condition(&catalogue, &root), Condition::Damaged);
+
+    let (part, mut was_left) = repair(&catalogue, &damaged);
+    let part = part.unwrap();
+    let last = part.wanted().manifest.geometry().piece(4).unwrap();
+    part.write_piece(last, &content(300_000)[4 * 65_536..]).unwrap();
+    assert_eq!(condition(&catalogue, &root), Condition::Changed);
+    drop(part);
+    let left = was_left.try_recv().unwrap();
+    catalogue.note_unrepaired(&damaged.entry, damaged.stamp, left).unwrap();
+    assert_eq!(condition(&catalogue, &root), Condition::Damaged);
+    catalogue.reboot();
+    assert_eq!(condition(&catalogue, &root), Condition::Damaged);
+
+    // What its user had changed before is not taken for damage.
+    std::fs::write(&path, content(299_999)).unwrap();
+    let changed = verify(&catalogue, &damaged.entry);
+    let (part, mut was_left) = repair(&catalogue, &changed);
+    drop(part.unwrap());
+    let left = was_left.try_recv().unwrap();
+    catalogue.note_unrepaired(&changed.entry, changed.stamp, left).unwrap();
+    assert_eq!(condition(&catalogue, &root), Condition::Changed);
+}
+
+#[test]
+fn what_is_being_repaired_is_not_taken_for_moved() {
+    let fixture = Fixture::new();
+    let catalogue = fixture.catalogue();
+    let [a, b] = ["a", "b"].map(|name| fixture.file(name, &content(300_000)));
+    let entry = add(&catalogue, &a, How::Reference);
+    std::fs::write(&a, content(299_999)).unwrap();
+    let changed = verify(&catalogue, &entry);
+    let repairing = catalogue.repairing(&entry);
+    let part = repair(&catalogue, &changed).0.unwrap();
+    add(&catalogue, &b, How::Reference);
+    catalogue.fill_from_others(&part, &entry, &GO).unwrap();
+    part.finish().unwrap();
+    catalogue.add_repaired(&part).unwrap();
+    drop(repairing);
+    assert_eq!(places(&fixture, &catalogue, &entry.root), ["a", "b"]);
+    assert_eq!(catalogue.condition(&catalogue.at(&entry.root, &a).unwrap().unwrap()), Condition::Good);
+
+    std::fs::write(&a, "another").unwrap();
+    add(&catalogue, &b, How::Reference);
+    assert_eq!(places(&fixture, &catalogue, &entry.root), ["b"]);
+    let forgotten = catalogue.add_repaired(&part);
+    assert!(matches!(forgotten, Err(CatalogueError::Unknown(_))), "{forgotten:?}");
 }
