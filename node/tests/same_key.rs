@@ -5,6 +5,7 @@ mod nodes;
 use std::fs;
 use std::path::Path;
 
+use askaround_core::key::Key;
 use askaround_node::delivery::keep::{KeepError, KeepEvent};
 use askaround_node::delivery::verify::Verdict;
 use askaround_node::delivery::{DeliveryOptions, GetError, GetEvent, GetRequest, Got};
@@ -159,25 +160,25 @@ fn spoil(path: &Path) {
     fs::File::options().write(true).open(path).unwrap().set_modified(modified).unwrap();
 }
 
-#[tokio::test]
-async fn what_its_user_writes_while_a_repair_waits_is_not_written_over() {
+/// What a repair says that waits for its turn while its user does something, and what is in its file
+/// then.
+async fn repaired_after(meanwhile: impl Fn(&Node, &Key, &Path)) -> (String, Vec<u8>) {
     let network = Network::start().await;
     let (seed, node) = (network.peer(1).await, network.peer(2).await);
-    let (content, words) = (bytes(500_000), "the user's own words");
-    let key = seed.add_file("x", &content).await.root;
+    let key = seed.add_file("x", &bytes(500_000)).await.root.key();
     let folder = tempfile::tempdir().unwrap();
     let [x, y] = ["x", "y"].map(|name| folder.path().join(name));
-    node.get(&key.to_string(), &x).await.unwrap();
+    node.get(key.as_str(), &x).await.unwrap();
     spoil(&x);
     seed.delivery.set_limits(Some(Some(100_000)), None);
     let (tell, mut told) = mpsc::channel(64);
-    let (never, text) = (CancellationToken::new(), key.to_string());
-    let first = get(&node, &text, &y, tell, never.clone());
+    let never = CancellationToken::new();
+    let first = get(&node, key.as_str(), &y, tell, never.clone());
     let second = async {
         while !matches!(told.recv().await.unwrap(), GetEvent::Progress { .. }) {}
         let told = |event| {
             if matches!(event, KeepEvent::Repairing { .. }) {
-                fs::write(&x, words).unwrap();
+                meanwhile(&node, &key, &x);
                 seed.delivery.set_limits(Some(None), None);
             }
         };
@@ -185,10 +186,22 @@ async fn what_its_user_writes_while_a_repair_waits_is_not_written_over() {
     };
     let (got, verdicts) = tokio::join!(first, second);
     got.unwrap();
-    let refused = |verdict: &Verdict| matches!(verdict, Verdict::NotRepaired { why } if why.contains("was changed since"));
-    assert!(verdicts.len() == 1 && refused(&verdicts[0]), "{verdicts:?}");
-    assert_eq!(fs::read_to_string(&x).unwrap(), words);
     network.stop().await;
+    match &verdicts[..] {
+        [Verdict::NotRepaired { why }] => (why.clone(), fs::read(&x).unwrap()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_its_user_writes_or_purges_while_a_repair_waits_stays_so() {
+    let (why, left) = repaired_after(|_, _, x| fs::write(x, "the user's own words").unwrap()).await;
+    assert!(why.contains("was changed since"), "{why}");
+    assert_eq!(left, b"the user's own words");
+    let purge = |node: &Node, key: &Key, _: &Path| drop(node.delivery.catalogue().remove(key).unwrap());
+    let (why, left) = repaired_after(purge).await;
+    assert!(why.contains("is not here"), "{why}");
+    assert_ne!(left, bytes(500_000));
 }
 
 #[tokio::test]

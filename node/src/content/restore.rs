@@ -235,6 +235,32 @@ mod tests {
     }
 
     #[test]
+    fn what_was_written_to_while_the_folder_was_read_is_in_the_way() {
+        let (theirs, mine) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        make(theirs.path(), &[("a", &"a".repeat(300_000)), ("b", &"b".repeat(300_000))]);
+        let seed = Catalogue::temporary().unwrap();
+        let collection = seed.add_folder(theirs.path(), How::Reference, &|_, _| (), &GO).unwrap().collection;
+        // One file by two names: what is done to the first is a change to the second.
+        let [a, b] = ["a", "b"].map(|name| mine.path().join(name));
+        let file = std::fs::File::create_new(&a).unwrap();
+        file.set_len(300_000).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        std::fs::hard_link(&a, &b).unwrap();
+        let catalogue = Catalogue::temporary().unwrap();
+        let additions = collection.files().iter().map(|listed| {
+            let entry = seed.get(&listed.root.key()).unwrap().unwrap();
+            let place = Place::new(&mine.path().join(listed.path.as_str())).unwrap();
+            Addition::of(&place, &file, Arc::new(seed.manifest(&entry).unwrap()), None).unwrap()
+        });
+        catalogue.add_all(&additions.collect::<Vec<_>>()).unwrap();
+        catalogue.reboot();
+        file.set_len(100_000).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        let error = plan(&collection, &Folder::open(mine.path()).unwrap(), &catalogue, &GO).unwrap_err();
+        assert!(matches!(&error, RestoreError::InTheWay { first, count: 1 } if first[..] == [b]), "{error}");
+    }
+
+    #[test]
     fn takes_no_more_than_is_missing() {
         let (theirs, mine) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         make(

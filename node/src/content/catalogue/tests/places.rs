@@ -289,6 +289,21 @@ fn what_is_not_the_file_that_was_verified_is_not_repaired() {
 }
 
 #[test]
+fn a_disk_that_takes_no_journal_leaves_the_file_as_it_was() {
+    let fixture = Fixture::new();
+    let catalogue = fixture.catalogue();
+    let path = fixture.file("a", &content(300_000));
+    let mut damaged = damaged(&catalogue, &path);
+    // Shorter than it should be, too.
+    File::options().write(true).open(&path).unwrap().set_len(200_000).unwrap();
+    damaged.stamp = Stamp::from(&std::fs::metadata(&path).unwrap());
+    std::fs::create_dir(fixture.user.path().join(".a.askaround-journal")).unwrap();
+    catalogue.take_back(Place::new(&path).unwrap(), &damaged).unwrap_err();
+    repair(&catalogue, &damaged).0.unwrap_err();
+    assert_eq!(Stamp::from(&std::fs::metadata(&path).unwrap()), damaged.stamp);
+}
+
+#[test]
 fn a_file_that_could_not_be_repaired_is_damaged_as_before() {
     let fixture = Fixture::new();
     let catalogue = fixture.catalogue();
