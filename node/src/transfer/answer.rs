@@ -28,7 +28,7 @@ use crate::server::Flow;
 const FLUSH_AT: usize = 64 << 10;
 /// The most bytes that are sent by one call to another thread: what can no longer be stopped.
 const RUN: u64 = 1 << 20;
-/// For so long a whole file is not looked up again for its next piece.
+/// For so long a file is not looked up again for its next piece: a whole one, or one that is coming.
 const REMEMBER: Duration = Duration::from_secs(1);
 
 pub(super) struct Answering<'a> {
@@ -209,11 +209,13 @@ impl<'a> Answering<'a> {
         ran.map_err(io::Error::other)
     }
 
-    /// The file of a key. A whole file may be remembered: it is looked at again before each piece.
+    /// The file of a key. A whole file may be remembered: it is looked at again before each piece. One
+    /// that is coming is until it has come, and is opened anew then.
     async fn open(&mut self, key: &Key) -> io::Result<Result<Arc<ContentFile>, ErrorAnswer>> {
         if let Some((opened, file, at)) = &self.opened
             && opened == key
             && at.elapsed() < REMEMBER
+            && may_be_remembered(file)
         {
             return Ok(Ok(file.clone()));
         }
@@ -221,7 +223,7 @@ impl<'a> Answering<'a> {
         let wanted = key.clone();
         let found = self.ask(move |shelf| shelf.open(&wanted)).await?;
         if let Ok(file) = &found
-            && file.is_whole()
+            && may_be_remembered(file)
         {
             self.opened = Some((key.clone(), file.clone(), Instant::now()));
         }
@@ -276,4 +278,8 @@ impl<'a> Answering<'a> {
             }
         }
     }
+}
+
+fn may_be_remembered(file: &ContentFile) -> bool {
+    file.is_whole() || !file.pieces().is_full()
 }
