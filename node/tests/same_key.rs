@@ -13,6 +13,17 @@ use nodes::{Network, Node, bytes};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+const SIZE: usize = 500_000;
+
+/// A peer that has a file and sends it slowly, one that is to fetch it, and its key.
+async fn slow_seed() -> (Network, Node, Node, String) {
+    let network = Network::start().await;
+    let slow = DeliveryOptions { up: Some(100_000), ..DeliveryOptions::default() };
+    let (seed, node) = (network.peer_with(1, slow).await, network.peer(2).await);
+    let key = seed.add_file("x", &bytes(SIZE)).await.root.to_string();
+    (network, seed, node, key)
+}
+
 /// Fetches; what is told goes to `told`.
 async fn get(
     node: &Node,
@@ -38,12 +49,8 @@ async fn waits(told: &mut mpsc::Receiver<GetEvent>) {
 
 #[tokio::test]
 async fn what_is_wanted_twice_comes_once() {
-    let network = Network::start().await;
-    let slow = DeliveryOptions { up: Some(100_000), ..DeliveryOptions::default() };
-    let (seed, node) = (network.peer_with(1, slow).await, network.peer(2).await);
-    let content = bytes(500_000);
-    let key = seed.add_file("x", &content).await.root.to_string();
-    let folder = tempfile::tempdir().unwrap();
+    let (network, seed, node, key) = slow_seed().await;
+    let (content, folder) = (bytes(SIZE), tempfile::tempdir().unwrap());
     let [one, same, other] = ["one", "one", "other"].map(|name| folder.path().join(name));
     let (tell, _) = mpsc::channel(1);
     let (tell_same, mut same_told) = mpsc::channel(64);
@@ -76,12 +83,8 @@ async fn what_is_wanted_twice_comes_once() {
 
 #[tokio::test]
 async fn a_fetch_goes_on_with_what_another_leaves() {
-    let network = Network::start().await;
-    let slow = DeliveryOptions { up: Some(100_000), ..DeliveryOptions::default() };
-    let (seed, node) = (network.peer_with(1, slow).await, network.peer(2).await);
-    let content = bytes(500_000);
-    let key = seed.add_file("x", &content).await.root.to_string();
-    let folder = tempfile::tempdir().unwrap();
+    let (network, seed, node, key) = slow_seed().await;
+    let (content, folder) = (bytes(SIZE), tempfile::tempdir().unwrap());
     let to = folder.path().join("x");
     let (tell, mut told) = mpsc::channel(64);
     let (tell_second, mut second_told) = mpsc::channel(64);
@@ -106,10 +109,7 @@ async fn a_fetch_goes_on_with_what_another_leaves() {
 
 #[tokio::test]
 async fn whoever_waits_for_another_fetch_can_be_stopped() {
-    let network = Network::start().await;
-    let slow = DeliveryOptions { up: Some(100_000), ..DeliveryOptions::default() };
-    let (seed, node) = (network.peer_with(1, slow).await, network.peer(2).await);
-    let key = seed.add_file("x", &bytes(500_000)).await.root.to_string();
+    let (network, seed, node, key) = slow_seed().await;
     let folder = tempfile::tempdir().unwrap();
     let to = folder.path().join("x");
     let (tell, _) = mpsc::channel(1);

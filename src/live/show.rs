@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use askaround_core::Key;
-use askaround_core::pieces::{Md5, Root};
 use askaround_node::api::{ApiReply, ApiRequest, ApiSearch};
 use askaround_node::content::{Condition, Kept};
 use askaround_node::delivery::conditions::ConditionChange;
@@ -13,6 +12,7 @@ use askaround_node::delivery::prefix::MIN_DIGITS;
 use askaround_node::delivery::types::{Got, Status, TrackerStatus};
 use askaround_node::delivery::verify::{Checked, Verdict, VerifySummary};
 
+use super::args::is_hash;
 use super::progress::Show;
 use super::show_fetch::{fetch_head, fetches_text};
 use super::units;
@@ -152,8 +152,7 @@ fn purged_text(key: &str, purged: &Purged) -> String {
 
 /// How to remove what fetches have left that nobody remembers.
 fn left_over(purged: &Purged) -> &'static str {
-    let is_of_content = |key: &Key| Root::from_key(key).is_some() || Md5::from_key(key).is_some();
-    if !purged.key.as_ref().is_some_and(is_of_content) {
+    if !purged.key.as_ref().is_some_and(is_hash) {
         return "";
     }
     "what a stopped fetch of it may have left are hidden files beside where it was to go, or in its folder, \

@@ -119,7 +119,7 @@ impl Download {
     /// The pieces that are missing and that no source has, in order.
     pub fn missing_everywhere(&self) -> impl Iterator<Item = u32> {
         let nobody_has_all = self.sources.values().all(|source| !source.pieces.is_full());
-        let missing = self.have.missing().filter(move |_| nobody_has_all);
+        let missing = self.have.missing().take_while(move |_| nobody_has_all);
         missing.filter(|piece| self.copies[*piece as usize] == 0)
     }
 
@@ -131,9 +131,11 @@ impl Download {
     /// Whether nothing more is to come: no source has any of what is missing, nor is going to have it,
     /// since none of them fetches it.
     pub fn is_stuck(&self) -> bool {
-        let holds = self.sources.values().all(|source| source.holds);
-        let missing = (self.have.count() - self.have.len()) as usize;
-        holds && !self.sources.is_empty() && !self.done && self.missing_everywhere().count() == missing
+        let hopeless = |source: &Source| source.holds && !source.pieces.is_full();
+        !self.done
+            && !self.sources.is_empty()
+            && self.sources.values().all(hopeless)
+            && self.have.missing().all(|piece| self.copies[piece as usize] == 0)
     }
 
     /// Whether a source has no piece.

@@ -27,12 +27,8 @@ impl Catalogue {
         path: &Path,
         cancel: &AtomicBool,
     ) -> Result<Option<Verified>, CatalogueError> {
-        let fetched = self.places(key)?.into_iter();
-        let Some(entry) =
-            fetched.filter(|entry| entry.kept == Kept::Fetched).find(|entry| entry.path == path)
-        else {
-            return Ok(None);
-        };
+        let is_it = |entry: &Entry| entry.kept == Kept::Fetched && entry.path == path;
+        let Some(entry) = self.places(key)?.into_iter().find(is_it) else { return Ok(None) };
         if !matches!(self.condition(&entry), Condition::Unchecked | Condition::Damaged) {
             return Ok(None);
         }

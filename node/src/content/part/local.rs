@@ -37,11 +37,7 @@ impl Part {
                 return Err(PartError::Changed(place.path()));
             }
             let options = PartOptions { executable, ..PartOptions::default() };
-            let begun = Self::resume(place.clone(), &wanted.manifest.root().key(), options)?;
-            return match begun {
-                Found::Part(part) => Ok(*part),
-                Found::Nothing | Found::Useless(_) => Self::create(place, wanted, options),
-            };
+            return Self::resume_or_create(place, wanted, options);
         }
         let ToRepair { good, stamp, left } = found;
         let options = PartOptions { in_place: true, executable, ..PartOptions::default() };
@@ -56,6 +52,17 @@ impl Part {
         part.note(&good.iter().collect::<Vec<_>>())?;
         part.set_length()?;
         Ok(part)
+    }
+
+    /// Goes on with what an earlier fetch has left, or begins anew.
+    ///
+    /// # Errors
+    /// As [`Part::resume`] and [`Part::create`].
+    pub fn resume_or_create(place: Place, wanted: Wanted, options: PartOptions) -> Result<Self, PartError> {
+        match Self::resume(place.clone(), &wanted.manifest.root().key(), options)? {
+            Found::Part(part) => Ok(*part),
+            Found::Nothing | Found::Useless(_) => Self::create(place, wanted, options),
+        }
     }
 
     /// Takes its name from a file that was fetched and is damaged, and looked so when it was verified:

@@ -345,7 +345,7 @@ fn a_hundred_gigabytes_are_begun_at_once_when_they_are_holes() {
     let first = geometry.piece(0).unwrap();
     let mut hashes = vec![[1; 32]; geometry.count() as usize];
     hashes[0] = askaround_core::pieces::piece_hash(&geometry, first, &zeros);
-    let manifest = Arc::new(Manifest::of(100 << 30, hashes).unwrap());
+    let manifest = Arc::new(askaround_core::pieces::Manifest::of(100 << 30, hashes).unwrap());
     let wanted = Wanted { manifest, md5: None };
     let options = PartOptions { sparse: true, ..PartOptions::default() };
     let part = Part::create(place(dir.path()), wanted.clone(), options).unwrap();
@@ -361,7 +361,8 @@ fn a_disk_without_room_is_said_before_anything_is_asked_for() {
     let dir = tempfile::tempdir().unwrap();
     let size = 4 << 40;
     let count = askaround_core::pieces::Geometry::new(size).unwrap().count();
-    let manifest = Arc::new(Manifest::of(size, vec![[0; 32]; count as usize]).unwrap());
+    let manifest =
+        Arc::new(askaround_core::pieces::Manifest::of(size, vec![[0; 32]; count as usize]).unwrap());
     let made = Part::create(place(dir.path()), Wanted { manifest, md5: None }, PartOptions::default());
     let Err(PartError::Disk(error)) = made else { panic!("4 TiB on this disk?") };
     assert!(matches!(error.fault, Fault::Full { .. } | Fault::TooLarge), "{error}");

@@ -82,7 +82,7 @@ impl Fetch {
     /// Begins the part of a file with what is right of it in another file here.
     async fn fill_from_here(&mut self, request: &GetRequest, entry: Entry) -> Result<Part, GetError> {
         let catalogue = self.delivery.0.catalogue.clone();
-        let Entry { root, size, md5, sparse, .. } = entry;
+        let Entry { size, md5, sparse, .. } = entry;
         let (to, in_place) = (request.to.clone(), request.in_place);
         let reading = self.reading(&entry.path);
         let fill = move |cancel: &AtomicBool| {
@@ -93,20 +93,23 @@ impl Fetch {
             let content = catalogue.open_entry(&entry)?;
             let wanted = Wanted { manifest: content.manifest().clone(), md5 };
             let options = PartOptions { in_place, sparse, ..PartOptions::default() };
-            let part = match Part::resume(place.clone(), &root.key(), options)? {
-                Found::Part(part) => *part,
-                Found::Nothing | Found::Useless(_) => Part::create(place, wanted, options)?,
-            };
+            let part = Part::resume_or_create(place, wanted, options)?;
             let read = |error| GetError::Read { path: to.clone(), error };
             part.check_doubtful(cancel).map_err(read)?;
             part.fill_from(&content, &|done| reading.tell(done, size), cancel)?;
             Ok::<_, GetError>(part)
         };
         let part = self.work.run(fill).await??;
-        let manifest = part.wanted().manifest.clone();
+        self.identified_by(&part, sparse);
+        Ok(part)
+    }
+
+    /// What is fetched is known from what is here of it.
+    fn identified_by(&mut self, part: &Part, sparse: bool) {
+        let Wanted { manifest, md5 } = part.wanted().clone();
+        let (root, size) = (manifest.root(), manifest.geometry().size());
         let description = Description { root, size, md5, collection: false, sparse };
         self.identified(Identity { manifest, description });
-        Ok(part)
     }
 
     /// Tells how much of a file is read, now and then.
@@ -162,15 +165,7 @@ impl Fetch {
                 Ok(None)
             }
             Found::Part(part) => {
-                let manifest = part.wanted().manifest.clone();
-                let description = Description {
-                    root: manifest.root(),
-                    size: manifest.geometry().size(),
-                    md5: part.wanted().md5,
-                    collection: false,
-                    sparse: part.options().sparse,
-                };
-                self.identified(Identity { manifest, description });
+                self.identified_by(&part, part.options().sparse);
                 Ok(Some(*part))
             }
         }
@@ -216,7 +211,7 @@ impl Fetch {
     /// it at other places is copied.
     pub(super) async fn begin_repair(&mut self, entry: Entry, found: ToRepair) -> Result<Part, GetError> {
         let catalogue = self.delivery.0.catalogue.clone();
-        let Entry { root, size, md5, sparse, executable, .. } = entry;
+        let Entry { root, md5, sparse, executable, .. } = entry;
         let begin = move |cancel: &AtomicBool| {
             // It may have waited long for its turn.
             if catalogue.at(&root, &entry.path)?.is_none() {
@@ -231,9 +226,7 @@ impl Fetch {
             Ok::<_, GetError>(part)
         };
         let part = self.work.run(begin).await??;
-        let manifest = part.wanted().manifest.clone();
-        let description = Description { root, size, md5, collection: false, sparse };
-        self.identified(Identity { manifest, description });
+        self.identified_by(&part, sparse);
         Ok(part)
     }
 }

@@ -93,12 +93,16 @@ impl Run {
 
     /// Whether some piece is missing that no source has, as far as their hashes are known.
     pub(in super::super) fn lacks_a_holder(&self) -> bool {
-        !self.hashes.as_ref().is_some_and(FileHashes::is_asking) && lock(&self.download).lacks_a_holder()
+        !self.asks_for_hashes() && lock(&self.download).lacks_a_holder()
+    }
+
+    fn asks_for_hashes(&self) -> bool {
+        self.hashes.as_ref().is_some_and(FileHashes::is_asking)
     }
 
     /// Whether nothing more is to come from the sources that there are.
     pub(super) fn is_stuck(&self) -> bool {
-        self.lacks_a_holder() && lock(&self.download).is_stuck()
+        !self.asks_for_hashes() && lock(&self.download).is_stuck()
     }
 
     /// It ends without what is missing.
