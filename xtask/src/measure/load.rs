@@ -1,13 +1,14 @@
 //! The tracker under load over loopback, a connection a request and pipelined over kept ones,
 //! against an echo server that sends as many bytes back and does nothing else.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::program::Running;
 use super::{RUNS, Row, askaround, median};
 
 /// The name under which this program is its own echo server.
@@ -24,24 +25,17 @@ const BATCHES: usize = 400;
 const READ_AT_ONCE: usize = 64 * 1024;
 const IDLE: usize = 8000;
 
-/// A server that ends with this value.
+/// A program that is put under load.
 struct Server {
-    child: Child,
+    program: Running,
     addr: SocketAddr,
 }
 
 impl Server {
     fn start(command: &mut Command) -> Result<Self, String> {
-        let mut child =
-            command.stdout(Stdio::piped()).spawn().map_err(|e| format!("cannot start a server: {e}"))?;
-        let mut line = String::new();
-        let stdout = child.stdout.take().ok_or("no output")?;
-        BufReader::new(stdout).read_line(&mut line).map_err(|e| e.to_string())?;
-        let addr = line.trim().rsplit(' ').next().and_then(|addr| addr.parse().ok());
-        match addr {
-            Some(addr) => Ok(Self { child, addr }),
-            None => Err(format!("a server says {line:?}")),
-        }
+        let (program, addr) = Running::server(command, "listens on ")?;
+        let addr = addr.parse().map_err(|_| format!("a server listens on {addr:?}"))?;
+        Ok(Self { program, addr })
     }
 
     fn tracker() -> Result<Self, String> {
@@ -52,31 +46,6 @@ impl Server {
         let me = std::env::current_exe().map_err(|e| e.to_string())?;
         Self::start(Command::new(me).args(["bench", ECHO]))
     }
-
-    /// CPU seconds that the threads of the server have used, to the nanosecond.
-    fn cpu_s(&self) -> f64 {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).into_iter().flatten();
-        let nanos = tasks.flatten().filter_map(|task| {
-            let schedstat = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
-            schedstat.split(' ').next()?.parse::<f64>().ok()
-        });
-        nanos.sum::<f64>() / 1e9
-    }
-
-    fn rss_bytes(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-        let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok());
-        kib.unwrap_or(0.0) * 1024.0
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 pub(super) fn tracker(rows: &mut Vec<Row>) -> Result<(), String> {
@@ -84,11 +53,11 @@ pub(super) fn tracker(rows: &mut Vec<Row>) -> Result<(), String> {
     let echo = Server::echo()?;
     for peers in [1_000u64, 1_000_000] {
         let tracker = Server::tracker()?;
-        let before = tracker.rss_bytes();
+        let before = tracker.program.rss_bytes();
         fill(tracker.addr, peers)?;
         rows.push(Row {
             name: format!("tracker, {peers} peers, memory"),
-            figure: (tracker.rss_bytes() - before) / peers as f64,
+            figure: (tracker.program.rss_bytes() - before) / peers as f64,
             unit: "bytes a peer",
             against: "-".into(),
             note: "growth of the resident set".into(),
@@ -118,7 +87,7 @@ fn idle(rows: &mut Vec<Row>) -> Result<(), String> {
     let text = |e: std::io::Error| e.to_string();
     rlimit::increase_nofile_limit(IDLE as u64 + 100).map_err(text)?;
     let tracker = Server::tracker()?;
-    let before = tracker.rss_bytes();
+    let before = tracker.program.rss_bytes();
     let mut connections = Vec::new();
     for _ in 0..IDLE {
         let mut stream = connect(tracker.addr).map_err(text)?;
@@ -128,7 +97,7 @@ fn idle(rows: &mut Vec<Row>) -> Result<(), String> {
     }
     rows.push(Row {
         name: format!("tracker, {IDLE} idle connections, memory"),
-        figure: (tracker.rss_bytes() - before) / IDLE as f64,
+        figure: (tracker.program.rss_bytes() - before) / IDLE as f64,
         unit: "bytes each",
         against: "-".into(),
         note: "growth of the resident set; without the system's own buffers".into(),
@@ -174,9 +143,9 @@ fn measure(ours: Load<'_>, echo: Load<'_>) -> Result<Rate, String> {
 
 /// Requests a second, and a CPU-second of the server.
 fn once((server, load): Load<'_>) -> Result<(f64, f64), String> {
-    let (begin, cpu) = (Instant::now(), server.cpu_s());
+    let (begin, cpu) = (Instant::now(), server.program.cpu_s());
     let requests = load(server.addr)? as f64;
-    Ok((requests / begin.elapsed().as_secs_f64(), requests / (server.cpu_s() - cpu)))
+    Ok((requests / begin.elapsed().as_secs_f64(), requests / (server.program.cpu_s() - cpu)))
 }
 
 /// Runs `work` on each of the load threads and adds up what they did.

@@ -5,6 +5,7 @@ mod content;
 mod load;
 mod models;
 mod process;
+mod program;
 mod search;
 mod sim;
 
@@ -29,8 +30,14 @@ struct Row {
 /// # Errors
 /// If one could not be run.
 pub(crate) fn run(names: &[String]) -> Result<(), String> {
-    if names.first().is_some_and(|name| name == load::ECHO) {
-        return load::echo_server();
+    match names.split_first() {
+        Some((name, _)) if name == load::ECHO => return load::echo_server(),
+        Some((name, rest)) if name == content::plain::COPY => return content::plain::copy(rest),
+        Some((name, rest)) if name == program::USAGE => return program::print_usage(rest),
+        _ => {}
+    }
+    if cfg!(debug_assertions) {
+        return optimized(names);
     }
     let wanted = |name: &str| names.is_empty() || names.iter().any(|n| name.contains(n.as_str()));
     eprintln!("xtask: building the release programs");
@@ -60,13 +67,33 @@ pub(crate) fn run(names: &[String]) -> Result<(), String> {
     if wanted("search") {
         search::search(&mut rows)?;
     }
-    println!("{:<44} {:>10} {:<18} {:<26} NOTE", "WHAT", "FIGURE", "UNIT", "AGAINST");
+    print(&rows);
+    Ok(())
+}
+
+/// Prints the table, each column as wide as what is in it.
+fn print(rows: &[Row]) {
+    let width = |of: fn(&Row) -> &str| rows.iter().map(|row| of(row).chars().count()).max().unwrap_or(0);
+    let (name, unit, against) =
+        (width(|row| &row.name), width(|row| row.unit), width(|row| &row.against).max("AGAINST".len()));
+    println!("{:<name$} {:>10} {:<unit$} {:<against$} NOTE", "WHAT", "FIGURE", "UNIT", "AGAINST");
     for row in rows {
         let figure =
             if row.figure < 10.0 { format!("{:.3}", row.figure) } else { format!("{:.0}", row.figure) };
-        println!("{:<44} {figure:>10} {:<18} {:<26} {}", row.name, row.unit, row.against, row.note);
+        let line = format!(
+            "{:<name$} {figure:>10} {:<unit$} {:<against$} {}",
+            row.name, row.unit, row.against, row.note
+        );
+        println!("{}", line.trim_end());
     }
-    Ok(())
+}
+
+/// The same by a release build of this program: some of what is measured runs in it.
+fn optimized(names: &[String]) -> Result<(), String> {
+    eprintln!("xtask: building itself for release");
+    let cargo = ["run", "--quiet", "--release", "--locked", "--package", "xtask", "--", "bench"];
+    let status = Command::new("cargo").args(cargo).args(names).status().map_err(|e| e.to_string())?;
+    if status.success() { Ok(()) } else { Err("the benchmarks failed, see above".into()) }
 }
 
 /// The release program, beside the folder that this one was built into.
