@@ -97,10 +97,4 @@ impl Download {
         }
         false
     }
-
-    /// Whether a piece is being taken back for this source.
-    pub(super) fn awaits(&self, id: SourceId) -> bool {
-        let mut owed = self.sources.values().flat_map(|source| &source.owes);
-        owed.any(|owed| matches!(owed.state, Owing::TakenBack { by, .. } if by == id))
-    }
 }

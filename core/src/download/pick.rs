@@ -1,5 +1,7 @@
 //! Which piece is asked of a source next.
 
+use std::cell::LazyCell;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Download;
@@ -89,9 +91,10 @@ impl Download {
         if !source.owes.is_empty() {
             return None;
         }
-        let awaits = self.awaits(id);
         let end_game = self.is_end_game();
-        let usual = self.usual_rate();
+        // Most pieces need neither, and a crowd has many sources to look at.
+        let awaits = LazyCell::new(|| awaits(&self.sources, id));
+        let usual = LazyCell::new(|| usual_rate(&self.sources));
         let mut best: Option<(Duration, u32, Option<SourceId>)> = None;
         for (piece, owners) in &self.owed_by {
             if !source.pieces.contains(*piece) || self.have.contains(*piece) {
@@ -103,7 +106,7 @@ impl Download {
             let Some(owed) = other.owes.iter().find(|owed| owed.piece == *piece) else { continue };
             let waits = owed.state == Owing::Asked;
             let may_be_asked = match owed.state {
-                Owing::Asked => !awaits,
+                Owing::Asked => !*awaits,
                 Owing::TakenBack { since, .. } => end_game && now.since(since) >= SOON,
                 Owing::Begun => end_game,
             };
@@ -111,7 +114,7 @@ impl Download {
                 continue;
             }
             let wait = other.time_until(now, *piece);
-            let mine = source.time_for(length).or_else(|| time_at(usual?, length));
+            let mine = source.time_for(length).or_else(|| time_at((*usual)?, length));
             let saves = wait.zip(mine).is_some_and(|(wait, mine)| wait > mine * 2 + WORTH_IT);
             // Each of those who have it is as likely to be asked for it as the others: when one
             // more has it, its share of those who wait changes over.
@@ -128,10 +131,17 @@ impl Download {
         let (_, piece, owner) = best?;
         owner.is_none_or(|owner| self.take_back(now, owner, piece, id)).then_some(piece)
     }
+}
 
-    /// The mean rate of the sources whose rate is known, in bytes a second.
-    fn usual_rate(&self) -> Option<f64> {
-        let rates: Vec<f64> = self.sources.values().filter_map(Source::rate).collect();
-        (!rates.is_empty()).then(|| rates.iter().sum::<f64>() / rates.len() as f64)
-    }
+/// Whether a piece is being taken back for this source.
+fn awaits(sources: &BTreeMap<SourceId, Source>, id: SourceId) -> bool {
+    let mut owed = sources.values().flat_map(|source| &source.owes);
+    owed.any(|owed| matches!(owed.state, Owing::TakenBack { by, .. } if by == id))
+}
+
+/// The mean rate of the sources whose rate is known, in bytes a second.
+fn usual_rate(sources: &BTreeMap<SourceId, Source>) -> Option<f64> {
+    let rates = sources.values().filter_map(Source::rate);
+    let (sum, count) = rates.fold((0.0, 0_u32), |(sum, count), rate| (sum + rate, count + 1));
+    (count > 0).then(|| sum / f64::from(count))
 }
