@@ -11,7 +11,7 @@ use std::sync::Arc;
 use askaround_core::Key;
 use askaround_core::id::{Contact, PeerId};
 use askaround_core::peer::Change;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 
 #[cfg(unix)]
 use crate::content::Catalogue;
@@ -81,7 +81,8 @@ impl Store {
             Err(error) => return Err(StoreError::of(path, error.into())),
         };
         let store = Self { database: Arc::new(database), path };
-        store.transaction(|tables| {
+        // Tables without anything in them are as good made again after a crash.
+        store.transaction(Durability::None, |tables| {
             tables.open_table(CONTENTS)?;
             tables.open_table(ORIGINATORS)?;
             tables.open_table(IDENTITY)?;
@@ -129,21 +130,25 @@ impl Store {
     /// # Errors
     /// If the disk says no.
     pub fn identity(&self, make: impl FnOnce() -> (PeerId, String)) -> Result<(PeerId, String), StoreError> {
-        let mut identity = None;
-        self.transaction(|tables| {
+        let kept = self.kept_identity().map_err(|error| StoreError::of(self.path.clone(), error))?;
+        if let Some(identity) = kept {
+            return Ok(identity);
+        }
+        let (id, token) = make();
+        self.transaction(Durability::Immediate, |tables| {
             let mut table = tables.open_table(IDENTITY)?;
-            let id = table.get("id")?.and_then(|id| id.value().parse().ok());
-            let token = table.get("token")?.map(|token| token.value().to_owned());
-            let (id, token) = match (id, token) {
-                (Some(id), Some(token)) => (id, token),
-                _ => make(),
-            };
             table.insert("id", id.to_string().as_str())?;
             table.insert("token", token.as_str())?;
-            identity = Some((id, token));
             Ok(())
         })?;
-        identity.ok_or_else(|| StoreError::Unusable { path: self.path.clone(), text: "no identity".into() })
+        Ok((id, token))
+    }
+
+    fn kept_identity(&self) -> Result<Option<(PeerId, String)>, redb::Error> {
+        let table = self.database.begin_read()?.open_table(IDENTITY)?;
+        let id = table.get("id")?.and_then(|id| id.value().parse().ok());
+        let token = table.get("token")?.map(|token| token.value().to_owned());
+        Ok(id.zip(token))
     }
 
     /// Keeps changes. They are on disk when this returns.
@@ -157,7 +162,7 @@ impl Store {
     }
 
     fn save_blocking(&self, changes: &[Change]) -> Result<(), StoreError> {
-        self.transaction(|tables| {
+        self.transaction(Durability::Immediate, |tables| {
             let mut contents = tables.open_table(CONTENTS)?;
             let mut originators = tables.open_table(ORIGINATORS)?;
             let mut purged = BTreeSet::new();
@@ -184,10 +189,12 @@ impl Store {
 
     fn transaction(
         &self,
+        durability: Durability,
         change: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>,
     ) -> Result<(), StoreError> {
         let run = move || -> Result<(), redb::Error> {
-            let tables = self.database.begin_write()?;
+            let mut tables = self.database.begin_write()?;
+            tables.set_durability(durability)?;
             change(&tables)?;
             tables.commit()?;
             Ok(())
@@ -234,9 +241,12 @@ pub fn is_opening() -> bool {
 fn open_whole(path: &Path) -> Result<Database, redb::DatabaseError> {
     OPENING.set(true);
     let opened = catch_unwind(AssertUnwindSafe(|| {
+        let is_new = std::fs::metadata(path).map_or(true, |file| file.len() == 0);
         let mut database = Database::builder().set_cache_size(CACHE).create(path)?;
-        // If it is not whole but could be made so, it goes on from its last commit that is.
-        database.check_integrity()?;
+        if !is_new {
+            // If it is not whole but could be made so, it goes on from its last commit that is.
+            database.check_integrity()?;
+        }
         Ok(database)
     }));
     OPENING.set(false);

@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex};
 
 use askaround_core::Key;
 use askaround_core::pieces::{Geometry, Manifest, Root};
-use redb::{Database, ReadableDatabase as _};
+use redb::{Database, Durability, ReadableDatabase as _};
 
 use self::tables::Tables;
 use super::collection::{Collection, CollectionError};
@@ -136,7 +136,8 @@ impl Catalogue {
 
     fn with(database: Arc<Database>, home: Option<PathBuf>) -> Result<Self, StoreError> {
         let catalogue = Self { database, home, changes: Arc::default(), repairing: Arc::default() };
-        catalogue.change(|_| Ok(()))?;
+        // Tables without anything in them are as good made again after a crash.
+        catalogue.change_with(Durability::None, |_| Ok(()))?;
         Ok(catalogue)
     }
 
@@ -305,8 +306,17 @@ impl Catalogue {
         &self,
         change: impl FnOnce(&mut Tables<'_>) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
+        self.change_with(Durability::Immediate, change)
+    }
+
+    fn change_with<T>(
+        &self,
+        durability: Durability,
+        change: impl FnOnce(&mut Tables<'_>) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
         let run = || {
-            let write = self.database.begin_write()?;
+            let mut write = self.database.begin_write()?;
+            write.set_durability(durability)?;
             let result = change(&mut Tables::open(&write)?)?;
             write.commit()?;
             self.changes.fetch_add(1, Ordering::Relaxed);
