@@ -227,7 +227,8 @@ impl Download {
             for piece in pieces.iter() {
                 self.copies[piece as usize] += 1;
             }
-        } else if !self.have.is_empty() {
+        }
+        if source.may_choose() && !self.have.is_empty() {
             // It should not send what is here already.
             self.news.insert(Listener::Source(id), self.have.iter().collect());
             self.tell(Listener::Source(id));

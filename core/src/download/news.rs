@@ -18,8 +18,8 @@ impl Download {
                 listeners.push((Listener::Subscriber(*id), rare));
             }
         }
-        let complete = self.sources.iter().filter(|(_, source)| source.pieces.is_full());
-        listeners.extend(complete.map(|(id, _)| (Listener::Source(*id), false)));
+        let choosing = self.sources.iter().filter(|(_, source)| source.may_choose());
+        listeners.extend(choosing.map(|(id, _)| (Listener::Source(*id), false)));
         for (listener, now) in listeners {
             let news = self.news.entry(listener).or_default();
             news.push(piece);

@@ -38,7 +38,7 @@ impl Download {
             let choice = self.pick(id);
             // What the source chooses in place of it cannot be on its way from elsewhere, unless
             // everything is.
-            let any = choice.is_some() && self.sources[&id].pieces.is_full();
+            let any = choice.is_some() && self.sources[&id].may_choose();
             let choice = choice.or_else(|| self.take_over(now, id));
             let Some(piece) = choice else { break };
             let length = self.length(piece);

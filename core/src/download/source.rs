@@ -138,6 +138,13 @@ impl Source {
         self.rate
     }
 
+    /// Whether it may send another piece than the one that it is asked for. Whoever holds the content
+    /// knows best what the others lack. It is told what is here; who was fetching itself a moment
+    /// ago is not, and might choose that.
+    pub(super) fn may_choose(&self) -> bool {
+        self.holds && self.pieces.is_full()
+    }
+
     /// Whether it should be asked for more.
     pub(super) fn has_room(&self, config: &DownloadConfig, crowded: bool) -> bool {
         if self.owes.len() < if crowded { 1 } else { config.min_pipeline } {

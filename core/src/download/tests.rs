@@ -92,6 +92,23 @@ fn what_a_source_chooses_instead_is_taken() {
     assert_eq!(again.len(), 1);
 }
 
+/// It has not been told what came before it had everything, and might choose that.
+#[test]
+fn a_source_that_was_fetching_does_not_choose() {
+    let pieces = vec![1 << 20; 8];
+    let mut download = Download::new(DownloadConfig::default(), pieces, PieceSet::empty(8));
+    open(&mut download, at(0), 1, PieceSet::full(8));
+    open(&mut download, at(0), 2, set(8, &[]));
+    let chooses = |output: &DownloadOutput| match output {
+        DownloadOutput::Ask { source, any, .. } => Some((*source, *any)),
+        _ => None,
+    };
+    assert!(outputs(&mut download).iter().filter_map(chooses).all(|asked| asked == (1, true)));
+    download.handle(at(1), DownloadInput::News(2, (0..8).collect()));
+    let asked: Vec<_> = outputs(&mut download).iter().filter_map(chooses).collect();
+    assert!(!asked.is_empty() && asked.iter().all(|asked| *asked == (2, false)), "{asked:?}");
+}
+
 #[test]
 fn whose_only_piece_another_chose_is_asked_for_the_next() {
     let pieces = vec![1 << 20; 100];
