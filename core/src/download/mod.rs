@@ -235,16 +235,15 @@ impl Download {
         }
         self.by_addr.insert(source.addr, id);
         self.sources.insert(id, source);
-        self.fill(now, id);
+        self.fill_with(now, id, &|_| true);
     }
 
     fn heard(&mut self, now: Instant, id: SourceId, pieces: &[u32]) {
         let Some(source) = self.sources.get_mut(&id) else { return };
         let was_complete = source.pieces.is_full();
-        for piece in pieces {
-            if source.pieces.insert(*piece) {
-                self.copies[*piece as usize] += 1;
-            }
+        let new: Vec<u32> = pieces.iter().copied().filter(|piece| source.pieces.insert(*piece)).collect();
+        for piece in &new {
+            self.copies[*piece as usize] += 1;
         }
         if source.pieces.is_full() && !was_complete {
             // Now it counts among those who have everything.
@@ -252,7 +251,7 @@ impl Download {
                 *copies -= 1;
             }
         }
-        self.fill(now, id);
+        self.fill_with(now, id, &|piece| new.contains(&piece));
     }
 
     fn begun(&mut self, now: Instant, id: SourceId, piece: u32, asked: u32) {
@@ -298,7 +297,7 @@ impl Download {
             self.looked_at = now;
             self.fill_all(now);
         } else {
-            self.fill(now, id);
+            self.fill_with(now, id, &|_| true);
         }
     }
 

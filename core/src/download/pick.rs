@@ -29,6 +29,12 @@ impl Download {
 
     /// Asks a source for as much as it should be asked for.
     pub(super) fn fill(&mut self, now: Instant, id: SourceId) {
+        self.fill_with(now, id, &|_| false);
+    }
+
+    /// The same when it has something new to offer: it has just got those pieces for which `new`
+    /// says so, or has just become free to send them.
+    pub(super) fn fill_with(&mut self, now: Instant, id: SourceId, new: &dyn Fn(u32) -> bool) {
         let crowded = self.sources.len() > CROWDED;
         while !self.done
             && let Some(source) = self.sources.get(&id)
@@ -39,7 +45,7 @@ impl Download {
             // What the source chooses in place of it cannot be on its way from elsewhere, unless
             // everything is.
             let any = choice.is_some() && self.sources[&id].may_choose();
-            let choice = choice.or_else(|| self.take_over(now, id));
+            let choice = choice.or_else(|| self.take_over(now, id, new));
             let Some(piece) = choice else { break };
             let length = self.length(piece);
             if let Some(source) = self.sources.get_mut(&id) {
@@ -86,7 +92,7 @@ impl Download {
 
     /// For an idle source: a piece that waits at another source and may be asked for at once, or in
     /// the end game one that comes too slowly from there.
-    fn take_over(&mut self, now: Instant, id: SourceId) -> Option<u32> {
+    fn take_over(&mut self, now: Instant, id: SourceId, new: &dyn Fn(u32) -> bool) -> Option<u32> {
         let source = self.sources.get(&id)?;
         if !source.owes.is_empty() {
             return None;
@@ -117,8 +123,9 @@ impl Download {
             let mine = source.time_for(length).or_else(|| time_at((*usual)?, length));
             let saves = wait.zip(mine).is_some_and(|(wait, mine)| wait > mine * 2 + WORTH_IT);
             // Each of those who have it is as likely to be asked for it as the others: when one
-            // more has it, its share of those who wait changes over.
-            let share = waits && !other.pieces.is_full() && {
+            // more has it, its share of those who wait changes over. Only then: otherwise a piece
+            // would be asked for and cancelled a dozen times before it is sent.
+            let share = waits && new(*piece) && !other.may_choose() && {
                 let holders = self.copies[*piece as usize].max(1);
                 let slower =
                     source.rate().zip(other.rate()).is_some_and(|(mine, others)| mine < others / 2.0);
