@@ -19,6 +19,11 @@ const WORTH_IT: Duration = Duration::from_millis(20);
 /// request at each is enough, and keeps everybody's queues short.
 const CROWDED: usize = 6;
 
+/// With at most so many sources it costs little to think again at every event of whom to ask for
+/// what waits, and evens out how fast they are. With more, a piece would be asked for and cancelled
+/// a dozen times before it is sent.
+const FEW: usize = 12;
+
 impl Download {
     pub(super) fn fill_all(&mut self, now: Instant) {
         let ids: Vec<SourceId> = self.sources.keys().copied().collect();
@@ -97,7 +102,7 @@ impl Download {
         if !source.owes.is_empty() {
             return None;
         }
-        let end_game = self.is_end_game();
+        let (end_game, few) = (self.is_end_game(), self.sources.len() <= FEW);
         // Most pieces need neither, and a crowd has many sources to look at.
         let awaits = LazyCell::new(|| awaits(&self.sources, id));
         let usual = LazyCell::new(|| usual_rate(&self.sources));
@@ -123,9 +128,8 @@ impl Download {
             let mine = source.time_for(length).or_else(|| time_at((*usual)?, length));
             let saves = wait.zip(mine).is_some_and(|(wait, mine)| wait > mine * 2 + WORTH_IT);
             // Each of those who have it is as likely to be asked for it as the others: when one
-            // more has it, its share of those who wait changes over. Only then: otherwise a piece
-            // would be asked for and cancelled a dozen times before it is sent.
-            let share = waits && new(*piece) && !other.may_choose() && {
+            // more has it, its share of those who wait changes over.
+            let share = waits && (few || new(*piece)) && !other.pieces.is_full() && {
                 let holders = self.copies[*piece as usize].max(1);
                 let slower =
                     source.rate().zip(other.rate()).is_some_and(|(mine, others)| mine < others / 2.0);

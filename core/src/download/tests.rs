@@ -110,18 +110,18 @@ fn a_source_that_was_fetching_does_not_choose() {
 }
 
 #[test]
-fn what_waits_changes_over_only_to_those_who_have_something_new() {
+fn in_a_crowd_what_waits_changes_over_only_to_those_who_have_something_new() {
     let is_moved = |output: &DownloadOutput| matches!(output, DownloadOutput::Cancel(..));
     let mut moved = 0;
     for seed in 0..20 {
         let config = DownloadConfig { seed, ..DownloadConfig::default() };
         let mut download = Download::new(config, vec![1 << 20; 2], PieceSet::empty(2));
         open(&mut download, at(0), 1, set(2, &[0]));
-        (2..=9).for_each(|source| open(&mut download, at(0), source, set(2, &[])));
+        (2..=20).for_each(|source| open(&mut download, at(0), source, set(2, &[])));
         outputs(&mut download);
-        (2..=9).for_each(|source| download.handle(at(1), DownloadInput::News(source, vec![0])));
+        (2..=20).for_each(|source| download.handle(at(1), DownloadInput::News(source, vec![0])));
         moved += outputs(&mut download).iter().filter(|output| is_moved(output)).count();
-        for source in (1..=9).cycle().take(90) {
+        for source in (1..=20).cycle().take(200) {
             download.handle(at(2), DownloadInput::News(source, vec![0]));
             download.handle(at(2), DownloadInput::Timeout);
         }
