@@ -11,6 +11,7 @@ use std::sync::Arc;
 use askaround_core::Key;
 use askaround_core::id::{Contact, PeerId};
 use askaround_core::peer::Change;
+use redb::backends::FileBackend;
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 
 #[cfg(unix)]
@@ -22,6 +23,9 @@ const CONTENTS: TableDefinition<'_, u64, &str> = TableDefinition::new("contents"
 const ORIGINATORS: TableDefinition<'_, &str, &str> = TableDefinition::new("originators");
 /// `id` and `token`.
 const IDENTITY: TableDefinition<'_, &str, &str> = TableDefinition::new("identity");
+
+/// How the name of a database begins that is being made.
+const HALF_MADE: &str = "state.redb.new-";
 
 /// The memory in which the database keeps what it has read; its own default is a gigabyte.
 pub(crate) const CACHE: usize = 4 << 20;
@@ -236,21 +240,53 @@ pub fn is_opening() -> bool {
     OPENING.get()
 }
 
-/// Opens a database and compares all of it with its checksums. The database panics at some damages
-/// before it comes to that.
+/// Opens a database and compares all of it with its checksums, or makes one.
 fn open_whole(path: &Path) -> Result<Database, redb::DatabaseError> {
     OPENING.set(true);
+    // The database panics at some damages before it comes to its checksums.
     let opened = catch_unwind(AssertUnwindSafe(|| {
-        let is_new = std::fs::metadata(path).map_or(true, |file| file.len() == 0);
-        let mut database = Database::builder().set_cache_size(CACHE).create(path)?;
-        if !is_new {
-            // If it is not whole but could be made so, it goes on from its last commit that is.
-            database.check_integrity()?;
+        if !path.exists()
+            && let Some(database) = make(path)?
+        {
+            return Ok(database);
         }
+        let mut database = Database::builder().set_cache_size(CACHE).open(path)?;
+        // If it is not whole but could be made so, it goes on from its last commit that is.
+        database.check_integrity()?;
+        remove_half_made(path);
         Ok(database)
     }));
     OPENING.set(false);
     opened.unwrap_or_else(|_| Err(redb::StorageError::Corrupted("it cannot be read".into()).into()))
+}
+
+/// Makes a database that has its name only when it is whole: whoever is killed before that leaves
+/// nothing that could not be opened. `None` if another peer was faster.
+fn make(path: &Path) -> Result<Option<Database>, redb::DatabaseError> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    // Its lock must not end with another handle of the same file.
+    let (file, name) = tempfile::Builder::new().prefix(HALF_MADE).tempfile_in(folder)?.into_parts();
+    let database = Database::builder().set_cache_size(CACHE).create_with_backend(FileBackend::new(file)?)?;
+    match name.persist_noclobber(path) {
+        Ok(()) => Ok(Some(database)),
+        // The other may have removed what it took for left behind.
+        Err(e) if matches!(e.error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => {
+            Ok(None)
+        }
+        Err(e) => Err(e.error.into()),
+    }
+}
+
+/// Removes what was left behind by peers that were killed while they made the database that is
+/// here now.
+fn remove_half_made(path: &Path) {
+    let folder = path.parent().map(std::fs::read_dir).into_iter().flatten();
+    for file in folder.flatten().flatten() {
+        if file.file_name().to_string_lossy().starts_with(HALF_MADE) {
+            // The next one tries again.
+            let _ = std::fs::remove_file(file.path());
+        }
+    }
 }
 
 fn remove(
@@ -272,4 +308,45 @@ fn append(contents: &mut redb::Table<'_, u64, &'static str>, key: &Key) -> Resul
 
 fn contact(contact: &Contact) -> String {
     serde_json::json!(contact).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+
+    #[test]
+    fn of_those_who_make_a_state_at_once_one_has_it() {
+        const PEERS: usize = 8;
+        for _ in 0..20 {
+            let folder = tempfile::tempdir().unwrap();
+            let begin = Barrier::new(PEERS);
+            let opened: Vec<_> = std::thread::scope(|scope| {
+                let open = || {
+                    begin.wait();
+                    Store::open(folder.path())
+                };
+                let all: Vec<_> = (0..PEERS).map(|_| scope.spawn(open)).collect();
+                all.into_iter().map(|peer| peer.join().unwrap()).collect()
+            });
+            let refused = |result: &&Result<Store, StoreError>| matches!(result, Err(StoreError::InUse(_)));
+            assert_eq!(opened.iter().filter(refused).count(), PEERS - 1, "{opened:?}");
+            assert!(opened.iter().any(Result::is_ok), "{opened:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_being_made_by_a_peer_that_was_killed_is_in_nobody_s_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let left = folder.path().join(format!("{HALF_MADE}1"));
+        std::fs::write(&left, [0; 73_728]).unwrap();
+        let identity = (PeerId::new(7).unwrap(), "token".to_owned());
+        let store = Store::open(folder.path()).unwrap();
+        store.identity(|| identity.clone()).unwrap();
+        drop(store);
+        let store = Store::open(folder.path()).unwrap();
+        assert_eq!(store.identity(|| unreachable!("it is kept")).unwrap(), identity);
+        assert!(!left.exists());
+    }
 }
