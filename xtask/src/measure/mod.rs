@@ -25,6 +25,17 @@ struct Row {
     note: String,
 }
 
+type Benchmark = fn(&mut Vec<Row>) -> Result<(), String>;
+
+const ALL: [(&str, Benchmark); 6] = [
+    ("lab", process::lab),
+    ("tracker", load::tracker),
+    ("content", content::content),
+    ("models", models::models),
+    ("sim", sim::sim),
+    ("search", search::search),
+];
+
 /// Runs the benchmarks whose names contain one of `names`, or all, and prints one table.
 ///
 /// # Errors
@@ -36,10 +47,13 @@ pub(crate) fn run(names: &[String]) -> Result<(), String> {
         Some((name, rest)) if name == program::USAGE => return program::print_usage(rest),
         _ => {}
     }
+    let wanted = |name: &str| names.is_empty() || names.iter().any(|n| name.contains(n.as_str()));
+    if !ALL.iter().any(|(name, _)| wanted(name)) {
+        return Err(format!("there are benchmarks of {}", ALL.map(|(name, _)| name).join(", ")));
+    }
     if cfg!(debug_assertions) {
         return optimized(names);
     }
-    let wanted = |name: &str| names.is_empty() || names.iter().any(|n| name.contains(n.as_str()));
     eprintln!("xtask: building the release programs");
     let status = Command::new("cargo").args(["build", "--release", "--locked", "--bins"]).status();
     if !status.is_ok_and(|status| status.success()) {
@@ -49,23 +63,8 @@ pub(crate) fn run(names: &[String]) -> Result<(), String> {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     println!("{cores} cores, Linux {}; medians of {RUNS} runs\n", kernel.trim());
     let mut rows = Vec::new();
-    if wanted("lab") {
-        process::lab(&mut rows)?;
-    }
-    if wanted("tracker") {
-        load::tracker(&mut rows)?;
-    }
-    if wanted("content") {
-        content::content(&mut rows)?;
-    }
-    if wanted("models") {
-        models::models(&mut rows)?;
-    }
-    if wanted("sim") {
-        sim::sim(&mut rows)?;
-    }
-    if wanted("search") {
-        search::search(&mut rows)?;
+    for (_, measure) in ALL.into_iter().filter(|(name, _)| wanted(name)) {
+        measure(&mut rows)?;
     }
     print(&rows);
     Ok(())
@@ -100,6 +99,21 @@ fn optimized(names: &[String]) -> Result<(), String> {
 fn askaround() -> PathBuf {
     let me = std::env::current_exe().unwrap_or_default();
     me.ancestors().nth(2).unwrap_or(std::path::Path::new("target")).join("release/askaround")
+}
+
+/// What was measured in turn with something else.
+struct InTurn {
+    /// The median of ours.
+    seconds: f64,
+    /// The median of ours as a multiple of the other's, pair by pair.
+    ratio: f64,
+}
+
+/// Measures both of a pair again and again, so that whatever else the machine does meets both.
+fn in_turn(mut pair: impl FnMut() -> Result<(f64, f64), String>) -> Result<InTurn, String> {
+    let pairs = (0..RUNS).map(|_| pair()).collect::<Result<Vec<_>, _>>()?;
+    let of = |what: fn(&(f64, f64)) -> f64| median(pairs.iter().map(what).collect());
+    Ok(InTurn { seconds: of(|(ours, _)| *ours), ratio: of(|(ours, other)| ours / other) })
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

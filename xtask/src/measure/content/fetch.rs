@@ -4,25 +4,22 @@ use std::time::Instant;
 
 use super::{FILES, LARGE, Place, SMALL, plain};
 use crate::measure::program::Usage;
-use crate::measure::{RUNS, Row, median};
+use crate::measure::{RUNS, Row, in_turn, median};
 
 const MIB: f64 = (1 << 20) as f64;
 
 /// `add` of the large file: from its start until it is served.
 pub(super) fn added(rows: &mut Vec<Row>, place: &Place) -> Result<(), String> {
-    let (mut rates, mut ratios) = (Vec::new(), Vec::new());
-    for _ in 0..RUNS {
+    let measured = in_turn(|| {
         let begin = Instant::now();
         drop(place.seed("large", &[])?);
-        let ours = begin.elapsed().as_secs_f64();
-        rates.push(LARGE as f64 / ours / 1e6);
-        ratios.push(ours / md5sum(place)?);
-    }
+        Ok((begin.elapsed().as_secs_f64(), md5sum(place)?))
+    })?;
     rows.push(Row {
         name: "add, one file of 1 GiB".into(),
-        figure: median(rates),
+        figure: LARGE as f64 / measured.seconds / 1e6,
         unit: "MB/s",
-        against: format!("md5sum: x{:.2} its time", median(ratios)),
+        against: format!("md5sum: x{:.2} its time", measured.ratio),
         note: "BLAKE3 and md5".into(),
     });
     Ok(())
@@ -133,20 +130,18 @@ pub(super) fn folder(rows: &mut Vec<Row>, place: &Place) -> Result<(), String> {
     let (_seed, key) = place.seed("small", &[])?;
     let script = r#"mkdir "$1/copy" && tar -c -C "$1" small | tar -x -C "$1/copy""#;
     let tar = ["sh", "-c", script, "sh", &place.at("").to_string_lossy()].map(str::to_owned);
-    let (mut rates, mut ratios) = (Vec::new(), Vec::new());
-    for _ in 0..RUNS {
+    let measured = in_turn(|| {
         let ours = Usage::of(place.get(&key, "got"))?.seconds;
         let theirs = Usage::of(&tar)?.seconds;
         place.remove("got")?;
         place.remove("copy")?;
-        rates.push((FILES * SMALL) as f64 / ours / 1e6);
-        ratios.push(ours / theirs);
-    }
+        Ok((ours, theirs))
+    })?;
     rows.push(Row {
         name: "get, 1,000 files of 64 KiB".into(),
-        figure: median(rates),
+        figure: (FILES * SMALL) as f64 / measured.seconds / 1e6,
         unit: "MB/s",
-        against: format!("tar | tar: x{:.2} its time", median(ratios)),
+        against: format!("tar | tar: x{:.2} its time", measured.ratio),
         note: "verified; target 1.5".into(),
     });
     Ok(())

@@ -14,7 +14,7 @@ use askaround_core::time;
 use askaround_node::content::{hash_file, md5_of};
 
 use super::CROWD;
-use crate::measure::{RUNS, Row, median};
+use crate::measure::{Row, in_turn};
 
 const SOURCES: u16 = 32;
 
@@ -22,8 +22,7 @@ const SOURCES: u16 = 32;
 pub(super) fn hashing(rows: &mut Vec<Row>, file: &Path) -> Result<(), String> {
     let text = |e: std::io::Error| e.to_string();
     let content = std::fs::read(file).map_err(text)?;
-    let (mut rates, mut ratios) = (Vec::new(), Vec::new());
-    for _ in 0..RUNS {
+    let measured = in_turn(|| {
         let opened = File::open(file).map_err(text)?;
         let begin = Instant::now();
         let hashed = hash_file(&opened, &|_| {}, &AtomicBool::new(false)).map_err(|e| e.to_string())?;
@@ -34,14 +33,13 @@ pub(super) fn hashing(rows: &mut Vec<Row>, file: &Path) -> Result<(), String> {
         if hashed.md5 != md5 {
             return Err("one pass gives another md5".into());
         }
-        rates.push(content.len() as f64 / ours / 1e6);
-        ratios.push(ours / alone);
-    }
+        Ok((ours, alone))
+    })?;
     rows.push(Row {
         name: "both hashes of a file, one pass".into(),
-        figure: median(rates),
+        figure: content.len() as f64 / measured.seconds / 1e6,
         unit: "MB/s",
-        against: format!("md5 alone: x{:.2} its time", median(ratios)),
+        against: format!("md5 alone: x{:.2} its time", measured.ratio),
         note: "in-process".into(),
     });
     Ok(())
@@ -52,8 +50,9 @@ pub(super) fn deciding(rows: &mut Vec<Row>) -> Result<(), String> {
     let geometry = Geometry::new(CROWD as u64).map_err(|e| e.to_string())?;
     let (size, count) = (geometry.piece_size(), geometry.count());
     let bytes = vec![7; CROWD];
-    let (mut micros, mut ratios) = (Vec::new(), Vec::new());
-    for seed in 0..RUNS as u64 {
+    let mut seed = 0;
+    let measured = in_turn(|| {
+        seed += 1;
         let begin = Instant::now();
         download(&geometry, seed)?;
         let ours = begin.elapsed().as_secs_f64();
@@ -61,15 +60,13 @@ pub(super) fn deciding(rows: &mut Vec<Row>) -> Result<(), String> {
         for (piece, bytes) in geometry.pieces().zip(bytes.chunks(size as usize)) {
             black_box(piece_hash(&geometry, piece, bytes));
         }
-        let hashing = begin.elapsed().as_secs_f64();
-        micros.push(ours / f64::from(count) * 1e6);
-        ratios.push(ours / hashing);
-    }
+        Ok((ours, begin.elapsed().as_secs_f64()))
+    })?;
     rows.push(Row {
         name: format!("deciding a piece, {SOURCES} sources, {count} pieces"),
-        figure: median(micros),
+        figure: measured.seconds / f64::from(count) * 1e6,
         unit: "µs",
-        against: format!("hashing it: x{:.2} its time", median(ratios)),
+        against: format!("hashing it: x{:.2} its time", measured.ratio),
         note: format!("in-process; pieces of {} KiB", size >> 10),
     });
     Ok(())
