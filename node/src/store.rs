@@ -250,7 +250,7 @@ fn open_whole(path: &Path) -> Result<Database, redb::DatabaseError> {
         {
             return Ok(database);
         }
-        let mut database = Database::builder().set_cache_size(CACHE).open(path)?;
+        let mut database = Database::builder().set_cache_size(CACHE).create(path)?;
         // If it is not whole but could be made so, it goes on from its last commit that is.
         database.check_integrity()?;
         remove_half_made(path);

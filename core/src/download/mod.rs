@@ -228,7 +228,7 @@ impl Download {
                 self.copies[piece as usize] += 1;
             }
         }
-        if source.may_choose() && !self.have.is_empty() {
+        if source.holds_all() && !self.have.is_empty() {
             // It should not send what is here already.
             self.news.insert(Listener::Source(id), self.have.iter().collect());
             self.tell(Listener::Source(id));

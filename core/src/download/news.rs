@@ -18,7 +18,7 @@ impl Download {
                 listeners.push((Listener::Subscriber(*id), rare));
             }
         }
-        let choosing = self.sources.iter().filter(|(_, source)| source.may_choose());
+        let choosing = self.sources.iter().filter(|(_, source)| source.holds_all());
         listeners.extend(choosing.map(|(id, _)| (Listener::Source(*id), false)));
         for (listener, now) in listeners {
             let news = self.news.entry(listener).or_default();

@@ -49,7 +49,7 @@ impl Download {
             let choice = self.pick(id);
             // What the source chooses in place of it cannot be on its way from elsewhere, unless
             // everything is.
-            let any = choice.is_some() && self.sources[&id].may_choose();
+            let any = choice.is_some() && self.sources[&id].holds_all();
             let choice = choice.or_else(|| self.take_over(now, id, new));
             let Some(piece) = choice else { break };
             let length = self.length(piece);

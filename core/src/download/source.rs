@@ -138,10 +138,10 @@ impl Source {
         self.rate
     }
 
-    /// Whether it may send another piece than the one that it is asked for. Whoever holds the content
-    /// knows best what the others lack. It is told what is here; who was fetching itself a moment
-    /// ago is not, and might choose that.
-    pub(super) fn may_choose(&self) -> bool {
+    /// Whether it has everything, and for good. Such a source may send another piece than the one that
+    /// it is asked for, since it knows best what the others lack. It is told what is here; who was
+    /// fetching itself a moment ago is not, and might choose that.
+    pub(super) fn holds_all(&self) -> bool {
         self.holds && self.pieces.is_full()
     }
 

@@ -51,7 +51,7 @@ impl Download {
             return None;
         }
         let took = complete.since(began);
-        let stay = if self.sources.values().any(|source| source.holds && source.pieces.is_full()) {
+        let stay = if self.sources.values().any(Source::holds_all) {
             let moment = if self.uplink_idle { SHORTEST_MOMENT } else { took / MOMENT };
             moment.clamp(SHORTEST_MOMENT, LONGEST_MOMENT).min(longest)
         } else if self.waited_for().next().is_some() {

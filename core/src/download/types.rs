@@ -112,7 +112,7 @@ pub enum DownloadInput {
 pub enum Listener {
     /// Who subscribed.
     Subscriber(SubscriberId),
-    /// A source that has everything, so that it does not send what came from elsewhere.
+    /// A source that holds everything, so that it does not send what came from elsewhere.
     Source(SourceId),
 }
 

@@ -5,6 +5,8 @@ mod crashes;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
+use askaround_core::pieces::{Geometry, Manifest, piece_hash};
+
 use super::*;
 use crate::content::disk::Fault;
 use crate::content::hash::{InOrderHash, hash_file};
@@ -341,11 +343,11 @@ fn what_another_program_has_cut_gets_no_name() {
 fn a_hundred_gigabytes_are_begun_at_once_when_they_are_holes() {
     let dir = tempfile::tempdir().unwrap();
     let zeros = vec![0; 4 << 20];
-    let geometry = askaround_core::pieces::Geometry::new(100 << 30).unwrap();
+    let geometry = Geometry::new(100 << 30).unwrap();
     let first = geometry.piece(0).unwrap();
     let mut hashes = vec![[1; 32]; geometry.count() as usize];
-    hashes[0] = askaround_core::pieces::piece_hash(&geometry, first, &zeros);
-    let manifest = Arc::new(askaround_core::pieces::Manifest::of(100 << 30, hashes).unwrap());
+    hashes[0] = piece_hash(&geometry, first, &zeros);
+    let manifest = Arc::new(Manifest::of(100 << 30, hashes).unwrap());
     let wanted = Wanted { manifest, md5: None };
     let options = PartOptions { sparse: true, ..PartOptions::default() };
     let part = Part::create(place(dir.path()), wanted.clone(), options).unwrap();
@@ -360,9 +362,8 @@ fn a_hundred_gigabytes_are_begun_at_once_when_they_are_holes() {
 fn a_disk_without_room_is_said_before_anything_is_asked_for() {
     let dir = tempfile::tempdir().unwrap();
     let size = 4 << 40;
-    let count = askaround_core::pieces::Geometry::new(size).unwrap().count();
-    let manifest =
-        Arc::new(askaround_core::pieces::Manifest::of(size, vec![[0; 32]; count as usize]).unwrap());
+    let count = Geometry::new(size).unwrap().count();
+    let manifest = Arc::new(Manifest::of(size, vec![[0; 32]; count as usize]).unwrap());
     let made = Part::create(place(dir.path()), Wanted { manifest, md5: None }, PartOptions::default());
     let Err(PartError::Disk(error)) = made else { panic!("4 TiB on this disk?") };
     assert!(matches!(error.fault, Fault::Full { .. } | Fault::TooLarge), "{error}");
