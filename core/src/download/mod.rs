@@ -292,8 +292,8 @@ impl Download {
             self.spread(now, piece);
             self.finish_if_complete();
         }
-        if self.is_end_game() {
-            // Whoever is idle may be of use.
+        if self.is_end_game() && self.has_few_sources() {
+            // Whoever is idle may be of use. In a crowd that is looked at now and then.
             self.looked_at = now;
             self.fill_all(now);
         } else {

@@ -25,6 +25,11 @@ const CROWDED: usize = 6;
 const FEW: usize = 12;
 
 impl Download {
+    /// Whether it costs little to think again at every event.
+    pub(super) fn has_few_sources(&self) -> bool {
+        self.sources.len() <= FEW
+    }
+
     pub(super) fn fill_all(&mut self, now: Instant) {
         let ids: Vec<SourceId> = self.sources.keys().copied().collect();
         for id in ids {
@@ -102,7 +107,7 @@ impl Download {
         if !source.owes.is_empty() {
             return None;
         }
-        let (end_game, few) = (self.is_end_game(), self.sources.len() <= FEW);
+        let (end_game, few) = (self.is_end_game(), self.has_few_sources());
         // Most pieces need neither, and a crowd has many sources to look at.
         let awaits = LazyCell::new(|| awaits(&self.sources, id));
         let usual = LazyCell::new(|| usual_rate(&self.sources));
