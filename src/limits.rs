@@ -123,6 +123,10 @@ pub struct ContentLimits {
     /// Seconds that a source may take to answer, or for the next 16 KiB of a piece
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = wait, env = "ASKAROUND_SOURCE_TIMEOUT")]
     pub source_timeout: Duration,
+    /// Seconds that a fetch that has begun waits for somebody who has what is missing, when none of
+    /// its sources has it
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = stay, env = "ASKAROUND_HOLDER_TIMEOUT")]
+    pub holder_timeout: Duration,
 }
 
 impl ContentLimits {
@@ -136,6 +140,7 @@ impl ContentLimits {
             max_sources: self.max_sources,
             max_in_flight: self.max_in_flight,
             max_open_files: self.open_files(),
+            holder_timeout: self.holder_timeout,
             source_limits,
             ..defaults
         }
@@ -266,7 +271,7 @@ mod tests {
         let words = "askaround peer --width 2 --ask-timeout 3 --verb-timeout 4 --max-list 5 --max-asked 6 \
                      --max-pages 7 --keep-connections 8 --max-connections 9 --message-timeout 10.5 \
                      --idle-timeout 11 --piece-memory 16 --upload-slots 17 --max-sources 18 \
-                     --source-timeout 19 --max-in-flight 20 --max-open-files 21";
+                     --source-timeout 19 --max-in-flight 20 --max-open-files 21 --holder-timeout 22";
         let Command::Peer(args) = parse(words) else { panic!() };
         let config = args.node.asking.config();
         let search = &config.search;
@@ -279,6 +284,7 @@ mod tests {
         let content = args.node.content.options();
         assert_eq!((content.memory, content.upload_slots, content.max_sources), (16 << 20, Some(17), 18));
         assert_eq!(content.source_limits.answer_timeout.as_secs(), 19);
+        assert_eq!(content.holder_timeout.as_secs(), 22);
         assert_eq!((content.max_in_flight, content.max_open_files), (20, 21));
 
         let words = "askaround tracker --lease 12 --max-peers 13 --max-peers-per-ip 14 --forget-after 15";

@@ -6,13 +6,14 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use askaround_node::delivery::{DeliveryOptions, GetError, Got};
+use askaround_node::delivery::{DeliveryOptions, GetError, GetEvent, GetRequest, Got};
 use askaround_node::transfer::source::SourceLimits;
-use nodes::{Network, bytes};
+use nodes::{Network, Node, bytes};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 /// One that passes everything on to a holder and back, but for requests for the piece hashes of
 /// other content than `list`: those it answers with `instead`, each after a while. It says when it was
@@ -159,6 +160,37 @@ async fn what_comes_slowly_comes_although_nobody_has_another_file() {
     let error = node.get(&key, &to.path().join("copy")).await.unwrap_err();
     assert!(matches!(&error, GetError::Starved { files: Some(files), .. } if files == "gone"), "{error}");
     assert_eq!(fs::read(to.path().join("copy/big")).unwrap(), bytes(3_500_000));
+    network.stop().await;
+}
+
+#[tokio::test]
+async fn a_fetch_waits_a_while_for_a_holder_of_what_nobody_has() {
+    let network = Network::start().await;
+    let waits = DeliveryOptions { holder_timeout: Duration::from_secs(3600), ..Default::default() };
+    let (seed, node) = (network.peer(1).await, network.peer_with(2, waits).await);
+    let add = async |holder: &Node| {
+        let source = tempfile::tempdir().unwrap();
+        for (name, size) in FILES {
+            fs::write(source.path().join(name), bytes(size)).unwrap();
+        }
+        (holder.add_folder(source.path()).await.key(), source)
+    };
+    let (key, source) = add(&seed).await;
+    fs::remove_file(source.path().join("b")).unwrap();
+    let to = tempfile::tempdir().unwrap();
+    let request = GetRequest { key, to: to.path().join("copy"), from: vec![], in_place: false };
+    let (tell, mut told) = mpsc::channel(64);
+    let (got, _late) = tokio::join!(node.delivery.get(request, tell, CancellationToken::new()), async {
+        // By then more searches than end a fetch have found nobody.
+        while !matches!(told.recv().await.unwrap(), GetEvent::Note { text } if text.contains("no source has b"))
+        {
+        }
+        let late = network.peer(3).await;
+        let (_, source) = add(&late).await;
+        (late, source)
+    });
+    assert_eq!(got.unwrap().files, Some(4));
+    assert_eq!(fs::read(to.path().join("copy/b")).unwrap(), bytes(300_002));
     network.stop().await;
 }
 

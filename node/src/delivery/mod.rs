@@ -86,6 +86,9 @@ pub struct DeliveryOptions {
     /// The longest that a fetch that is complete stays for those who fetch from here what no
     /// holder has. None for a peer that goes on.
     pub longest_stay: Option<Duration>,
+    /// How long a fetch that has begun waits for somebody who has what is missing, when none of its
+    /// sources has it.
+    pub holder_timeout: Duration,
     /// How slow a source may be.
     pub source_limits: SourceLimits,
     /// The most bytes sent a second.
@@ -106,6 +109,7 @@ impl Default for DeliveryOptions {
             max_in_flight: 64,
             max_open_files: 512,
             longest_stay: None,
+            holder_timeout: Duration::from_secs(30),
             source_limits: SourceLimits::default(),
             up: None,
             down: None,

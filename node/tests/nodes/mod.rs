@@ -109,9 +109,10 @@ impl Network {
         Self { addr, stop, tracker }
     }
 
-    /// A peer with this id, once it is registered.
+    /// A peer with this id, once it is registered. It does not wait for holders.
     pub(crate) async fn peer(&self, id: u64) -> Node {
-        self.peer_with(id, DeliveryOptions::default()).await
+        let options = DeliveryOptions { holder_timeout: Duration::ZERO, ..Default::default() };
+        self.peer_with(id, options).await
     }
 
     pub(crate) async fn peer_with(&self, id: u64, options: DeliveryOptions) -> Node {

@@ -242,6 +242,11 @@ impl Fetch {
         }
     }
 
+    /// The next search begins no later than after so long.
+    pub(super) fn search_within(&mut self, pause: Duration) {
+        self.next_search = self.next_search.min(Instant::now() + pause);
+    }
+
     pub(super) fn search_over(&mut self, outcome: Option<Outcome>) -> Result<(), GetError> {
         let Some(outcome) = outcome else { return Err(GetError::PeerEnded) };
         self.next_search = self.next_search.max(Instant::now() + Duration::from_millis(PAUSES_MS[0]));

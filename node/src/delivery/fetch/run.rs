@@ -31,8 +31,11 @@ use crate::transfer::source::{Has, Rejected, SourceCommand, SourceEvent};
 const SYNC_EVERY: Duration = Duration::from_secs(30);
 /// How long a fetch goes on while nothing comes.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// After so many searches in a row that leave it without a source, a fetch ends.
+/// After so many searches in a row that leave it without a source, a fetch waits for one no longer
+/// than it may.
 const DRY_SEARCHES: u32 = 4;
+/// The longest between two searches meanwhile.
+const MOST_BETWEEN_SEARCHES: Duration = Duration::from_secs(5);
 const SUBSCRIPTIONS: usize = 64;
 
 /// What is fetched, and what goes along with it.
@@ -305,17 +308,25 @@ impl Fetch {
     fn starved(&mut self, run: &mut Run) -> Result<(), GetError> {
         if self.has_nobody() || run.is_stuck() {
             run.dry += 1;
+            run.starving.get_or_insert_with(Instant::now);
         } else if !self.sources.is_empty() || !self.holders.is_empty() {
-            run.dry = 0;
+            (run.dry, run.starving) = (0, None);
         }
-        let waited = run.last_came.elapsed() > PATIENCE;
+        let most = self.delivery.0.options.holder_timeout;
+        let waited = run.last_came.elapsed() > PATIENCE.max(most);
         if run.dry < DRY_SEARCHES && !waited {
             return Ok(());
         }
-        match self.has_rival(run) {
-            true => Err(GetError::Doubted(self.key.clone())),
-            false => Err(run.starves()),
+        if self.has_rival(run) {
+            return Err(GetError::Doubted(self.key.clone()));
         }
+        // Of a file that is repaired others are to be repaired too.
+        let waits = !self.repairs && run.starving.is_some_and(|since| since.elapsed() < most);
+        if waits && !waited {
+            self.search_within(MOST_BETWEEN_SEARCHES);
+            return Ok(());
+        }
+        Err(run.starves())
     }
 }
 

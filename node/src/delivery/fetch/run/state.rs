@@ -27,6 +27,8 @@ pub(in super::super) struct Run {
     /// When something came last.
     pub(in super::super) last_came: Instant,
     pub(super) dry: u32,
+    /// Since when nobody gives anything, and nobody is known who could.
+    pub(super) starving: Option<Instant>,
     pub(super) subscribers: BTreeMap<SubscriberId, Subscriber>,
     pub(super) last_subscriber: SubscriberId,
     /// Whether others are served meanwhile.
@@ -64,6 +66,7 @@ impl Run {
             here,
             last_came: Instant::now(),
             dry: 0,
+            starving: None,
             subscribers: BTreeMap::new(),
             last_subscriber: 0,
             served,
