@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -227,13 +228,6 @@ fn ctrl_c_stops_the_work_of_the_peer() {
     assert_eq!(stdout(&peer), "nothing\n", "{}", stderr(&peer));
 }
 
-/// How often a peer that has ended spoke of a file.
-fn told_of(peer: Running, path: &str) -> Vec<String> {
-    peer.signal("-INT");
-    let (_, said) = peer.end();
-    said.lines().filter(|line| line.contains(path)).map(str::to_owned).collect()
-}
-
 #[test]
 fn a_running_peer_tells_once_of_a_file_that_it_serves_no_longer() {
     let (mut net, user) = (Net::new(2), tempfile::tempdir().unwrap());
@@ -253,12 +247,15 @@ fn a_running_peer_tells_once_of_a_file_that_it_serves_no_longer() {
         get(&net, key, 1);
     }
     net.assert_says(0, &["ls"], 0, "missing");
+    let mut peer = net.peers[0].take().unwrap();
+    let mut told = lines_of(peer.0.stderr.take().unwrap()).filter(|line| line.contains("served"));
+    let mut lines: Vec<_> = told.by_ref().take(2).collect();
     std::fs::rename(&away, &gone).unwrap();
     get(&net, &keys[1], 0);
     net.assert_says(1, &["purge", &keys[1]], 0, "purged");
     net.assert_says(1, &["find", &keys[1]], 0, "found");
-    let peer = net.peers[0].take().unwrap();
-    let lines = told_of(peer, user.path().to_str().unwrap());
+    peer.signal("-INT");
+    lines.extend(told);
     let expected = [
         format!("{changed} was changed and is not served any more"),
         format!("{gone} is gone and is not served any more"),
@@ -316,4 +313,38 @@ fn whoever_serves_a_file_is_told_once_that_it_is_not_what_it_was() {
         told,
         format!("{other} is gone and is not served any more: put it back and give this command again")
     );
+}
+
+#[test]
+fn of_many_files_that_are_served_no_longer_a_few_are_named() {
+    let user = tempfile::tempdir().unwrap();
+    let (_tracker, tracker) = start(&["tracker", "--listen", "127.0.0.1:0"]);
+    let files: Vec<_> = (0..9_u8).map(|n| write(user.path(), &n.to_string(), &[n])).collect();
+    // By somebody who may read only what everybody may.
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user"]);
+    command.args(["setpriv", "--bounding-set", "-dac_override,-dac_read_search", ASKAROUND]);
+    command.args(["add", "--serve", "--listen", "127.0.0.1:0", "--tracker", &tracker]).args(&files);
+    let mut serving = Running::start(&mut command);
+    let mut said = lines_of(serving.0.stderr.take().unwrap());
+    let mut printed = lines_of(serving.0.stdout.take().unwrap());
+    assert!(printed.any(|line| line.contains("until Ctrl-C")));
+    let chmod = |mode| std::fs::set_permissions(&files[0], std::fs::Permissions::from_mode(mode)).unwrap();
+    chmod(0);
+    let mut told = || said.find(|line| line.contains("served ")).unwrap();
+    let expected = "cannot be read and is not served any more: see to its permissions";
+    assert_eq!(told(), format!("{} {expected}", files[0]));
+    chmod(0o600);
+    assert_eq!(told(), format!("{} is as it was, and served again", files[0]));
+    let away = user.path().join("away");
+    std::fs::create_dir(&away).unwrap();
+    serving.signal("-STOP");
+    for (n, file) in files.iter().enumerate() {
+        std::fs::rename(file, away.join(n.to_string())).unwrap();
+    }
+    serving.signal("-CONT");
+    for _ in 0..5 {
+        assert!(told().contains(" is gone and is not served any more: "));
+    }
+    assert_eq!(told(), "4 other files are not served any more");
 }

@@ -197,12 +197,9 @@ async fn serve(
     while !node.has_ended() {
         tokio::select! {
             () = stop.token().cancelled() => break,
-            change = node.delivery.condition_changed() => {
-                meter.condition(change)?;
-                continue;
-            }
             () = tokio::time::sleep(PACE) => {}
         }
+        meter.conditions(node.delivery.take_condition_changes())?;
         if Instant::now() >= look_at {
             let begun = Instant::now();
             match node.delivery.look_at_files().await {

@@ -25,6 +25,9 @@ use crate::exit::{Failure, Stop};
 use crate::limits::connections_of_tracker;
 use crate::plain;
 
+/// Within so long what becomes of files is told together.
+const TOLD_TOGETHER: Duration = Duration::from_secs(1);
+
 /// `askaround tracker`.
 ///
 /// # Errors
@@ -77,20 +80,30 @@ pub(super) async fn peer(args: PeerArgs) -> Result<(), Failure> {
     let delivery = node.delivery.clone();
     let tell = async {
         loop {
-            let change = delivery.condition_changed().await;
-            plain::say!("{}", show::condition(&change, false));
+            delivery.condition_changed().await;
+            say_conditions(&delivery);
+            // Where one is not what it was, others may not be: they are told of together.
+            tokio::time::sleep(TOLD_TOGETHER).await;
         }
     };
+    let changes_of = node.delivery.clone();
     let end = tokio::select! {
         end = node.end() => end,
         never = tell => never,
     };
+    say_conditions(&changes_of);
     stop.token().cancel();
     api.await.map_err(Failure::run)?;
     // The next peer replaces a socket that is left, so failing to remove it harms nobody.
     let _ = std::fs::remove_file(folder.join(api::SOCKET));
     end?;
     Err(stop.failure())
+}
+
+fn say_conditions(delivery: &Delivery) {
+    for text in show::conditions(&delivery.take_condition_changes(), false) {
+        plain::say!("{text}");
+    }
 }
 
 /// How a peer is to be.

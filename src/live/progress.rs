@@ -184,15 +184,15 @@ impl Meter {
         Ok(())
     }
 
-    /// A file that is served by this command is not any more, or is again.
+    /// Files that are served by this command are not any more, or are again.
     ///
     /// # Errors
     /// If stdout cannot be written.
-    pub(super) fn condition(&self, change: ConditionChange) -> Result<(), Failure> {
+    pub(super) fn conditions(&self, changes: Vec<ConditionChange>) -> Result<(), Failure> {
         if self.show == Show::Json {
-            return json::line(&ServeEvent::Condition(change));
+            return changes.into_iter().try_for_each(|change| json::line(&ServeEvent::Condition(change)));
         }
-        self.note(&show::condition(&change, true));
+        show::conditions(&changes, true).iter().for_each(|text| self.note(text));
         Ok(())
     }
 

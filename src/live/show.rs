@@ -21,6 +21,8 @@ use crate::{plain, table};
 
 /// So many digits of a key are shown in tables.
 const SHORT: usize = 12;
+/// Of so many files at once it is told what became of each.
+const FILES_TOLD: usize = 5;
 
 /// What a reply says. What was told by events is not said again.
 pub(super) fn text(verb: &Verb, reply: &ApiReply) -> String {
@@ -89,19 +91,39 @@ pub(super) fn checked(checked: &Checked) -> String {
     format!("{}: {what}\n", plain::name(&checked.path))
 }
 
+/// What becomes of files that were served: a line each, and of many how many more there are.
+pub(super) fn conditions(changes: &[ConditionChange], serves: bool) -> Vec<String> {
+    let (told, others) = changes.split_at(changes.len().min(FILES_TOLD));
+    let mut lines: Vec<_> = told.iter().map(|change| condition(change, serves)).collect();
+    let good = others.iter().filter(|change| change.condition == Condition::Good).count();
+    let list = if serves { "" } else { ": `askaround ls` says which" };
+    for (count, what) in [(others.len() - good, "not served any more"), (good, "served again")] {
+        if count > 0 {
+            let be = if count == 1 { "is" } else { "are" };
+            lines.push(format!("{} {be} {what}{list}", units::count(count as u64, "other file")));
+        }
+    }
+    lines
+}
+
 /// What becomes of a file that was served, and what to do. `serves` in a peer for the time of a
 /// command, which no verb can be given to.
-pub(super) fn condition(change: &ConditionChange, serves: bool) -> String {
+fn condition(change: &ConditionChange, serves: bool) -> String {
     let ConditionChange { blake3, path, condition } = change;
     let (key, name) = (blake3.as_str().get(..SHORT).unwrap_or_default(), plain::name(path));
     let what = match condition {
         Condition::Good => return format!("{name} is as it was, and served again"),
         Condition::Missing => "is gone",
+        Condition::Unreadable => "cannot be read",
         Condition::Damaged => "is damaged",
         Condition::Changed | Condition::Unchecked => "was changed",
     };
     let mend = match (condition, serves) {
         (Condition::Missing, true) => "put it back and give this command again".to_owned(),
+        (Condition::Unreadable, true) => "see to its permissions".to_owned(),
+        (Condition::Unreadable, false) => {
+            format!("see to its permissions and `askaround verify {key}`, or `askaround purge {key}`")
+        }
         (Condition::Damaged, false) => format!("`askaround verify --repair {key}` fetches what is wrong"),
         (_, true) => "to serve it as it is now, give this command again".to_owned(),
         (Condition::Missing, false) => {
@@ -179,6 +201,7 @@ fn contents_text(contents: &[Listed], long: bool, all: bool) -> String {
             Condition::Good => "good",
             Condition::Damaged => "damaged",
             Condition::Changed => "changed",
+            Condition::Unreadable => "unreadable",
             Condition::Missing => "missing",
             Condition::Unchecked => "unchecked",
         };

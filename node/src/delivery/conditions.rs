@@ -48,9 +48,12 @@ impl Conditions {
             Condition::Good => state.bad.remove(&entry.root),
             // It is verified by the peer itself, and then one of the others.
             Condition::Unchecked => false,
-            Condition::Damaged | Condition::Changed | Condition::Missing => state.bad.insert(entry.root),
+            Condition::Damaged | Condition::Changed | Condition::Unreadable | Condition::Missing => {
+                state.bad.insert(entry.root)
+            }
         };
-        if changed {
+        // What has changed back before it was told need not be told.
+        if changed && state.to_tell.remove(&entry.root).is_none() {
             let (blake3, path) = (entry.root.key(), text_of(&entry.path));
             state.to_tell.insert(entry.root, ConditionChange { blake3, path, condition });
             self.changed.notify_one();
@@ -63,25 +66,31 @@ impl Conditions {
         !lock(&self.state).bad.is_empty()
     }
 
-    async fn next(&self) -> ConditionChange {
-        loop {
-            // Whoever notes something meanwhile leaves a permit behind.
-            if let Some((_, change)) = lock(&self.state).to_tell.pop_first() {
-                return change;
-            }
+    fn take(&self) -> Vec<ConditionChange> {
+        std::mem::take(&mut lock(&self.state).to_tell).into_values().collect()
+    }
+
+    async fn some(&self) {
+        // Whoever notes something meanwhile leaves a permit behind.
+        while lock(&self.state).to_tell.is_empty() {
             self.changed.notified().await;
         }
     }
 }
 
 impl Delivery {
-    /// The next file that turns out not to be what it was, when it is asked for or looked at; or to
-    /// be good again. For one that waits, at a time.
-    pub async fn condition_changed(&self) -> ConditionChange {
-        self.0.conditions.next().await
+    /// Waits for [`Delivery::take_condition_changes`] to give some. For one that waits, at a time.
+    pub async fn condition_changed(&self) {
+        self.0.conditions.some().await;
     }
 
-    /// Looks at every file that is here, for [`Delivery::condition_changed`].
+    /// The files that turned out not to be what they were, when they were asked for or looked at, or
+    /// to be good again, since this was asked last.
+    pub fn take_condition_changes(&self) -> Vec<ConditionChange> {
+        self.0.conditions.take()
+    }
+
+    /// Looks at every file that is here, for [`Delivery::take_condition_changes`].
     ///
     /// # Errors
     /// If the catalogue cannot be read.
@@ -121,4 +130,39 @@ impl Delivery {
 fn actions(entry: &Entry, condition: Condition) -> impl Iterator<Item = Action> + use<> {
     let keys = [Some(entry.root.key()), entry.md5.map(|md5| md5.key())].into_iter().flatten();
     keys.map(move |key| if condition == Condition::Good { Action::Hold(key) } else { Action::Purge(key) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::content::file::Stamp;
+
+    #[test]
+    fn what_has_changed_back_before_it_is_told_is_not_told() {
+        let entry = Entry {
+            root: Root::new([1; 32]),
+            size: 1,
+            md5: None,
+            path: "x".into(),
+            kept: Kept::Reference,
+            own: true,
+            sparse: false,
+            executable: false,
+            stamp: Stamp::of(&tempfile::tempfile().unwrap()).unwrap(),
+            boot: None,
+            synced: true,
+            damaged: false,
+        };
+        let conditions = Conditions::default();
+        let told = || conditions.take().into_iter().map(|change| change.condition).collect::<Vec<_>>();
+        let note = |condition| conditions.note(&entry, condition);
+        assert!(note(Condition::Missing) && !note(Condition::Changed) && note(Condition::Good));
+        assert_eq!(told(), [], "it is as it was");
+        assert!(note(Condition::Missing));
+        assert_eq!(told(), [Condition::Missing]);
+        assert!(note(Condition::Good) && note(Condition::Missing));
+        assert_eq!(told(), [], "that is known");
+        assert!(note(Condition::Good));
+        assert_eq!(told(), [Condition::Good]);
+    }
 }

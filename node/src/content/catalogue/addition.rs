@@ -103,7 +103,7 @@ pub(super) fn note_own(
             Condition::Missing => true,
             // A copy of ours would be left behind.
             Condition::Changed => other.kept != Kept::Copy,
-            Condition::Good | Condition::Unchecked | Condition::Damaged => false,
+            Condition::Good | Condition::Unchecked | Condition::Damaged | Condition::Unreadable => false,
         };
         let is_other = other.path != file.path && !repairing.contains(&other.path);
         if is_gone && is_other && !tables.is_needed(&other.root, &other.path)? {

@@ -64,7 +64,9 @@ pub enum Condition {
     Damaged,
     /// Its file was changed since: it has to be verified, or added again.
     Changed,
-    /// Its file is gone, or cannot be opened.
+    /// Its file cannot be read by this user.
+    Unreadable,
+    /// Its file is gone.
     Missing,
 }
 

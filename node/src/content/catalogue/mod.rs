@@ -28,6 +28,7 @@ use std::sync::{Arc, Mutex};
 use askaround_core::Key;
 use askaround_core::pieces::{Geometry, Manifest, Root};
 use redb::{Database, Durability, ReadableDatabase as _};
+use rustix::fs::{Access, access};
 
 use self::tables::Tables;
 use super::collection::{Collection, CollectionError};
@@ -106,11 +107,13 @@ impl CatalogueError {
         matches!(self, Self::Hash { error: HashError::Cancelled, .. } | Self::Part(PartError::Cancelled))
     }
 
-    /// Whether it says that the file is not there, or not what it was.
+    /// Whether it says that the file is not there, cannot be read, or is not what it was.
     pub fn is_not_as_it_was(&self) -> bool {
         match self {
             Self::Changed(_) | Self::Unchecked(_) | Self::Damaged(_) => true,
-            Self::Disk(error) => matches!(error.fault, Fault::Missing | Fault::NotFile | Fault::IsFolder),
+            Self::Disk(error) => {
+                matches!(error.fault, Fault::Missing | Fault::NotFile | Fault::IsFolder | Fault::Denied)
+            }
             _ => false,
         }
     }
@@ -221,9 +224,14 @@ impl Catalogue {
         if entry.kept == Kept::List {
             return Condition::Good;
         }
-        match std::fs::metadata(&entry.path) {
-            Ok(data) if data.is_file() => entry.condition(Stamp::from(&data)),
-            _ => Condition::Missing,
+        let data = match std::fs::metadata(&entry.path).map_err(DiskError::at(&entry.path)) {
+            Ok(data) if data.is_file() => data,
+            Err(DiskError { fault: Fault::Denied | Fault::Other(_), .. }) => return Condition::Unreadable,
+            _ => return Condition::Missing,
+        };
+        match entry.condition(Stamp::from(&data)) {
+            Condition::Good if access(&entry.path, Access::READ_OK).is_err() => Condition::Unreadable,
+            condition => condition,
         }
     }
 
@@ -260,7 +268,9 @@ impl Catalogue {
             Condition::Good => Ok(Arc::new(ContentFile::whole(file, manifest, entry.stamp))),
             Condition::Unchecked => Err(CatalogueError::Unchecked(entry.path.clone())),
             Condition::Damaged => Err(CatalogueError::Damaged(entry.path.clone())),
-            Condition::Changed | Condition::Missing => Err(CatalogueError::Changed(entry.path.clone())),
+            Condition::Changed | Condition::Unreadable | Condition::Missing => {
+                Err(CatalogueError::Changed(entry.path.clone()))
+            }
         }
     }
 
