@@ -64,6 +64,7 @@ pub(super) struct Meter {
 struct State {
     since: Instant,
     last_line: Instant,
+    last_text: String,
     /// When the reading of files began, and at how many bytes.
     began: Option<(Instant, u64)>,
     /// How far a fetch is, of how much.
@@ -74,7 +75,7 @@ impl Meter {
     pub(super) fn new(show: Show) -> Self {
         let bar = if show == Show::Bar { ProgressBar::new(0) } else { ProgressBar::hidden() };
         let now = Instant::now();
-        let state = State { since: now, last_line: now, began: None, far: None };
+        let state = State { since: now, last_line: now, last_text: String::new(), began: None, far: None };
         Self { show, bar, state: Arc::new(Mutex::new(state)) }
     }
 
@@ -126,10 +127,14 @@ impl Meter {
             GetEvent::Reading { path, done, size } => self.reading(path, *done, *size),
             GetEvent::Progress { here, size, rate, sources, waiting } => {
                 self.state().far = Some((*here, *size));
+                let from_nobody = *sources == 0;
                 let sources = units::count(*sources as u64, "source");
                 if *waiting {
                     // How long that takes nobody knows.
-                    let far = format!("{}, {}", amount(*here, *size), units::rate(*rate));
+                    let mut far = amount(*here, *size);
+                    if !from_nobody {
+                        far = format!("{far}, {}", units::rate(*rate));
+                    }
                     let waiting = "waiting for somebody who has the rest";
                     self.at(*here, *size, &format!("{far}, from {sources}, {waiting}"));
                 } else {
@@ -199,8 +204,9 @@ impl Meter {
     /// In a pipe, now and then.
     fn line(&self, text: &str) {
         let mut state = self.state();
-        if self.show == Show::Lines && state.last_line.elapsed() >= pause(state.since.elapsed()) {
-            state.last_line = Instant::now();
+        let due = state.last_line.elapsed() >= pause(state.since.elapsed()) && state.last_text != text;
+        if self.show == Show::Lines && due {
+            (state.last_line, state.last_text) = (Instant::now(), text.into());
             plain::say!("{text}");
         }
     }

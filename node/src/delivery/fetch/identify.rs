@@ -242,6 +242,12 @@ impl Fetch {
         }
     }
 
+    /// Whoever has the rest is looked for as at the beginning.
+    pub(super) fn search_anew(&mut self) {
+        self.searches = 0;
+        self.next_search = Instant::now();
+    }
+
     /// The next search begins no later than after so long.
     pub(super) fn search_within(&mut self, pause: Duration) {
         self.next_search = self.next_search.min(Instant::now() + pause);

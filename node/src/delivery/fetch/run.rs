@@ -153,9 +153,7 @@ impl Fetch {
             return Err(run.starves());
         }
         if stuck && !was_stuck {
-            // Whoever has the rest is looked for as at the beginning.
-            self.searches = 0;
-            self.next_search = Instant::now();
+            self.search_anew();
         }
         if self.is_doubtful(run) {
             return Err(GetError::Doubted(self.key.clone()));
@@ -308,7 +306,10 @@ impl Fetch {
     fn starved(&mut self, run: &mut Run) -> Result<(), GetError> {
         if self.has_nobody() || run.is_stuck() {
             run.dry += 1;
-            run.starving.get_or_insert_with(Instant::now);
+            if run.starving.is_none() {
+                run.starving = Some(Instant::now());
+                self.search_anew();
+            }
         } else if !self.sources.is_empty() || !self.holders.is_empty() {
             (run.dry, run.starving) = (0, None);
         }
