@@ -46,6 +46,7 @@ fn fetch(size: Option<u64>) -> FetchReport {
     FetchReport {
         key: key(),
         to: "to".into(),
+        in_place: false,
         here: 1,
         size,
         seconds: 1.0,

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use askaround_core::key::Key;
-use askaround_node::delivery::keep::{KeepError, KeepEvent};
+use askaround_node::delivery::keep::{AddRequest, KeepError, KeepEvent};
 use askaround_node::delivery::verify::Verdict;
 use askaround_node::delivery::{DeliveryOptions, GetError, GetEvent, GetRequest, Got};
 use nodes::{Network, Node, bytes};
@@ -231,5 +231,30 @@ async fn a_repair_that_ends_early_is_gone_on_with() {
     let repaired = repair(&node, |_| (), CancellationToken::new()).await.unwrap();
     assert_eq!(repaired, [Verdict::Repaired], "although it is not named by its key");
     assert!(fs::read(&to).unwrap() == content);
+    network.stop().await;
+}
+
+#[tokio::test]
+async fn what_could_not_be_repaired_stays_when_it_is_purged() {
+    let network = Network::start().await;
+    let node = network.peer(1).await;
+    let mine = tempfile::tempdir().unwrap();
+    let file = mine.path().join("x");
+    fs::write(&file, bytes(SIZE)).unwrap();
+    let (events, _) = mpsc::channel(1);
+    let request = AddRequest { paths: vec![file.clone()], copy: false };
+    let added = node.delivery.add(request, events, CancellationToken::new()).await.unwrap();
+    spoil(&file);
+    let rotten = fs::read(&file).unwrap();
+    for purged in [false, true] {
+        let verdicts = repair(&node, |_| (), CancellationToken::new()).await.unwrap();
+        assert!(matches!(&verdicts[..], [Verdict::NotRepaired { .. }]), "{verdicts:?}");
+        if purged {
+            let purged = node.delivery.purge(&added[0].blake3).await.unwrap();
+            assert_eq!((purged.given_up, purged.stays.as_deref()), (None, file.to_str()));
+        }
+        assert!(fs::read(&file).unwrap() == rotten);
+        assert_eq!(fs::read_dir(mine.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
     network.stop().await;
 }

@@ -86,13 +86,15 @@ impl fmt::Debug for Served {
 
 impl Active {
     /// A fetch begins, unless there is one of that key: then that one.
-    pub(super) fn begin(&mut self, key: &Key, to: &Path) -> Result<Arc<Job>, Arc<Job>> {
+    /// `in_place` as in the report.
+    pub(super) fn begin(&mut self, key: &Key, to: &Path, in_place: bool) -> Result<Arc<Job>, Arc<Job>> {
         if let Some(job) = self.running.get(key) {
             return Err(job.clone());
         }
         let report = FetchReport {
             key: key.clone(),
             to: to.to_owned(),
+            in_place,
             here: 0,
             size: None,
             seconds: 0.0,

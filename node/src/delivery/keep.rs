@@ -17,8 +17,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use self::types::{AddRequest, Added, KeepError, KeepEvent, Listed, Purged};
-use super::Delivery;
 use super::pace::Pace;
+use super::{Delivery, FetchReport};
 use crate::content::{
     Catalogue, CatalogueError, Collection, Condition, Entry, How, Kept, Part, PartError, Place, Removed,
 };
@@ -117,7 +117,7 @@ impl Delivery {
             for fetch in fetches {
                 if !fetch.ended {
                     purged.fetching = Some(text_of(&fetch.to));
-                } else if give_up(&fetch.to, &named) {
+                } else if give_up(&fetch, &named) {
                     purged.given_up = Some(text_of(&fetch.to));
                 }
             }
@@ -177,9 +177,9 @@ impl Delivery {
 }
 
 /// Removes what a stopped fetch has left where it was to go, if nobody goes on with it.
-fn give_up(to: &Path, key: &Key) -> bool {
-    let given_up = Place::new(to).map_err(PartError::from).and_then(|place| Part::give_up(&place, key));
-    given_up.unwrap_or_else(|error| {
+fn give_up(fetch: &FetchReport, key: &Key) -> bool {
+    let place = Place::new(&fetch.to).map_err(PartError::from);
+    place.and_then(|place| Part::give_up(&place, key, fetch.in_place)).unwrap_or_else(|error| {
         tracing::warn!(%error, "what a stopped fetch has left stays");
         false
     })

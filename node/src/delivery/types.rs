@@ -134,6 +134,10 @@ pub struct FetchReport {
     pub key: Key,
     /// Where it goes.
     pub to: PathBuf,
+    /// Whether it makes a file that has its name from the beginning; not so of one that repairs a
+    /// file. For those who clear up; not told to others.
+    #[serde(skip)]
+    pub in_place: bool,
     /// Bytes that are here and verified.
     pub here: u64,
     /// Of so many, once known.

@@ -228,6 +228,11 @@ impl Replay {
         Ok(Self::parse(&bytes, now))
     }
 
+    /// Whether it is about the file with this number.
+    pub(super) fn is_about(&self, inode: u64) -> bool {
+        self.setting.inode == inode
+    }
+
     /// Is sure of nothing any more.
     pub(super) fn doubt_all(&mut self) {
         self.doubtful.union(&self.sure);

@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use askaround_core::Key;
 use askaround_core::pieces::{PieceIndex, PieceSet};
 
-use super::journal::{NOWHERE, Replay};
-use super::prepare::{JOURNAL, PART, begin_journal, data_place, lock};
+use super::prepare::{
+    JOURNAL, PART, begin_journal, data_place, is_half_written, lock, noted, remove_old_journal,
+};
 use super::{Found, Part, PartError, PartOptions, ToRepair, Wanted};
 use crate::content::disk::DiskError;
 use crate::content::file::{ContentFile, Stamp};
@@ -45,11 +46,12 @@ impl Part {
         if stamp != Some(Stamp::of(&file).map_err(|e| place.error(e))?) {
             return Err(PartError::Changed(place.path()));
         }
-        let journal = begin_journal(&place, &file, &wanted, options)?;
+        // The next repair reads the file again: a journal would only tell others that the file is
+        // what a stopped fetch has left.
+        remove_old_journal(&place)?;
         let none = PieceSet::empty(good.count());
-        let mut part = Self::assemble(place, wanted, options, false, file, (good.clone(), none), journal);
+        let mut part = Self::assemble(place, wanted, options, false, file, (good, none), None);
         part.left = Some(left);
-        part.note(&good.iter().collect::<Vec<_>>())?;
         part.set_length()?;
         Ok(part)
     }
@@ -115,31 +117,30 @@ impl Part {
         self.file.set_len(size).map_err(|e| data.error(e))
     }
 
-    /// Removes what a stopped fetch of `key` to `place` has left. Whether there was something.
+    /// Removes what a stopped fetch of `key` to `place` has left: beside it, or, of one that wrote
+    /// `in_place`, under its name. Another file of that name stays. Whether there was something.
     ///
     /// # Errors
     /// If a fetch is writing it, or the disk says no.
-    pub fn give_up(place: &Place, key: &Key) -> Result<bool, PartError> {
-        let noted = place.beside(JOURNAL);
-        let header = match noted.there()? {
-            There::Nothing => None,
-            _ => {
-                let read = Replay::read(&noted.open_to_read()?, NOWHERE).map_err(|e| noted.error(e))?;
-                read.map(|replay| replay.header)
-            }
-        };
-        if header.as_ref().is_some_and(|header| !header.is_of(key)) {
-            return Ok(false);
-        }
-        let in_place = header.is_some_and(|header| header.in_place);
+    pub fn give_up(place: &Place, key: &Key, in_place: bool) -> Result<bool, PartError> {
         let data = data_place(place, PartOptions { in_place, ..PartOptions::default() });
-        if data.there()? == There::Nothing {
+        let is_there = data.there()? != There::Nothing;
+        let locked = if is_there { Some(lock(place, &data, false)?) } else { None };
+        let is_its = match noted(place)? {
+            Some(replay) => replay.header.in_place == in_place && replay.header.is_of(key),
+            // Content of one piece has no journal.
+            None => !in_place,
+        };
+        if !is_its || !in_place && !is_there {
             return Ok(false);
         }
-        let _locked = lock(place, &data, false)?;
-        data.remove()?;
-        noted.remove()?;
-        Ok(true)
+        let is_left = if in_place { is_half_written(place)? } else { is_there };
+        if is_left {
+            data.remove()?;
+        }
+        place.beside(JOURNAL).remove()?;
+        drop(locked);
+        Ok(is_left)
     }
 
     /// Looks at the pieces of which the journal is not sure, and counts those that are right.

@@ -26,7 +26,9 @@ use tokio::sync::oneshot;
 use self::journal::{Journal, Replay, Setting};
 pub(super) use self::prepare::is_unfinished;
 pub(crate) use self::prepare::remove_old_journal;
-use self::prepare::{JOURNAL, begin_journal, data_place, lock, refuse_if_taken, set_room_aside};
+use self::prepare::{
+    JOURNAL, begin_journal, data_place, is_half_written, lock, refuse_if_taken, set_room_aside,
+};
 pub use self::types::{Found, PartError, PartOptions, ToRepair, Wanted};
 use super::boot::BootId;
 use super::disk::DiskError;
@@ -67,6 +69,10 @@ impl Part {
         refuse_if_taken(&place, options)?;
         let data = data_place(&place, options);
         let file = lock(&place, &data, true)?;
+        if options.in_place && Stamp::of(&file).map_err(|e| data.error(e))?.length > 0 {
+            // Another may have got the name meanwhile.
+            refuse_if_taken(&place, options)?;
+        }
         let none = PieceSet::empty(wanted.manifest.geometry().count());
         let made = (|| {
             // What it says must not outlive the bytes that it says it of, here or on the disk.
@@ -120,9 +126,13 @@ impl Part {
         if matches!(data.there()?, There::Nothing) {
             return Ok(if has_journal { Found::Useless("its data is gone") } else { Found::Nothing });
         }
+        if options.in_place && !is_half_written(&place)? {
+            // This is a file like any other.
+            return Ok(Found::Nothing);
+        }
         if !has_journal {
-            // In place, this is a file like any other; else it is content of one piece.
-            return Ok(if options.in_place { Found::Nothing } else { Found::Useless("it had no piece yet") });
+            // It is content of one piece.
+            return Ok(Found::Useless("it had no piece yet"));
         }
         let file = lock(&place, &data, false)?;
         let stamp = Stamp::of(&file).map_err(|e| data.error(e))?;
@@ -131,6 +141,9 @@ impl Part {
         let Some(mut replay) = Replay::read(&journal_file, setting).map_err(|e| noted.error(e))? else {
             return Ok(Found::Useless("its journal is damaged"));
         };
+        if options.in_place && !replay.is_about(stamp.inode) {
+            return Ok(Found::Nothing);
+        }
         let header = &replay.header;
         if !header.is_of(key) {
             return Ok(Found::Useless("it was of other content"));

@@ -43,15 +43,22 @@ pub(super) fn refuse_if_taken(place: &Place, options: PartOptions) -> Result<(),
     Err(DiskError::new(&place.path(), fault))
 }
 
-/// Whether the file is what an earlier fetch in place has left.
-fn is_half_written(place: &Place) -> Result<bool, DiskError> {
+/// Whether the file is what an earlier fetch in place has left, and not another that has its name.
+pub(super) fn is_half_written(place: &Place) -> Result<bool, DiskError> {
+    let There::File { length, inode } = place.there()? else { return Ok(false) };
+    let Some(replay) = noted(place)? else { return Ok(false) };
+    // It got its length before its journal; after a power loss it may be empty.
+    let has_length = [0, replay.header.manifest.geometry().size()].contains(&length);
+    Ok(replay.header.in_place && replay.is_about(inode) && has_length)
+}
+
+/// What the journal of a fetch to `place` says, if there is one that can be read.
+pub(super) fn noted(place: &Place) -> Result<Option<Replay>, DiskError> {
     let noted = place.beside(JOURNAL);
     if noted.there()? == There::Nothing {
-        return Ok(false);
+        return Ok(None);
     }
-    let journal = noted.open_to_read()?;
-    let replay = Replay::read(&journal, NOWHERE).map_err(|e| noted.error(e))?;
-    Ok(replay.is_some_and(|replay| replay.header.in_place))
+    Replay::read(&noted.open_to_read()?, NOWHERE).map_err(|e| noted.error(e))
 }
 
 /// Opens the data file and locks it.

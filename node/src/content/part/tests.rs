@@ -243,6 +243,55 @@ fn another_content_in_place_does_not_overwrite_a_file_that_is_not_ours() {
 }
 
 #[test]
+fn a_file_that_has_replaced_what_was_fetched_in_place_is_not_touched() {
+    let in_place = PartOptions { in_place: true, ..PartOptions::default() };
+    let [this, that] = [SIZE, SIZE + 70_000].map(|size| wanted(&content(size)));
+    // The new file may get the number of the old one, if that is gone before.
+    for (length, same_number) in [(SIZE, false), (3, false), (3, true), (SIZE + 1, true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, mine) = (dir.path().join("out é.bin"), content(length + 9)[9..].to_vec());
+        drop(Part::create(place(dir.path()), this.clone(), in_place).unwrap());
+        if same_number {
+            std::fs::write(&path, &mine).unwrap();
+        } else {
+            std::fs::write(dir.path().join("new"), &mine).unwrap();
+            std::fs::rename(dir.path().join("new"), &path).unwrap();
+        }
+        for wanted in [&this, &that] {
+            let found = Part::resume(place(dir.path()), &key(wanted), in_place).unwrap();
+            assert!(matches!(found, Found::Nothing), "{found:?}");
+            let error = Part::create(place(dir.path()), wanted.clone(), in_place).unwrap_err();
+            assert!(matches!(error, PartError::Disk(DiskError { fault: Fault::Exists, .. })), "{error}");
+        }
+        assert!(!Part::give_up(&place(dir.path()), &key(&that), true).unwrap());
+        assert_eq!(files(dir.path()).len(), 2, "the journal is of other content");
+        assert!(!Part::give_up(&place(dir.path()), &key(&this), true).unwrap());
+        assert_eq!(files(dir.path()), ["out é.bin"]);
+        assert!(std::fs::read(&path).unwrap() == mine);
+    }
+}
+
+#[test]
+fn what_a_stopped_fetch_has_left_is_given_up() {
+    for (size, in_place) in [(SIZE, false), (SIZE, true), (9, false), (9, true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let options = PartOptions { in_place, ..PartOptions::default() };
+        let (this, that) = (wanted(&content(size)), wanted(&content(SIZE + 1)));
+        let part = Part::create(place(dir.path()), this.clone(), options).unwrap();
+        let busy = Part::give_up(&place(dir.path()), &key(&this), in_place);
+        assert!(matches!(busy, Err(PartError::Busy(_))), "{busy:?}");
+        drop(part);
+        assert!(!Part::give_up(&place(dir.path()), &key(&this), !in_place).unwrap());
+        if (size, in_place) != (9, false) {
+            assert!(!Part::give_up(&place(dir.path()), &key(&that), in_place).unwrap());
+        }
+        assert!(!files(dir.path()).is_empty());
+        assert!(Part::give_up(&place(dir.path()), &key(&this), in_place).unwrap());
+        assert!(files(dir.path()).is_empty());
+    }
+}
+
+#[test]
 fn a_file_changed_by_another_program_is_looked_at_again() {
     let dir = tempfile::tempdir().unwrap();
     let (bytes, options) = (content(SIZE), PartOptions { in_place: true, ..PartOptions::default() });
@@ -272,8 +321,11 @@ fn repairs_the_pieces_that_are_bad() {
     let path = dir.path().join("out é.bin");
     std::fs::write(&path, spoilt).unwrap();
     let stamp = Some(Stamp::from(&std::fs::metadata(&path).unwrap()));
+    // An earlier fetch in place may have left this.
+    std::fs::write(dir.path().join(".out é.bin.askaround-journal"), "garbage").unwrap();
     let found = ToRepair { good, stamp, left: oneshot::channel().0 };
     let part = Part::repair(place(dir.path()), wanted(&bytes), found, false).unwrap();
+    assert_eq!(files(dir.path()), ["out é.bin"], "nothing says that a stopped fetch has left the file");
     assert_eq!(part.pieces().missing().collect::<Vec<_>>(), [2]);
     write(&part, &bytes, 2).unwrap();
     part.finish().unwrap();

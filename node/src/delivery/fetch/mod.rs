@@ -97,7 +97,8 @@ async fn run(
     events: mpsc::Sender<GetEvent>,
     stop: CancellationToken,
 ) -> Result<Got, GetError> {
-    let job = begin_in_turn(&delivery, &request, &events, &stop).await?;
+    let makes = request.in_place && !matches!(what, What::Missing(..));
+    let job = begin_in_turn(&delivery, &request, makes, &events, &stop).await?;
     let _running = Running { delivery: delivery.clone(), key: request.key.clone() };
     let mut fetch = Fetch::new(delivery, &request, job.clone(), events, stop.clone());
     let complete = fetch.complete.clone();
@@ -122,16 +123,17 @@ async fn run(
 }
 
 /// Begins when no other fetch of that key is under way: what that one brings need not come twice.
-/// Meanwhile it tells how that one goes.
+/// Meanwhile it tells how that one goes. `makes` says whether it makes a file in place.
 async fn begin_in_turn(
     delivery: &Delivery,
     request: &GetRequest,
+    makes: bool,
     events: &mpsc::Sender<GetEvent>,
     stop: &CancellationToken,
 ) -> Result<Arc<Job>, GetError> {
     let mut said = false;
     loop {
-        let other = match lock(&delivery.0.active).begin(&request.key, &request.to) {
+        let other = match lock(&delivery.0.active).begin(&request.key, &request.to, makes) {
             Ok(job) => return Ok(job),
             Err(other) => other,
         };
