@@ -3,7 +3,7 @@
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use askaround_core::pieces::{Geometry, Manifest, PieceIndex, PieceSet};
 use serde::{Deserialize, Serialize};
@@ -41,12 +41,15 @@ impl From<&Metadata> for Stamp {
 /// The pieces of a file that is being fetched, which its part changes as they come.
 pub(super) type LiveSet = Arc<RwLock<PieceSet>>;
 
+/// How a file that was fetched looked when it got its name: from then on it is its user's.
+pub(super) type NamedAs = Arc<OnceLock<Stamp>>;
+
 #[derive(Debug)]
 enum Have {
     /// All of it, as long as the file has this stamp.
     All(Stamp),
-    /// What came so far.
-    Live(LiveSet),
+    /// What came so far; and once the file has its name, all of it as long as it has this stamp.
+    Live(LiveSet, NamedAs),
 }
 
 /// An open file whose pieces can be sent: all of them, or those that came so far.
@@ -74,8 +77,8 @@ impl ContentFile {
     }
 
     /// A file that is being fetched.
-    pub(super) fn live(file: Arc<File>, manifest: Arc<Manifest>, have: LiveSet) -> Self {
-        Self { file, manifest, have: Have::Live(have) }
+    pub(super) fn live(file: Arc<File>, manifest: Arc<Manifest>, have: LiveSet, named: NamedAs) -> Self {
+        Self { file, manifest, have: Have::Live(have, named) }
     }
 
     /// The open file; its bytes are the content's.
@@ -97,7 +100,7 @@ impl ContentFile {
     pub fn has(&self, piece: PieceIndex) -> bool {
         match &self.have {
             Have::All(_) => true,
-            Have::Live(have) => read(have).contains(piece.get()),
+            Have::Live(have, _) => read(have).contains(piece.get()),
         }
     }
 
@@ -105,7 +108,7 @@ impl ContentFile {
     pub fn pieces(&self) -> PieceSet {
         match &self.have {
             Have::All(_) => PieceSet::full(self.geometry().count()),
-            Have::Live(have) => read(have).clone(),
+            Have::Live(have, _) => read(have).clone(),
         }
     }
 
@@ -113,17 +116,21 @@ impl ContentFile {
     pub fn is_whole(&self) -> bool {
         match &self.have {
             Have::All(_) => true,
-            Have::Live(have) => read(have).is_full(),
+            Have::Live(have, _) => read(have).is_full(),
         }
     }
 
     /// Whether the file is still what was verified, as far as its length and the time of its last
-    /// change tell. A file that is being fetched is changed by nobody else; only its length counts.
+    /// change tell. A file is changed by nobody else before it has its name; until then only its length
+    /// counts.
     pub fn unchanged(&self) -> bool {
         let Ok(now) = Stamp::of(&self.file) else { return false };
         match &self.have {
             Have::All(stamp) => now == *stamp,
-            Have::Live(_) => now.length == self.geometry().size(),
+            Have::Live(_, named) => match named.get() {
+                Some(stamp) => now == *stamp,
+                None => now.length == self.geometry().size(),
+            },
         }
     }
 

@@ -209,22 +209,18 @@ impl<'a> Answering<'a> {
         ran.map_err(io::Error::other)
     }
 
-    /// The file of a key. A whole file may be remembered: it is looked at again before each piece. One
-    /// that is coming is until it has come, and is opened anew then.
+    /// The file of a key. It may be remembered: whether it has changed is looked at before each piece.
     async fn open(&mut self, key: &Key) -> io::Result<Result<Arc<ContentFile>, ErrorAnswer>> {
         if let Some((opened, file, at)) = &self.opened
             && opened == key
             && at.elapsed() < REMEMBER
-            && may_be_remembered(file)
         {
             return Ok(Ok(file.clone()));
         }
         self.opened = None;
         let wanted = key.clone();
         let found = self.ask(move |shelf| shelf.open(&wanted)).await?;
-        if let Ok(file) = &found
-            && may_be_remembered(file)
-        {
+        if let Ok(file) = &found {
             self.opened = Some((key.clone(), file.clone(), Instant::now()));
         }
         Ok(found)
@@ -278,8 +274,4 @@ impl<'a> Answering<'a> {
             }
         }
     }
-}
-
-fn may_be_remembered(file: &ContentFile) -> bool {
-    file.is_whole() || !file.pieces().is_full()
 }

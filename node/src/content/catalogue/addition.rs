@@ -42,7 +42,9 @@ impl Addition {
     /// If the system does not tell how its file looks.
     pub fn fetched(part: &Part, md5: Option<Md5>) -> Result<Self, DiskError> {
         let wanted = part.wanted();
-        Self::of(part.place(), part.file(), Arc::clone(&wanted.manifest), md5.or(wanted.md5))
+        let new = Self::of(part.place(), part.file(), Arc::clone(&wanted.manifest), md5.or(wanted.md5))?;
+        // Its user may have changed it since it got its name.
+        Ok(Self { stamp: part.named_as().unwrap_or(new.stamp), ..new })
     }
 
     /// A file that lies where it was to be fetched to.

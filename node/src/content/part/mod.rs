@@ -17,7 +17,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockWriteGuard};
 
 use askaround_core::Key;
 use askaround_core::pieces::{PieceIndex, PieceSet};
@@ -32,7 +32,7 @@ use self::prepare::{
 pub use self::types::{Found, PartError, PartOptions, ToRepair, Wanted};
 use super::boot::BootId;
 use super::disk::DiskError;
-use super::file::{ContentFile, LiveSet, Stamp};
+use super::file::{ContentFile, LiveSet, NamedAs, Stamp};
 use super::place::{Place, There};
 
 /// What one call writes. For a call of 1 MiB the kernel looks for that much memory in one piece,
@@ -53,7 +53,8 @@ pub struct Part {
     journal: Option<Mutex<Journal>>,
     /// Whether the disk has failed to take what was written: what is read of it may be in memory only.
     failed: AtomicBool,
-    finished: AtomicBool,
+    /// Once it is finished.
+    named: NamedAs,
     /// Who is told how the file of a repair looks when it is let go of before it is whole.
     left: Option<oneshot::Sender<Stamp>>,
 }
@@ -190,7 +191,7 @@ impl Part {
             doubtful: Mutex::new(doubtful),
             journal: journal.map(Mutex::new),
             failed: AtomicBool::new(false),
-            finished: AtomicBool::new(false),
+            named: Arc::new(OnceLock::new()),
             left: None,
         }
     }
@@ -253,11 +254,17 @@ impl Part {
         self.file.read_exact_at(into, from)
     }
 
-    /// What a server needs to send the pieces that are there, and those that will be. For while the
-    /// part is there: once it is finished, open the file anew, so that a change to it is noticed.
+    /// What a server needs to send the pieces that are there, and those that will be. A change to the
+    /// file is noticed once it is finished.
     pub fn content(&self) -> Arc<ContentFile> {
         let manifest = Arc::clone(&self.wanted.manifest);
-        Arc::new(ContentFile::live(Arc::clone(&self.file), manifest, Arc::clone(&self.have)))
+        let (have, named) = (Arc::clone(&self.have), Arc::clone(&self.named));
+        Arc::new(ContentFile::live(Arc::clone(&self.file), manifest, have, named))
+    }
+
+    /// How the file looked when it was finished, if it is.
+    pub(super) fn named_as(&self) -> Option<Stamp> {
+        self.named.get().copied()
     }
 
     /// Gives the whole file its name. It is not synced: what is on disk after a power loss has to
@@ -278,8 +285,8 @@ impl Part {
             return Err(PartError::NotOnDisk(self.place.path()));
         }
         let data = self.data_place();
-        let length = Stamp::of(&self.file).map_err(|e| data.error(e))?.length;
-        if length != self.wanted.manifest.geometry().size() {
+        let stamp = Stamp::of(&self.file).map_err(|e| data.error(e))?;
+        if stamp.length != self.wanted.manifest.geometry().size() {
             return Err(data
                 .error(io::Error::other("another program has changed what had come of it"))
                 .into());
@@ -293,7 +300,8 @@ impl Part {
         if self.journal.is_some() {
             self.place.beside(JOURNAL).remove()?;
         }
-        self.finished.store(true, Ordering::Release);
+        // As it looked before anybody could find it: its user may have written to it since.
+        self.named.get_or_init(|| stamp);
         // The lock would last as long as the file is served.
         self.file.unlock().map_err(|e| self.place.error(e))?;
         Ok(())
@@ -321,7 +329,7 @@ impl Drop for Part {
     /// A fetch that is given up, or goes on later: from now on another may write the file, so
     /// nobody is served from it any more, and it is not locked any more.
     fn drop(&mut self) {
-        if !self.finished.load(Ordering::Acquire) {
+        if self.named.get().is_none() {
             let left = self.left.take();
             let mut have = self.have_mut();
             *have = PieceSet::empty(have.count());

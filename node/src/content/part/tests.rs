@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use askaround_core::pieces::{Geometry, Manifest, piece_hash};
 
 use super::*;
+use crate::content::Addition;
 use crate::content::disk::Fault;
 use crate::content::hash::{InOrderHash, hash_file};
 
@@ -114,6 +115,30 @@ fn a_wrong_piece_is_not_written() {
         matches!(found, Found::Part(part) if part.pieces().is_empty()),
         "a piece not written is not recorded"
     );
+}
+
+#[test]
+fn a_change_to_what_has_its_name_is_noticed_by_who_serves_and_who_notes_it() {
+    for in_place in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let (bytes, options) = (content(SIZE), PartOptions { in_place, ..PartOptions::default() });
+        let part = Part::create(place(dir.path()), wanted(&bytes), options).unwrap();
+        let served = part.content();
+        for piece in part.wanted().manifest.geometry().pieces() {
+            write(&part, &bytes, piece.get()).unwrap();
+        }
+        part.finish().unwrap();
+        assert!(served.unchanged() && part.content().unchanged());
+        let path = dir.path().join("out é.bin");
+        let file = File::options().write(true).open(&path).unwrap();
+        file.write_all_at(b"!", 9).unwrap();
+        // A clock that goes in large steps may not have gone on.
+        let modified = file.metadata().unwrap().modified().unwrap();
+        file.set_modified(modified + std::time::Duration::from_secs(1)).unwrap();
+        assert!(!served.unchanged() && !part.content().unchanged());
+        let noted = Addition::fetched(&part, None).unwrap();
+        assert_ne!(noted.stamp, Stamp::of(&file).unwrap());
+    }
 }
 
 #[test]
