@@ -137,6 +137,40 @@ fn what_is_at_several_places_is_one_content_and_each_of_them_is_seen_to() {
 }
 
 #[test]
+fn copies_that_are_not_known_are_found_again_only_where_the_state_was_lost() {
+    let (mut net, user) = (Net::new(1), tempfile::tempdir().unwrap());
+    net.assert_says(0, &["add", "--copy", &write(user.path(), "a", &bytes(70_000))], 0, "added");
+    let files = net.dir(0).join("files");
+    std::fs::write(files.join(".askaround-copy-1"), "half").unwrap();
+    std::fs::write(files.join("left"), "of a purge").unwrap();
+    // It is killed.
+    net.peers[0] = None;
+    net.peers[0] = Some(net.start_peer(0));
+    assert!(!files.join(".askaround-copy-1").exists());
+    net.assert_says(0, &["verify"], 0, "1 content good, 70.0 kB");
+    net.peers[0].as_ref().unwrap().signal("-INT");
+    let (_, said) = net.peers[0].take().unwrap().end();
+    assert!(said.contains("left is left of a copy that was being added or purged"), "{said}");
+    std::fs::remove_file(net.dir(0).join("state.redb")).unwrap();
+    net.peers[0] = Some(net.start_peer(0));
+    net.assert_says(0, &["verify"], 0, "2 contents good");
+}
+
+#[test]
+fn a_copy_that_cannot_be_removed_is_told_and_not_held() {
+    let (net, user) = (Net::new(1), tempfile::tempdir().unwrap());
+    net.assert_says(0, &["add", "--copy", &write(user.path(), "a", b"abc")], 0, "added");
+    let copy = net.dir(0).join("files/a");
+    std::fs::remove_file(&copy).unwrap();
+    std::fs::create_dir(&copy).unwrap();
+    // The md5 of abc.
+    let key = "900150983cd24fb0d6963f7d28e17f72";
+    net.assert_says(0, &["contents", "1"], 0, key);
+    net.assert_says(0, &["purge", key], 1, "a copy of it stays: ");
+    assert!(!stdout(&net.verb(0, &["contents", "1"])).contains(key));
+}
+
+#[test]
 fn what_cannot_be_added_is_named() {
     let (net, user) = (Net::new(1), tempfile::tempdir().unwrap());
     let path = user.path().join("not there");

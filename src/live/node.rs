@@ -9,7 +9,7 @@ use askaround_core::peer::{Outcome, PeerConfig};
 use askaround_core::tracker::TrackerConfig;
 use askaround_node::api;
 use askaround_node::content::Catalogue;
-use askaround_node::delivery::keep::KeepError;
+use askaround_node::delivery::keep::{KeepError, UnknownCopy};
 use askaround_node::delivery::{Delivery, DeliveryOptions};
 use askaround_node::network::Network;
 use askaround_node::peer::{PeerEnd, PeerError, PeerNews, PeerNode, PeerOptions, command_channel};
@@ -64,10 +64,15 @@ pub(super) async fn peer(args: PeerArgs) -> Result<(), Failure> {
         node: args.node,
     };
     let node = Node::start(settings, stop.token().clone(), |_, text| plain::say!("{text}"))?;
-    let tell = |path: &Path, found: Result<(), KeepError>| {
-        let (path, found) =
-            (path.display(), found.map_or_else(|e| e.to_string(), |()| "is here again".into()));
-        plain::say!("the copy {path} was not known: {found}");
+    let tell = |path: &Path, copy: UnknownCopy| {
+        let path = path.display();
+        match copy {
+            UnknownCopy::Found => plain::say!("the copy {path} was not known: is here again"),
+            UnknownCopy::Failed(error) => plain::say!("the copy {path} was not known: {error}"),
+            UnknownCopy::Left => plain::say!(
+                "{path} is left of a copy that was being added or purged, and is not served: it can be removed"
+            ),
+        }
     };
     match node.delivery.find_copies_again(tell, stop.token().clone()).await {
         Ok(()) | Err(KeepError::Stopped) => {}

@@ -16,11 +16,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use self::types::{AddRequest, Added, KeepError, KeepEvent, Listed, Purged};
+pub use self::types::{AddRequest, Added, KeepError, KeepEvent, Listed, Purged, UnknownCopy};
 use super::pace::Pace;
 use super::{Delivery, FetchReport};
 use crate::content::{
     Catalogue, CatalogueError, Collection, Condition, Entry, How, Kept, Part, PartError, Place, Removed,
+    UnknownCopies,
 };
 use crate::lock;
 use crate::peer::{command, delivered};
@@ -53,18 +54,31 @@ impl Delivery {
         Ok(all)
     }
 
-    /// Adds the copies in the peer's folder again of which its catalogue knows nothing, because the
-    /// file with its state was lost. `tell` is told of each that it was added, or why it was not.
+    /// Sees to the copies in the peer's folder of which its catalogue knows nothing. Those of which the
+    /// file with its state was lost are added again. `tell` is told of each what was done. For when the
+    /// peer begins: no copy may be under way.
     ///
     /// # Errors
-    /// If the catalogue cannot be read or written, or it is to stop.
+    /// If the catalogue or the folder cannot be read or written, or it is to stop.
     pub async fn find_copies_again(
         &self,
-        tell: impl Fn(&Path, Result<(), KeepError>),
+        tell: impl Fn(&Path, UnknownCopy),
         stop: CancellationToken,
     ) -> Result<(), KeepError> {
         let catalogue = self.catalogue().clone();
-        for lost in tokio::task::spawn_blocking(move || catalogue.lost_copies()).await?? {
+        let look = move || {
+            catalogue.remove_half_made_copies()?;
+            catalogue.unknown_copies()
+        };
+        let all_lost = match tokio::task::spawn_blocking(look).await?? {
+            UnknownCopies::Lost(copies) => copies,
+            UnknownCopies::Left(copies) => {
+                copies.iter().for_each(|copy| tell(copy, UnknownCopy::Left));
+                return Ok(());
+            }
+        };
+        let mut all_found = true;
+        for lost in all_lost {
             let (catalogue, copy) = (self.catalogue().clone(), lost.clone());
             let work = move |cancel: &AtomicBool| {
                 let (entry, collection) = catalogue.find_again(&copy, cancel)?;
@@ -73,11 +87,18 @@ impl Delivery {
             match blocking(&stop, work).await? {
                 Ok(keys) => {
                     self.hold(keys).await;
-                    tell(&lost, Ok(()));
+                    tell(&lost, UnknownCopy::Found);
                 }
                 Err(KeepError::Stopped) => return Err(KeepError::Stopped),
-                Err(error) => tell(&lost, Err(error)),
+                Err(error) => {
+                    all_found = false;
+                    tell(&lost, UnknownCopy::Failed(error));
+                }
             }
+        }
+        if all_found {
+            let catalogue = self.catalogue().clone();
+            tokio::task::spawn_blocking(move || catalogue.note_copies_found()).await??;
         }
         Ok(())
     }
@@ -128,9 +149,12 @@ impl Delivery {
             let held = self.purge_keys([key.clone()]).await? > 0;
             return Ok(Purged { held, ..purged });
         };
-        let Removed { places, gone } = removed;
+        let Removed { places, gone, failed } = removed;
         let forgotten = places.iter().filter(|place| gone.contains(&place.root));
         self.purge_keys(forgotten.flat_map(keys_of).collect::<BTreeSet<_>>()).await?;
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
         let is_users = |place: &&Entry| place.root == entry.root && place.kept != Kept::Copy;
         let stay: Vec<_> = places.iter().filter(is_users).map(|place| text_of(&place.path)).collect();
         Ok(Purged {

@@ -1,30 +1,22 @@
 //! How files come into the catalogue: the user's, and what was fetched.
 
-use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use tempfile::NamedTempFile;
 
 use super::addition::{Addition, note, note_own};
-use super::copy::{copy, under_a_free_name};
+use super::copy::{MAKING, copy, copy_name, under_a_free_name};
 use super::hashing::hash_one;
 use super::{Catalogue, CatalogueError, Condition, Entry, Kept, open};
-use crate::content::collection::Collection;
 use crate::content::disk::DiskError;
 use crate::content::hash::HashError;
 use crate::content::md5::Md5;
 use crate::content::part::Part;
-use crate::content::walk;
 use crate::lock;
 use crate::store::StoreError;
-
-/// What the name of a copy begins with while it is made.
-const MAKING: &str = ".askaround-copy-";
 
 /// How a file of the user's is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,8 +59,7 @@ impl Catalogue {
                     addition.path = known.path;
                     addition.stamp = known.stamp;
                 } else {
-                    let name = path.file_name().unwrap_or(OsStr::new("content"));
-                    addition.path = keep(made, &copies, name)?;
+                    addition.path = keep(made, &copies, copy_name(&path, "content"))?;
                 }
                 addition
             }
@@ -76,7 +67,7 @@ impl Catalogue {
         self.add_one(addition)
     }
 
-    fn add_one(&self, addition: Addition) -> Result<Entry, CatalogueError> {
+    pub(super) fn add_one(&self, addition: Addition) -> Result<Entry, CatalogueError> {
         self.add_all(std::slice::from_ref(&addition))?;
         let root = addition.manifest.root();
         self.at(&root, &addition.path)?.ok_or(CatalogueError::BadRecord(root))
@@ -113,51 +104,6 @@ impl Catalogue {
             let repairing = lock(&self.repairing).clone();
             files.iter().try_for_each(|file| note_own(tables, file, &repairing))
         })
-    }
-
-    /// The copies in the peer's folder of which the catalogue knows nothing, because its file was
-    /// lost: files and folders.
-    ///
-    /// # Errors
-    /// If the catalogue or the folder cannot be read.
-    pub fn lost_copies(&self) -> Result<Vec<PathBuf>, CatalogueError> {
-        let Some(copies) = self.copies_there()? else { return Ok(Vec::new()) };
-        let known: HashSet<_> = self
-            .list()?
-            .into_iter()
-            .filter_map(|entry| Some(copies.join(entry.path.strip_prefix(&copies).ok()?.iter().next()?)))
-            .collect();
-        let there = std::fs::read_dir(&copies).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-        let mut lost: Vec<_> = there
-            .map_err(DiskError::at(&copies))?
-            .into_iter()
-            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file() || kind.is_dir()))
-            // A copy that was being made.
-            .filter(|entry| !entry.file_name().as_bytes().starts_with(MAKING.as_bytes()))
-            .map(|entry| entry.path())
-            .filter(|path| !known.contains(path))
-            .collect();
-        lost.sort_unstable();
-        Ok(lost)
-    }
-
-    /// Adds a lost copy again, where it lies; of a folder also which files it has.
-    ///
-    /// # Errors
-    /// As [`Catalogue::add`].
-    pub fn find_again(
-        &self,
-        copy: &Path,
-        cancel: &AtomicBool,
-    ) -> Result<(Entry, Option<Collection>), CatalogueError> {
-        if copy.is_dir() {
-            let (found, _) = walk::walk(copy, cancel)?;
-            let (entry, collection) = self.add_found(copy, Kept::Copy, &found, &|_, _| (), cancel)?;
-            return Ok((entry, Some(collection)));
-        }
-        let mut addition = hash_one(copy, &open(copy)?, true, &|_| (), cancel)?;
-        addition.kept = Kept::Copy;
-        Ok((self.add_one(addition)?, None))
     }
 }
 

@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +15,8 @@ use crate::content::disk::{DiskError, Fault};
 
 /// Where copies are, within the peer's folder.
 const FILES: &str = "files";
+/// What the name of a copy begins with while it is made.
+pub(super) const MAKING: &str = ".askaround-copy-";
 /// So much is copied before it is looked whether it is to stop.
 const AT_ONCE: u64 = 16 << 20;
 /// So many names are tried for one copy.
@@ -118,6 +121,13 @@ fn copy_sparse(from: &mut File, to: &mut File, length: u64, cancel: &AtomicBool)
 #[cfg(not(target_os = "linux"))]
 fn copy_sparse(from: &mut File, to: &mut File, length: u64, cancel: &AtomicBool) -> io::Result<bool> {
     copy_range(from, to, 0..length, cancel)
+}
+
+/// The name for a copy of a file or folder.
+pub(super) fn copy_name<'p>(of: &'p Path, nameless: &'static str) -> &'p OsStr {
+    // One that looks as if it were being made would be removed.
+    let name = of.file_name().filter(|name| !name.as_bytes().starts_with(MAKING.as_bytes()));
+    name.unwrap_or(OsStr::new(nameless))
 }
 
 /// Calls `make` with `name` in `folder`, then with `name.2`, `name.3` and so on, until it makes

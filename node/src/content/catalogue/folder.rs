@@ -1,13 +1,13 @@
 //! How folders come into the catalogue, as collections.
 
-use std::ffi::OsStr;
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use super::add::{How, copy_with_mode};
 use super::addition::{Addition, note};
-use super::copy::under_a_free_name;
+use super::copy::{MAKING, copy_name, under_a_free_name};
 use super::hashing::{hash_all, hash_bytes};
 use super::remove::{Removed, forget_folder};
 use super::{Catalogue, CatalogueError, Condition, Entry, Kept, open};
@@ -42,28 +42,41 @@ impl Catalogue {
         cancel: &AtomicBool,
     ) -> Result<AddedFolder, CatalogueError> {
         let path = std::path::absolute(path).map_err(DiskError::at(path))?;
-        let (mut found, skipped) = walk::walk(&path, cancel)?;
-        let (folder, kept) = match how {
-            How::Reference => (path, Kept::Reference),
-            How::Copy => {
-                let name = path.file_name().unwrap_or(OsStr::new("folder"));
-                let (folder, ()) =
-                    under_a_free_name(&self.copies()?, name, |path| std::fs::create_dir(path))?;
-                (folder, Kept::Copy)
-            }
+        let (found, skipped) = walk::walk(&path, cancel)?;
+        let (entry, collection) = match how {
+            How::Reference => self.add_found(&path, Kept::Reference, &found, progress, cancel)?,
+            How::Copy => self.add_copy_of(&path, found, progress, cancel)?,
         };
-        let added = (|| {
-            if kept == Kept::Copy {
-                copy_folder(&mut found, &folder, cancel)?;
-            }
-            self.add_found(&folder, kept, &found, progress, cancel)
-        })();
-        let in_vain = added.as_ref().map_or(true, |(entry, _)| entry.path != folder);
-        if in_vain && kept == Kept::Copy {
-            // If it failed, the first failure is the one to tell.
-            let _ = std::fs::remove_dir_all(&folder);
+        Ok(AddedFolder { entry, collection, skipped })
+    }
+
+    /// Copies what was found in a folder, and adds the copy, which has its name only once it is whole.
+    fn add_copy_of(
+        &self,
+        folder: &Path,
+        mut found: Vec<FoundFile>,
+        progress: &dyn Fn(u64, u64),
+        cancel: &AtomicBool,
+    ) -> Result<(Entry, Collection), CatalogueError> {
+        let copies = self.copies()?;
+        let making = tempfile::Builder::new().prefix(MAKING).tempdir_in(&copies);
+        let making = making.map_err(DiskError::at(&copies))?;
+        copy_folder(&mut found, making.path(), cancel)?;
+        let (mut additions, collection) = hash_found(&found, Kept::Copy, progress, cancel)?;
+        if let Some(copied) = self.copied_folder(&collection)? {
+            return Ok((copied, collection));
         }
-        added.map(|(entry, collection)| AddedFolder { entry, collection, skipped })
+        let name = copy_name(folder, "folder");
+        let (copy, ()) = under_a_free_name(&copies, name, |path| name_folder(making.path(), path))?;
+        for (found, addition) in found.iter().zip(&mut additions) {
+            addition.path = copy.join(found.relative.as_str());
+        }
+        let added = self.add_collection(&collection, &copy, &additions);
+        if added.is_err() {
+            // The first failure is the one to tell.
+            let _ = std::fs::remove_dir_all(&copy);
+        }
+        Ok((added?, collection))
     }
 
     pub(super) fn add_found(
@@ -74,16 +87,7 @@ impl Catalogue {
         progress: &dyn Fn(u64, u64),
         cancel: &AtomicBool,
     ) -> Result<(Entry, Collection), CatalogueError> {
-        let total = found.iter().map(|file| file.size).sum();
-        let mut additions = hash_all(found, &|done| progress(done, total), cancel)?;
-        additions.iter_mut().for_each(|addition| addition.kept = kept);
-        let files = found.iter().zip(&additions).map(|(found, addition)| ListedFile {
-            path: found.relative.clone(),
-            root: addition.manifest.root(),
-            size: addition.stamp.length,
-            executable: addition.executable,
-        });
-        let collection = Collection::new(files.collect())?;
+        let (additions, collection) = hash_found(found, kept, progress, cancel)?;
         if kept == Kept::Copy
             && let Some(copied) = self.copied_folder(&collection)?
         {
@@ -167,6 +171,36 @@ impl Catalogue {
         }
         Ok(true)
     }
+}
+
+/// Hashes what was found; its files, and the list of them.
+fn hash_found(
+    found: &[FoundFile],
+    kept: Kept,
+    progress: &dyn Fn(u64, u64),
+    cancel: &AtomicBool,
+) -> Result<(Vec<Addition>, Collection), CatalogueError> {
+    let total = found.iter().map(|file| file.size).sum();
+    let mut additions = hash_all(found, &|done| progress(done, total), cancel)?;
+    additions.iter_mut().for_each(|addition| addition.kept = kept);
+    let files = found.iter().zip(&additions).map(|(found, addition)| ListedFile {
+        path: found.relative.clone(),
+        root: addition.manifest.root(),
+        size: addition.stamp.length,
+        executable: addition.executable,
+    });
+    let collection = Collection::new(files.collect())?;
+    Ok((additions, collection))
+}
+
+/// Gives a folder a name that nothing has.
+fn name_folder(folder: &Path, name: &Path) -> io::Result<()> {
+    // A folder may take the place of an empty one, and of nothing else.
+    std::fs::create_dir(name)?;
+    std::fs::rename(folder, name).inspect_err(|_| {
+        // A second failure tells nothing new.
+        let _ = std::fs::remove_dir(name);
+    })
 }
 
 /// Copies what was found into `folder`, and has it found there.

@@ -13,6 +13,7 @@ mod damage;
 mod entry;
 mod folder;
 mod hashing;
+mod lost;
 mod on_disk;
 mod others;
 mod remove;
@@ -44,6 +45,7 @@ pub use addition::Addition;
 pub use damage::Repairing;
 pub use entry::{Condition, Entry, Kept};
 pub use folder::AddedFolder;
+pub use lost::UnknownCopies;
 pub use remove::Removed;
 pub use verify::Verified;
 
@@ -90,6 +92,9 @@ pub enum CatalogueError {
     /// The folder cannot be made a collection, or a list is none.
     #[error(transparent)]
     Collection(#[from] CollectionError),
+    /// It is forgotten, but a copy of it cannot be removed.
+    #[error("it is purged, but a copy of it stays: {0}")]
+    CopyStays(DiskError),
     /// The disk's.
     #[error(transparent)]
     Disk(#[from] DiskError),

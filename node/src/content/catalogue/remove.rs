@@ -17,6 +17,8 @@ pub struct Removed {
     pub places: Vec<Entry>,
     /// Contents that are at no place any more.
     pub gone: BTreeSet<Root>,
+    /// Why the first of the copies that could not be removed stays.
+    pub failed: Option<CatalogueError>,
 }
 
 impl Removed {
@@ -48,17 +50,18 @@ impl Removed {
 
 impl Catalogue {
     /// Forgets a content; of a collection also the files that are here only for it. Copies in the
-    /// peer's folder are removed, other files stay.
+    /// peer's folder are removed, other files stay. A copy that cannot be removed is forgotten as well,
+    /// and told.
     ///
     /// # Errors
-    /// If the catalogue cannot be written, or a copy not removed.
+    /// If the catalogue cannot be written.
     pub fn remove(&self, key: &Key) -> Result<Removed, CatalogueError> {
         let places = self.places(key)?;
         let collection = match places.iter().find(|entry| entry.kept == Kept::List) {
             Some(list) => Some(self.collection(&list.root)?),
             None => None,
         };
-        let removed = self.change(|tables| {
+        let mut removed = self.change(|tables| {
             let mut removed = Removed::default();
             for place in places {
                 match &collection {
@@ -70,7 +73,11 @@ impl Catalogue {
             }
             Ok(removed)
         })?;
-        removed.copies().try_for_each(|copy| self.remove_copy(copy))?;
+        let failures: Vec<_> = removed.copies().filter_map(|copy| self.remove_copy(copy).err()).collect();
+        removed.failed = failures.into_iter().next().map(|failure| match failure {
+            CatalogueError::Disk(error) => CatalogueError::CopyStays(error),
+            failure => failure,
+        });
         Ok(removed)
     }
 }

@@ -36,6 +36,11 @@ const LISTS: TableDefinition<'_, Hash, &[u8]> = TableDefinition::new("lists");
 /// Root and path of a file to the roots of the collections that it is here for.
 const NEEDED: MultimapTableDefinition<'_, (Hash, &[u8]), Hash> = MultimapTableDefinition::new("needed");
 
+/// What else is noted of the catalogue.
+const NOTES: TableDefinition<'_, &str, ()> = TableDefinition::new("notes");
+/// The note that copies of which nothing was known were looked for.
+pub(super) const COPIES_FOUND: &str = "copies found";
+
 /// What the table of places says of one.
 #[derive(Debug, Serialize, Deserialize)]
 struct Record {
@@ -57,6 +62,7 @@ pub(super) struct Tables<'t> {
     pub(super) manifests: Table<'t, Hash, &'static [u8]>,
     pub(super) lists: Table<'t, Hash, &'static [u8]>,
     needed: MultimapTable<'t, (Hash, &'static [u8]), Hash>,
+    pub(super) notes: Table<'t, &'static str, ()>,
 }
 
 impl<'t> Tables<'t> {
@@ -69,6 +75,7 @@ impl<'t> Tables<'t> {
             manifests: write.open_table(MANIFESTS)?,
             lists: write.open_table(LISTS)?,
             needed: write.open_multimap_table(NEEDED)?,
+            notes: write.open_table(NOTES)?,
         })
     }
 
@@ -213,6 +220,11 @@ pub(super) fn list(read: &ReadTransaction) -> Result<Vec<Entry>, redb::Error> {
         }
     }
     Ok(entries)
+}
+
+/// Whether the copies of which nothing was known were looked for.
+pub(super) fn copies_are_found(read: &ReadTransaction) -> Result<bool, redb::Error> {
+    Ok(read.open_table(NOTES)?.get(COPIES_FOUND)?.is_some())
 }
 
 /// The piece hashes of a content, as they are kept.

@@ -1,5 +1,6 @@
 //! The catalogue, as a peer uses it.
 
+mod copies;
 mod places;
 
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
@@ -203,42 +204,6 @@ fn what_cannot_be_added() {
 }
 
 #[test]
-fn a_copy_outlives_the_original_and_goes_with_its_entry() {
-    let fixture = Fixture::new();
-    let catalogue = fixture.catalogue();
-    let path = fixture.file("a", &content(70_000));
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let entry = add(&catalogue, &path, How::Copy);
-    assert!(entry.executable);
-    assert_eq!(add(&catalogue, &path, How::Copy).path, entry.path, "one copy of one content");
-    assert_eq!(add(&catalogue, &path, How::Reference).path, path);
-    assert_eq!(catalogue.get(&entry.root.key()).unwrap().unwrap().path, entry.path, "ours comes first");
-    std::fs::write(&path, "another").unwrap();
-    let other = add(&catalogue, &path, How::Copy);
-    assert_eq!(fixture.copies(), ["a", "a.2"]);
-    std::fs::remove_file(&path).unwrap();
-    assert_eq!(served(&catalogue, &entry.root), content(70_000));
-    assert_eq!(served(&catalogue, &other.root), b"another");
-    catalogue.remove(&entry.root.key()).unwrap();
-    assert_eq!(fixture.copies(), ["a.2"]);
-}
-
-#[test]
-fn a_sparse_file_is_copied_with_its_holes() {
-    use std::os::unix::fs::MetadataExt as _;
-    let fixture = Fixture::new();
-    let path = fixture.file("a", b"begin");
-    let file = File::options().write(true).open(&path).unwrap();
-    file.set_len(8 << 20).unwrap();
-    file.write_all_at(b"middle", 4 << 20).unwrap();
-    let entry = add(&fixture.catalogue(), &path, How::Copy);
-    assert!(entry.sparse);
-    let data = std::fs::metadata(&entry.path).unwrap();
-    assert!(data.blocks() * 512 < 1 << 20, "{} blocks", data.blocks());
-    assert_eq!(std::fs::read(&entry.path).unwrap(), std::fs::read(&path).unwrap());
-}
-
-#[test]
 fn a_folder_is_one_content_and_many() {
     let fixture = Fixture::new();
     let catalogue = fixture.catalogue();
@@ -271,29 +236,6 @@ fn a_folder_is_one_content_and_many() {
 }
 
 #[test]
-fn a_copied_folder_comes_and_goes_as_a_whole() {
-    let fixture = Fixture::new();
-    let catalogue = fixture.catalogue();
-    for (name, size) in [("d/b", 9), ("d/x/same", 7), ("d/same", 7)] {
-        fixture.file(name, &content(size));
-    }
-    let folder = fixture.user.path().join("d");
-    let add = || catalogue.add_folder(&folder, How::Copy, &|_, _| (), &GO).unwrap();
-    let (first, second) = (add(), add());
-    assert_eq!(first.entry, second.entry);
-    assert_eq!(fixture.copies(), ["d/b", "d/same", "d/x/same"]);
-    fixture.file("d/new", &content(8));
-    let larger = add();
-    assert_eq!(fixture.copies().len(), 7);
-    catalogue.remove(&larger.entry.root.key()).unwrap();
-    assert_eq!(fixture.copies(), ["d/b", "d/same", "d/x/same"]);
-    assert_eq!(served(&catalogue, &first.collection.files()[0].root), content(9));
-    catalogue.remove(&first.entry.root.key()).unwrap();
-    assert!(fixture.copies().is_empty());
-    assert_eq!(catalogue.list().unwrap(), []);
-}
-
-#[test]
 fn what_was_fetched_is_added_with_what_is_known_of_it() {
     let fixture = Fixture::new();
     let (bytes, catalogue) = (content(70_000), Catalogue::temporary().unwrap());
@@ -311,30 +253,6 @@ fn what_was_fetched_is_added_with_what_is_known_of_it() {
     let entry = theirs.add_fetched(&part, None).unwrap();
     assert_eq!((entry.kept, entry.executable, entry.md5), (Kept::Fetched, true, original.md5));
     assert_eq!(served(&theirs, &entry.root), bytes);
-}
-
-#[test]
-fn the_catalogue_can_be_built_anew_from_the_copies() {
-    let fixture = Fixture::new();
-    let catalogue = fixture.catalogue();
-    add(&catalogue, &fixture.file("a", &content(70_000)), How::Copy);
-    for (name, size) in [("d/b", 9), ("d/x/same", 7), ("d/same", 7)] {
-        fixture.file(name, &content(size));
-    }
-    catalogue.add_folder(&fixture.user.path().join("d"), How::Copy, &|_, _| (), &GO).unwrap();
-    assert_eq!(catalogue.lost_copies().unwrap(), [] as [&Path; 0]);
-    let before = catalogue.list().unwrap();
-    drop(catalogue);
-    std::fs::remove_file(fixture.home.path().join("state.redb")).unwrap();
-    let catalogue = fixture.catalogue();
-    assert_eq!(catalogue.list().unwrap(), []);
-    let lost = catalogue.lost_copies().unwrap();
-    assert_eq!(lost.len(), 2);
-    let found = lost.iter().map(|copy| catalogue.find_again(copy, &GO).unwrap());
-    let files = found.map(|(_, collection)| collection.map_or(0, |collection| collection.files().len()));
-    assert_eq!(files.collect::<Vec<_>>(), [0, 3]);
-    assert_eq!(catalogue.list().unwrap(), before);
-    assert_eq!(catalogue.lost_copies().unwrap(), [] as [&Path; 0]);
 }
 
 #[test]

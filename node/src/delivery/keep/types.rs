@@ -19,6 +19,17 @@ pub struct AddRequest {
     pub copy: bool,
 }
 
+/// What was done about a copy of which the catalogue knew nothing.
+#[derive(Debug)]
+pub enum UnknownCopy {
+    /// It was added again.
+    Found,
+    /// It could not be.
+    Failed(KeepError),
+    /// Nothing: it is what is left of one that was being added or purged.
+    Left,
+}
+
 /// What happens while content is added or verified.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
