@@ -3,6 +3,7 @@
 mod nodes;
 
 use std::fs;
+use std::os::unix::fs::FileExt as _;
 
 use askaround_node::delivery::{GetError, Got};
 use nodes::{Network, bytes, names, spoil};
@@ -61,5 +62,23 @@ async fn what_was_fetched_and_is_damaged_is_fetched_again_where_it_is() {
     assert_eq!(node.verify(&file, false).await.bad, 1);
     let error = node.get(&file, &x).await.unwrap_err();
     assert!(matches!(error, GetError::Exists { .. }), "{error}");
+    network.stop().await;
+}
+
+#[tokio::test]
+async fn a_sparse_file_that_is_there_already_is_known_as_one() {
+    let network = Network::start().await;
+    let (seed, node) = (network.peer(1).await, network.peer(2).await);
+    let mut content = vec![0; 4 << 20];
+    content[1 << 20] = 1;
+    let root = seed.add_file("x", &content).await.root;
+    let folder = tempfile::tempdir().unwrap();
+    let x = folder.path().join("x");
+    let file = fs::File::create(&x).unwrap();
+    file.set_len(content.len() as u64).unwrap();
+    file.write_all_at(&[1], 1 << 20).unwrap();
+    let got = node.get(&root.to_string(), &x).await.unwrap();
+    assert_eq!(got.here_before, got.size);
+    assert!(node.delivery.catalogue().get(&root.key()).unwrap().unwrap().sparse);
     network.stop().await;
 }

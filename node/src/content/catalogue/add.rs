@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -17,6 +18,9 @@ use crate::content::md5::Md5;
 use crate::content::part::Part;
 use crate::lock;
 use crate::store::StoreError;
+
+/// That the owner may read and write.
+const OWNERS: u32 = 0o600;
 
 /// How a file of the user's is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,6 +124,7 @@ fn keep(made: NamedTempFile, copies: &Path, name: &OsStr) -> Result<PathBuf, Dis
     Ok(path)
 }
 
+/// A copy may be written to, so that it can be repaired.
 pub(super) fn copy_with_mode(
     path: &Path,
     from: &mut File,
@@ -129,6 +134,10 @@ pub(super) fn copy_with_mode(
     if !copy(from, to, cancel).map_err(DiskError::at(path))? {
         return Err(CatalogueError::Hash { path: path.to_owned(), error: HashError::Cancelled });
     }
-    let mode = from.metadata().and_then(|data| to.set_permissions(data.permissions()));
+    let mode = from.metadata().and_then(|data| {
+        let mut permissions = data.permissions();
+        permissions.set_mode(permissions.mode() | OWNERS);
+        to.set_permissions(permissions)
+    });
     Ok(mode.map_err(DiskError::at(path))?)
 }

@@ -48,7 +48,7 @@ impl Addition {
     }
 
     /// A file that lies where it was to be fetched to.
-    pub(in crate::content) fn of(
+    pub(crate) fn of(
         place: &Place,
         file: &File,
         manifest: Arc<Manifest>,

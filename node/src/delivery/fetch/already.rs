@@ -1,7 +1,6 @@
 //! What is here before anything is fetched: the content itself, a part of it from an earlier try, a
 //! file to be repaired, or one that turns out to be what was asked for.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -187,16 +186,9 @@ impl Fetch {
             if root.key() != key && md5.key() != key {
                 return Ok(None);
             }
-            let addition = Addition {
-                manifest: Arc::new(hashed.manifest),
-                md5: Some(md5),
-                path: to,
-                kept: Kept::Fetched,
-                stamp: Stamp::from(&data),
-                sparse: false,
-                executable: data.permissions().mode() & 0o111 != 0,
-            };
-            catalogue.add_all(&[addition])?;
+            let there = Addition::of(&place, &file, Arc::new(hashed.manifest), Some(md5))?;
+            // As it was before it was read: a later change shows.
+            catalogue.add_all(&[Addition { stamp: Stamp::from(&data), ..there }])?;
             remove_old_journal(&place)?;
             Ok::<_, GetError>(Some((root, md5, data.len())))
         };
