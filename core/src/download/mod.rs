@@ -257,6 +257,11 @@ impl Download {
     fn begun(&mut self, now: Instant, id: SourceId, piece: u32, asked: u32) {
         let Some(source) = self.sources.get_mut(&id) else { return };
         let taken_back = source.answers_taken_back(asked);
+        if piece != asked && source.sent.contains(piece) {
+            // Who may choose knows what it has sent.
+            self.outputs.push_back(DownloadOutput::Drop(id, DropReason::Repeats(piece)));
+            return self.closed(now, id);
+        }
         let mut settled = None;
         if piece != asked && !taken_back {
             settled = source.settled(asked);
@@ -284,6 +289,7 @@ impl Download {
         if let Some(source) = self.sources.get_mut(&id) {
             source.settled(piece);
             source.got += 1;
+            source.sent.insert(piece);
         }
         self.not_owed(id, piece);
         if self.have.insert(piece) {

@@ -45,6 +45,9 @@ impl Download {
     /// The same when it has something new to offer: it has just got those pieces for which `new`
     /// says so, or has just become free to send them.
     pub(super) fn fill_with(&mut self, now: Instant, id: SourceId, new: &dyn Fn(u32) -> bool) {
+        if let Some(piece) = self.wanted_of_a_slow_one(id) {
+            self.ask(now, id, piece, false);
+        }
         let crowded = self.sources.len() > CROWDED;
         while !self.done
             && let Some(source) = self.sources.get(&id)
@@ -57,14 +60,29 @@ impl Download {
             let any = choice.is_some() && self.sources[&id].holds_all();
             let choice = choice.or_else(|| self.take_over(now, id, new));
             let Some(piece) = choice else { break };
-            let length = self.length(piece);
-            if let Some(source) = self.sources.get_mut(&id) {
-                source.asked(now, piece, length);
-            }
-            self.owed_by.entry(piece).or_default().push(id);
-            self.asked.insert(piece);
-            self.outputs.push_back(DownloadOutput::Ask { source: id, piece, any });
+            self.ask(now, id, piece, any);
         }
+    }
+
+    fn ask(&mut self, now: Instant, id: SourceId, piece: u32, any: bool) {
+        let length = self.length(piece);
+        if let Some(source) = self.sources.get_mut(&id) {
+            source.asked(now, piece, length);
+        }
+        self.owed_by.entry(piece).or_default().push(id);
+        self.update_asked(piece);
+        self.outputs.push_back(DownloadOutput::Ask { source: id, piece, any });
+    }
+
+    /// A missing piece of a source that was slow and has answered all that it was asked for, where there
+    /// is no better source. In a crowd a slow one would keep what others have a moment later.
+    fn wanted_of_a_slow_one(&self, id: SourceId) -> Option<u32> {
+        let source = self.sources.get(&id).filter(|source| source.slow)?;
+        let answered = source.owes.is_empty() && source.taken_back.is_empty();
+        if self.done || !answered || self.sources.values().any(|other| !other.slow) {
+            return None;
+        }
+        source.pieces.without(&self.have, &self.asked).next()
     }
 
     /// A piece of this source that is missing and asked of nobody: the next for a lone source,

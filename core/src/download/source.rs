@@ -25,7 +25,11 @@ pub(super) struct Source {
     pub(super) last_progress: Instant,
     /// Whether others may be asked for what it owes.
     pub(super) slow: bool,
+    /// Until then it is not dropped: only it has what it owes.
+    pub(super) kept_until: Instant,
     pub(super) got: u32,
+    /// What came from it.
+    pub(super) sent: PieceSet,
     pub(super) bytes: u64,
     rate: Option<f64>,
     /// The shortest time from a request until its piece began to come: what the path takes.
@@ -56,15 +60,18 @@ pub(super) enum Owing {
 
 impl Source {
     pub(super) fn new(now: Instant, addr: SocketAddr, pieces: PieceSet, holds: bool) -> Self {
+        let sent = PieceSet::empty(pieces.count());
         Self {
             addr,
             pieces,
+            sent,
             holds,
             owes: VecDeque::new(),
             owed_bytes: 0,
             taken_back: Vec::new(),
             last_progress: now,
             slow: false,
+            kept_until: now,
             got: 0,
             bytes: 0,
             rate: None,

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::Download;
-use super::types::{DownloadOutput, DropReason};
+use super::source::Source;
+use super::types::{DownloadOutput, DropReason, SourceId};
 use crate::time::Instant;
 
 /// What a download waits for. Each deadline is in [`Download::poll_timeout`].
@@ -35,8 +36,11 @@ impl Download {
             Timer::News => self.news_at,
             Timer::Source => {
                 let owing = self.sources.values().filter(|source| !source.owes.is_empty());
-                let wait = |slow| if slow { self.config.drop_after } else { self.config.slow_after };
-                owing.map(|source| source.last_progress + wait(source.slow)).min()
+                let at = |source: &Source| match source.slow {
+                    true => (source.last_progress + self.config.drop_after).max(source.kept_until),
+                    false => source.last_progress + self.config.slow_after,
+                };
+                owing.map(at).min()
             }
             Timer::EndGame => self.is_end_game().then_some(self.looked_at + END_GAME_LOOK),
             Timer::Stay => self.stays_until(),
@@ -69,7 +73,12 @@ impl Download {
                 let silent = owing.map(|(id, source)| (*id, source.slow, now.since(source.last_progress)));
                 let silent: Vec<_> = silent.filter(|(_, _, time)| *time >= self.config.slow_after).collect();
                 for (source, slow, time) in silent {
-                    if time >= self.config.drop_after {
+                    if time >= self.config.drop_after && self.is_needed(source) {
+                        // It may have others to serve before, for longer than that.
+                        if let Some(source) = self.sources.get_mut(&source) {
+                            source.kept_until = now + self.config.slow_after;
+                        }
+                    } else if time >= self.config.drop_after {
                         self.outputs.push_back(DownloadOutput::Drop(source, DropReason::Stalled(time)));
                         self.closed(now, source);
                     } else if !slow {
@@ -78,5 +87,13 @@ impl Download {
                 }
             }
         }
+    }
+
+    /// Whether a source owes something that no other has that is not slow.
+    fn is_needed(&self, id: SourceId) -> bool {
+        let owes = self.sources.get(&id).into_iter().flat_map(|source| &source.owes);
+        let others = || self.sources.iter().filter(|(other, source)| **other != id && !source.slow);
+        let has = |piece| others().any(|(_, source)| source.pieces.contains(piece));
+        owes.into_iter().any(|owed| !has(owed.piece))
     }
 }

@@ -147,9 +147,19 @@ pub enum DropReason {
     /// It sent something else than the piece.
     #[error("it sent wrong bytes for piece {0}")]
     BadPiece(u32),
+    /// It chose to send a piece that it has sent before.
+    #[error("it sent piece {0} again, which it was not asked for")]
+    Repeats(u32),
     /// It owes pieces and sends nothing.
     #[error("it sent nothing for {} s", .0.as_secs())]
     Stalled(Duration),
+}
+
+impl DropReason {
+    /// Whether it did what nobody does who keeps to the protocol. Others may be asked again later.
+    pub fn is_its_fault(&self) -> bool {
+        !matches!(self, Self::Stalled(_))
+    }
 }
 
 /// How a source is doing.
