@@ -181,6 +181,11 @@ impl Target for FolderTarget {
         have
     }
 
+    fn has(&self, piece: u32) -> bool {
+        let at = self.layout.locate(piece);
+        at.and_then(|(root, piece)| Some(self.file(root)?.has(piece))).unwrap_or(false)
+    }
+
     fn worth(&self) -> Vec<u64> {
         let mut files: BTreeMap<&Root, u64> = BTreeMap::new();
         for file in self.shared.collection.files() {

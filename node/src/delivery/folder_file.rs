@@ -173,6 +173,16 @@ impl FolderFile {
         }
     }
 
+    /// Whether a piece of it is there.
+    pub(super) fn has(&self, piece: PieceIndex) -> bool {
+        match &*lock(&self.state) {
+            State::Done(_) => true,
+            State::Open { part, .. } => part.has(piece.get()),
+            State::Closed { have, .. } => have.contains(piece.get()),
+            State::Missing(_) | State::Unknown | State::Same => false,
+        }
+    }
+
     /// Whether it is there.
     pub(super) fn is_done(&self) -> bool {
         matches!(*lock(&self.state), State::Done(_))

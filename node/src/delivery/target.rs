@@ -26,6 +26,8 @@ pub(super) trait Target: Sink {
     }
     /// Which are here.
     fn have(&self) -> PieceSet;
+    /// Whether a piece is here.
+    fn has(&self, piece: u32) -> bool;
     /// The files of a folder that these pieces are of, in words; none if it is one content.
     fn files_of(&self, _pieces: &mut dyn Iterator<Item = u32>) -> Option<String> {
         None
@@ -70,6 +72,11 @@ impl Sink for Slot {
     fn accept(&self, piece: u32, bytes: &[u8]) -> Result<(), Rejected> {
         // Nothing is asked for before there is a target.
         self.target().map_or(Err(Rejected::Bad), |target| target.accept(piece, bytes))
+    }
+
+    fn accept_as(&self, piece: u32, range: &ByteRange, bytes: &[u8]) -> Result<(), Rejected> {
+        // Of one and the same target: there may be another between two looks.
+        self.target().map_or(Err(Rejected::Late), |target| target.accept_as(piece, range, bytes))
     }
 }
 
@@ -128,6 +135,10 @@ impl Target for FileTarget {
 
     fn have(&self) -> PieceSet {
         self.part.pieces()
+    }
+
+    fn has(&self, piece: u32) -> bool {
+        self.part.has(piece)
     }
 
     fn complete(&self) -> Result<(), PartError> {
@@ -209,6 +220,10 @@ impl Target for MemoryTarget {
 
     fn have(&self) -> PieceSet {
         lock(&self.state).1.clone()
+    }
+
+    fn has(&self, piece: u32) -> bool {
+        lock(&self.state).1.contains(piece)
     }
 }
 

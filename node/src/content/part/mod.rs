@@ -55,6 +55,8 @@ pub struct Part {
     failed: AtomicBool,
     /// Once it is finished.
     named: NamedAs,
+    /// Held by whoever writes, and alone by whoever finishes it.
+    writes: RwLock<()>,
     /// Who is told how the file of a repair looks when it is let go of before it is whole.
     left: Option<oneshot::Sender<Stamp>>,
 }
@@ -192,6 +194,7 @@ impl Part {
             journal: journal.map(Mutex::new),
             failed: AtomicBool::new(false),
             named: Arc::new(OnceLock::new()),
+            writes: RwLock::new(()),
             left: None,
         }
     }
@@ -226,6 +229,11 @@ impl Part {
         self.have.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether a piece is there.
+    pub fn has(&self, piece: u32) -> bool {
+        self.have.read().unwrap_or_else(PoisonError::into_inner).contains(piece)
+    }
+
     /// Checks a piece and writes it. From then on it is there, and can be served; it is found again
     /// after a crash once it is recorded ([`Part::record`]).
     ///
@@ -235,6 +243,11 @@ impl Part {
         let manifest = &self.wanted.manifest;
         if !manifest.verify(piece, bytes) {
             return Err(PartError::BadPiece(piece));
+        }
+        let _writes = self.writes.read().unwrap_or_else(PoisonError::into_inner);
+        if self.has(piece.get()) {
+            // It came from two, and the file may have its name.
+            return Ok(());
         }
         if !(self.holes && is_zero(bytes)) {
             let from = manifest.geometry().range(piece).start;
@@ -284,6 +297,8 @@ impl Part {
         if self.failed.load(Ordering::Acquire) {
             return Err(PartError::NotOnDisk(self.place.path()));
         }
+        // From then on nobody writes: every piece is there.
+        let _none_writes = self.writes.write().unwrap_or_else(PoisonError::into_inner);
         let data = self.data_place();
         let stamp = Stamp::of(&self.file).map_err(|e| data.error(e))?;
         if stamp.length != self.wanted.manifest.geometry().size() {

@@ -142,6 +142,21 @@ fn a_change_to_what_has_its_name_is_noticed_by_who_serves_and_who_notes_it() {
 }
 
 #[test]
+fn what_has_its_name_is_not_written_to_by_a_piece_that_comes_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let bytes = content(SIZE);
+    let part = Part::create(place(dir.path()), wanted(&bytes), PartOptions::default()).unwrap();
+    for piece in part.wanted().manifest.geometry().pieces() {
+        write(&part, &bytes, piece.get()).unwrap();
+    }
+    part.finish().unwrap();
+    let path = dir.path().join("out é.bin");
+    std::fs::write(&path, "its user's").unwrap();
+    write(&part, &bytes, 0).unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), b"its user's");
+}
+
+#[test]
 fn goes_on_where_it_stopped() {
     for in_place in [false, true] {
         let dir = tempfile::tempdir().unwrap();

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::super::error::GetError;
@@ -64,6 +64,7 @@ impl Fetch {
         if let Some(collection) = self.list_in(&target).await? {
             // Whoever described it as a file was wrong.
             drop(serving);
+            self.complete.store(false, Ordering::Release);
             self.give_up(target).await?;
             if let Some(identity) = &mut self.identity {
                 identity.description.collection = true;

@@ -235,11 +235,15 @@ impl Fetch {
                 run.last_came = Instant::now();
                 run.handle(DownloadInput::Progress(id, bytes));
             }
-            SourceEvent::Begun { asked, piece } => {
-                run.handle(DownloadInput::Begun { source: id, piece, asked });
+            SourceEvent::Begun { asked, piece, range } => {
+                if run.target.is(piece, &range) {
+                    run.handle(DownloadInput::Begun { source: id, piece, asked });
+                }
             }
-            SourceEvent::Piece { asked: _, piece, result } => match result {
-                Ok(()) => run.got(id, piece),
+            SourceEvent::Piece { piece, result } => match result {
+                Ok(()) if run.target.has(piece) => run.got(id, piece),
+                // It is of what was fetched before.
+                Ok(()) => {}
                 // Of a file whose hashes are not known: it was not asked for that one.
                 Err(Rejected::Late) if run.files => run.handle(DownloadInput::Refused(id, piece)),
                 Err(Rejected::Late) => {}
@@ -281,7 +285,7 @@ impl Fetch {
                     continue;
                 }
                 DownloadOutput::Drop(source, why) => {
-                    self.lost(source, &why.to_string(), true);
+                    self.lost(source, &why.to_string(), why.is_its_fault());
                     continue;
                 }
                 DownloadOutput::Done => {

@@ -26,9 +26,7 @@ pub(super) struct Checks {
 /// A piece that came whole.
 #[derive(Debug)]
 pub(super) struct Piece {
-    /// The piece that was asked for.
-    pub(super) asked: u32,
-    /// The piece that came.
+    /// Which.
     pub(super) piece: u32,
     /// The bytes that it was then.
     pub(super) range: ByteRange,
@@ -37,7 +35,6 @@ pub(super) struct Piece {
 
 /// A piece that was checked and, if it is right, written.
 pub(super) struct Checked {
-    pub(super) asked: u32,
     pub(super) piece: u32,
     pub(super) result: Result<(), Rejected>,
 }
@@ -75,12 +72,9 @@ impl Checks {
         let (sink, waiting) = (self.sink.clone(), std::mem::take(&mut self.waiting));
         self.waiting_bytes = 0;
         self.running.spawn_blocking(move || {
-            let check = |Piece { asked, piece, range, bytes }| {
-                let result = match sink.is(piece, &range) {
-                    true => sink.accept(piece, &bytes),
-                    false => Err(Rejected::Late),
-                };
-                Checked { asked, piece, result }
+            let check = |Piece { piece, range, bytes }| {
+                let result = sink.accept_as(piece, &range, &bytes);
+                Checked { piece, result }
             };
             waiting.into_iter().map(check).collect()
         });

@@ -67,7 +67,7 @@ pub(super) struct Connection {
 pub(super) enum Reading {
     Bitmap { files: bool },
     Hashes { key: Key, first: u32 },
-    Piece { asked: u32, piece: u32, range: ByteRange },
+    Piece { piece: u32, range: ByteRange },
 }
 
 /// The first answers, as they come.
@@ -334,9 +334,9 @@ impl Connection {
         let checked = checked.map_err(|error| AskError::Unreachable(format!("a bug of ours: {error}")))?;
         self.tell_progress();
         let mut bad = None;
-        for Checked { asked, piece, result } in checked {
+        for Checked { piece, result } in checked {
             bad = bad.or(matches!(result, Err(Rejected::Bad)).then_some(piece));
-            self.untold.push_back(SourceEvent::Piece { asked, piece, result });
+            self.untold.push_back(SourceEvent::Piece { piece, result });
         }
         match bad {
             Some(piece) => Err(misbehaved(&format!("piece {piece} is not what the key says"))),

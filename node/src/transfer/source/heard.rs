@@ -101,9 +101,9 @@ impl Connection {
             return Err(misbehaved("sent other bytes than were asked for"));
         };
         if self.sink.is(piece, range) {
-            self.untold.push_back(SourceEvent::Begun { asked, piece });
+            self.untold.push_back(SourceEvent::Begun { asked, piece, range: range.clone() });
         }
-        self.reading = Some(Reading::Piece { asked, piece, range: range.clone() });
+        self.reading = Some(Reading::Piece { piece, range: range.clone() });
         Ok(())
     }
 
@@ -119,9 +119,9 @@ impl Connection {
             (Some(Reading::Hashes { key, first }), Destination::Bytes(hashes, _)) => {
                 self.hashes(key, first, hashes);
             }
-            (Some(Reading::Piece { asked, piece, range }), Destination::Piece(bytes)) => {
+            (Some(Reading::Piece { piece, range }), Destination::Piece(bytes)) => {
                 self.borrower.filled();
-                self.checks.add(Piece { asked, piece, range, bytes });
+                self.checks.add(Piece { piece, range, bytes });
             }
             _ => unreachable!("raw bytes go where their line said"),
         }

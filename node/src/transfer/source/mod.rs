@@ -47,6 +47,14 @@ pub trait Sink: Send + Sync + 'static {
     /// # Errors
     /// If it is not the piece, or cannot be written.
     fn accept(&self, piece: u32, bytes: &[u8]) -> Result<(), Rejected>;
+
+    /// The same if the piece is these bytes of what is being fetched now.
+    ///
+    /// # Errors
+    /// As [`Sink::accept`]; [`Rejected::Late`] if it is not.
+    fn accept_as(&self, piece: u32, range: &ByteRange, bytes: &[u8]) -> Result<(), Rejected> {
+        if self.is(piece, range) { self.accept(piece, bytes) } else { Err(Rejected::Late) }
+    }
 }
 
 /// Why a piece was not taken.
@@ -128,12 +136,12 @@ pub enum SourceEvent {
         asked: u32,
         /// The piece that comes.
         piece: u32,
+        /// Its bytes: what is fetched may have become something else since.
+        range: ByteRange,
     },
     /// A piece came whole.
     Piece {
-        /// The piece that was asked for.
-        asked: u32,
-        /// The piece that came.
+        /// Which, of what was fetched when it came.
         piece: u32,
         /// Whether it was right, and is written. After [`Rejected::Bad`] the source is gone.
         result: Result<(), Rejected>,

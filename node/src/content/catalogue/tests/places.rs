@@ -317,8 +317,10 @@ fn a_file_that_could_not_be_repaired_is_damaged_as_before() {
 
     let (part, mut was_left) = repair(&catalogue, &damaged);
     let part = part.unwrap();
-    let last = part.wanted().manifest.geometry().piece(4).unwrap();
-    part.write_piece(last, &content(300_000)[4 * 65_536..]).unwrap();
+    let geometry = part.wanted().manifest.geometry();
+    let bad = geometry.piece(part.pieces().missing().next().unwrap()).unwrap();
+    let range = geometry.range(bad);
+    part.write_piece(bad, &content(300_000)[range.start as usize..range.end as usize]).unwrap();
     assert_eq!(condition(&catalogue, &root), Condition::Changed);
     drop(part);
     let left = was_left.try_recv().unwrap();
