@@ -113,6 +113,27 @@ async fn content_comes_although_somebody_says_that_its_md5_is_of_something_else(
 }
 
 #[tokio::test]
+async fn a_fetch_ends_although_its_sources_only_contradict_each_other() {
+    let (elsewhere, network) = (Network::start().await, Network::start().await);
+    let (honest, node) = (elsewhere.peer(1).await, network.peer(2).await);
+    let entry = honest.add_file("x", &bytes(300_000)).await;
+    let manifest = || honest.delivery.catalogue().manifest(&entry).unwrap();
+    let at = node.delivery.status().unwrap().me.addr();
+    let of = |size: u32| format!("\"blake3\":\"{}\",\"size\":{size}", entry.root);
+    let (one, first) = liar(of(299_999), manifest(), at).await;
+    let (other, second) = liar(of(299_998), manifest(), at).await;
+    let folder = tempfile::tempdir().unwrap();
+    let error =
+        node.get_from(entry.root.key(), &folder.path().join("x"), vec![one, other]).await.unwrap_err();
+    assert!(matches!(error, GetError::NoSource { .. }), "{error}");
+    assert!(error.to_string().contains("in different ways"), "{error}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "something was left behind");
+    first.abort();
+    second.abort();
+    network.stop().await;
+}
+
+#[tokio::test]
 async fn a_fetch_that_looks_for_others_after_a_wrong_md5_can_be_stopped() {
     let network = Network::start().await;
     let (seed, liar, node) = (network.peer(1).await, network.peer(2).await, network.peer(3).await);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use askaround_core::message::Description;
 use askaround_core::pieces::Root;
+use tokio::time::Instant;
 
 use super::super::error::GetError;
 use super::Fetch;
@@ -17,6 +18,9 @@ use super::run::Run;
 const DOUBT: Duration = Duration::from_secs(5);
 /// The longest.
 const MOST_DOUBT: Duration = Duration::from_secs(80);
+/// So often everybody is believed, in at least so many times as long as is waited for a holder.
+const MOST_ROUNDS: u32 = 2;
+const MOST_WAITS: u32 = 4;
 
 /// What somebody said that a key names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +42,10 @@ impl From<&Description> for Said {
 pub(super) struct Doubts {
     of: Vec<Said>,
     count: u32,
+    /// Since when.
+    since: Option<Instant>,
+    /// How often everybody was.
+    rounds: u32,
 }
 
 impl Doubts {
@@ -79,6 +87,9 @@ impl Fetch {
     }
 
     /// What was believed did not prove right: somebody else is believed next. Nobody is blamed.
+    ///
+    /// # Errors
+    /// If everybody was believed often enough.
     pub(super) async fn doubt(&mut self) -> Result<(), GetError> {
         let Some(identity) = self.identity.take() else { return Ok(()) };
         self.complete.store(false, Ordering::Release);
@@ -89,6 +100,14 @@ impl Fetch {
         if self.all_said().all(|said| self.doubts.of.contains(&said)) {
             // Everybody has been believed once.
             self.doubts.of = vec![said];
+            self.doubts.rounds += 1;
+        }
+        let since = *self.doubts.since.get_or_insert_with(Instant::now);
+        let most = self.delivery.0.options.holder_timeout.saturating_mul(MOST_WAITS);
+        if self.doubts.rounds >= MOST_ROUNDS && since.elapsed() >= most {
+            let mut why = self.sources.complaints();
+            why.push("its sources describe it in different ways, and none of them gives it".into());
+            return Err(GetError::NoSource { key: self.key.clone(), why });
         }
         self.ask_all().await
     }
