@@ -12,9 +12,10 @@ use askaround_core::pieces::Manifest;
 use askaround_node::server::ServerConfig;
 use askaround_node::transfer::pool::{Pool, Terms};
 use askaround_node::transfer::source::{Rejected, SourceCommand, SourceEvent, SourceLimits};
-use content::{Client, OneContent, Server, content};
+use content::{Client, MemorySink, OneContent, Server, content};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// A server of one connection that says this: first, then once it is asked for a piece or for more
@@ -374,6 +375,75 @@ async fn sources_that_trickle_do_not_keep_a_fast_one_from_memory() {
         server.await.unwrap();
     }
     assert!(ended > 0, "somebody gave its memory back");
+}
+
+/// A server of one connection that sends piece 0 and the line of piece 1 when it is asked for that, and
+/// some of its bytes when it is told to.
+async fn stops_in_a_piece(
+    bytes: Vec<u8>,
+    manifest: &Manifest,
+    go_on: oneshot::Receiver<()>,
+) -> (SocketAddr, JoinHandle<()>) {
+    let (first, mut then) = good(&bytes, manifest);
+    then.extend(format!("A {{\"key\":\"{}\",\"from\":65536,\"length\":65536}}\n", manifest.root()).bytes());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        let mut stream = BufReader::new(listener.accept().await.unwrap().0);
+        stream.write_all(&first).await.unwrap();
+        let mut line = String::new();
+        while !line.contains("\"from\":65536") {
+            line.clear();
+            assert_ne!(stream.read_line(&mut line).await.unwrap(), 0);
+        }
+        stream.write_all(&then).await.unwrap();
+        go_on.await.unwrap();
+        stream.write_all(&bytes[65_536..65_536 + 50_000]).await.unwrap();
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    });
+    (addr, task)
+}
+
+#[tokio::test]
+async fn who_ends_while_a_disk_is_slow_leaves_the_limit_to_others() {
+    let (bytes, manifest) = content(200_000);
+    let (go_on, may_go_on) = oneshot::channel();
+    let (addr, server) = stops_in_a_piece(bytes, &manifest, may_go_on).await;
+    let limits = SourceLimits::default();
+    let options = Client::options(addr, manifest.root().key(), limits, Pool::new(1 << 20, 65_536));
+    let (down, stop) = (options.down.clone(), options.stop.clone());
+    let mut client = Client::start(options, MemorySink::default());
+    client.opened().await.unwrap();
+    let (sink, (held, is_held)) = (client.sink.clone(), oneshot::channel());
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let disk = tokio::task::spawn_blocking(move || {
+        let _pieces = sink.pieces.lock().unwrap();
+        held.send(()).unwrap();
+        let _ = released.recv();
+    });
+    is_held.await.unwrap();
+    client.get(0, false).await;
+    client.get(1, false).await;
+    while !matches!(client.events.recv().await.unwrap().1, SourceEvent::Begun { piece: 1, .. }) {}
+    // It reads, and from now on there is a limit, which has nothing to give for hours.
+    down.set(Some(1));
+    down.take(1 << 20).await;
+    go_on.send(()).unwrap();
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    stop.cancel();
+    client.commands.closed().await;
+    down.set(Some(1 << 20));
+    let others = tokio::time::timeout(Duration::from_secs(30), down.take(10)).await;
+    assert_eq!(others.expect("the turn of another"), 10);
+    drop(release);
+    disk.await.unwrap();
+    while let Some((_, event)) = client.events.recv().await {
+        assert!(!matches!(event, SourceEvent::Gone(_)), "a new limit is not the source's fault: {event:?}");
+    }
+    client.end().await;
+    server.await.unwrap();
 }
 
 /// Sends `first`, then `then` once it is asked for a piece, and then a byte at a time.

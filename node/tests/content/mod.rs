@@ -134,6 +134,7 @@ impl Server {
 #[derive(Debug, Default)]
 pub(crate) struct MemorySink {
     pub(crate) manifest: OnceLock<Manifest>,
+    /// A piece waits for whoever has them locked.
     pub(crate) pieces: Mutex<BTreeMap<u32, Vec<u8>>>,
 }
 
@@ -194,7 +195,12 @@ impl Client {
         Self::start(options, MemorySink { manifest: manifest.into(), ..MemorySink::default() })
     }
 
-    fn options(addr: SocketAddr, key: Key, limits: SourceLimits, pool: Arc<Pool>) -> SourceOptions {
+    pub(crate) fn options(
+        addr: SocketAddr,
+        key: Key,
+        limits: SourceLimits,
+        pool: Arc<Pool>,
+    ) -> SourceOptions {
         SourceOptions {
             network: Network::default(),
             addr,
@@ -207,7 +213,7 @@ impl Client {
         }
     }
 
-    fn start(options: SourceOptions, sink: MemorySink) -> Self {
+    pub(crate) fn start(options: SourceOptions, sink: MemorySink) -> Self {
         let sink = Arc::new(sink);
         let (commands, incoming) = mpsc::channel(4);
         let (outgoing, events) = mpsc::channel(4);

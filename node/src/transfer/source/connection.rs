@@ -130,8 +130,9 @@ impl Connection {
         // Whoever waits to say something here takes events only afterwards.
         self.commands.close();
         self.options.down.give_back(self.allowed);
-        // Others may wait for the memory of what did not come whole.
-        (self.memory, self.inbox) = (None, Inbox::new());
+        // Others may wait for the memory of what did not come whole, and for a turn of the limit, which
+        // may be ours.
+        (self.memory, self.allowance, self.inbox) = (None, None, Inbox::new());
         while let Some(checked) = self.checks.next().await {
             // Worse than a connection that breaks is what came over it.
             if let Err(worse) = self.checked(checked) {
@@ -261,6 +262,10 @@ impl Connection {
     fn read(&mut self) -> Result<(), AskError> {
         let is_piece = self.inbox.is_piece();
         let limited = is_piece && self.options.down.limit().is_some();
+        if limited && self.allowed == 0 {
+            // There was no limit when it was seen to that something may come.
+            return Ok(());
+        }
         let most = if limited { usize::try_from(self.allowed).unwrap_or(usize::MAX) } else { usize::MAX };
         match self.inbox.read(&self.stream, most) {
             Ok(0) => Err(self.closed()),
