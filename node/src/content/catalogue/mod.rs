@@ -13,6 +13,7 @@ mod damage;
 mod entry;
 mod folder;
 mod hashing;
+mod lists;
 mod lost;
 mod on_disk;
 mod others;
@@ -31,6 +32,7 @@ use askaround_core::pieces::{Geometry, Manifest, Root};
 use redb::{Database, Durability, ReadableDatabase as _};
 use rustix::fs::{Access, access};
 
+use self::lists::Lists;
 use self::tables::Tables;
 use super::collection::{Collection, CollectionError};
 use super::disk::{DiskError, Fault};
@@ -58,6 +60,7 @@ pub struct Catalogue {
     changes: Arc<AtomicU64>,
     /// Where files are being repaired.
     repairing: Arc<Mutex<Vec<PathBuf>>>,
+    lists: Arc<Lists>,
 }
 
 /// Why content cannot be added, opened or verified.
@@ -143,7 +146,8 @@ impl Catalogue {
     }
 
     fn with(database: Arc<Database>, home: Option<PathBuf>) -> Result<Self, StoreError> {
-        let catalogue = Self { database, home, changes: Arc::default(), repairing: Arc::default() };
+        let (changes, repairing, lists) = (Arc::default(), Arc::default(), Arc::default());
+        let catalogue = Self { database, home, changes, repairing, lists };
         // Tables without anything in them are as good made again after a crash.
         catalogue.change_with(Durability::None, |_| Ok(()))?;
         Ok(catalogue)
@@ -264,10 +268,12 @@ impl Catalogue {
     /// # Errors
     /// As [`Catalogue::open`].
     pub fn open_entry(&self, entry: &Entry) -> Result<Arc<ContentFile>, CatalogueError> {
-        let manifest = Arc::new(self.manifest(entry)?);
+        let manifest = || self.manifest(entry).map(Arc::new);
         if entry.kept == Kept::List {
-            return Ok(Arc::new(ContentFile::of_bytes(&self.list_bytes(&entry.root)?, manifest)?));
+            let make = || Ok(ContentFile::of_bytes(&self.list_bytes(&entry.root)?, manifest()?)?);
+            return self.lists.open(&entry.root, make);
         }
+        let manifest = manifest()?;
         let file = open(&entry.path)?;
         match entry.condition(Stamp::of(&file).map_err(DiskError::at(&entry.path))?) {
             Condition::Good => Ok(Arc::new(ContentFile::whole(file, manifest, entry.stamp))),

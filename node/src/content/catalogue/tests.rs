@@ -236,6 +236,25 @@ fn a_folder_is_one_content_and_many() {
 }
 
 #[test]
+fn the_list_of_a_folder_is_one_file_for_all_who_have_it_open() {
+    let fixture = Fixture::new();
+    let catalogue = fixture.catalogue();
+    let [d, e] = ["d", "e"].map(|name| {
+        fixture.file(&format!("{name}/x"), name.as_bytes());
+        let folder = fixture.user.path().join(name);
+        catalogue.add_folder(&folder, How::Reference, &|_, _| (), &GO).unwrap().entry.root
+    });
+    let open = |root: &Root| catalogue.clone().open(&root.key()).unwrap();
+    let first = open(&d);
+    assert!(Arc::ptr_eq(&first, &open(&d)));
+    assert!(!Arc::ptr_eq(&first, &open(&e)));
+    let left = Arc::downgrade(&first);
+    drop(first);
+    assert!(left.upgrade().is_none(), "nobody has it open");
+    assert_eq!(served(&catalogue, &d).len() as u64, catalogue.get(&d.key()).unwrap().unwrap().size);
+}
+
+#[test]
 fn what_was_fetched_is_added_with_what_is_known_of_it() {
     let fixture = Fixture::new();
     let (bytes, catalogue) = (content(70_000), Catalogue::temporary().unwrap());
