@@ -34,6 +34,8 @@ pub mod network;
 pub mod observe;
 pub mod peer;
 pub mod server;
+#[cfg(unix)]
+mod shared;
 pub mod store;
 pub mod tracker;
 pub mod transfer;

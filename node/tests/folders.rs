@@ -6,6 +6,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use askaround_core::key::Key;
 use askaround_node::delivery::{DeliveryOptions, GetError, GetEvent, GetRequest, Got};
 use askaround_node::transfer::source::SourceLimits;
 use nodes::{Network, Node, bytes};
@@ -163,19 +164,21 @@ async fn what_comes_slowly_comes_although_nobody_has_another_file() {
     network.stop().await;
 }
 
+/// Adds a folder of [`FILES`].
+async fn add_files(holder: &Node) -> (Key, tempfile::TempDir) {
+    let source = tempfile::tempdir().unwrap();
+    for (name, size) in FILES {
+        fs::write(source.path().join(name), bytes(size)).unwrap();
+    }
+    (holder.add_folder(source.path()).await.key(), source)
+}
+
 #[tokio::test]
 async fn a_fetch_waits_a_while_for_a_holder_of_what_nobody_has() {
     let network = Network::start().await;
     let waits = DeliveryOptions { holder_timeout: Duration::from_secs(3600), ..Default::default() };
     let (seed, node) = (network.peer(1).await, network.peer_with(2, waits).await);
-    let add = async |holder: &Node| {
-        let source = tempfile::tempdir().unwrap();
-        for (name, size) in FILES {
-            fs::write(source.path().join(name), bytes(size)).unwrap();
-        }
-        (holder.add_folder(source.path()).await.key(), source)
-    };
-    let (key, source) = add(&seed).await;
+    let (key, source) = add_files(&seed).await;
     fs::remove_file(source.path().join("b")).unwrap();
     let to = tempfile::tempdir().unwrap();
     let request = GetRequest { key, to: to.path().join("copy"), from: vec![], in_place: false };
@@ -186,7 +189,7 @@ async fn a_fetch_waits_a_while_for_a_holder_of_what_nobody_has() {
         {
         }
         let late = network.peer(3).await;
-        let (_, source) = add(&late).await;
+        let (_, source) = add_files(&late).await;
         (late, source)
     });
     assert_eq!(got.unwrap().files, Some(4));
@@ -200,12 +203,9 @@ async fn from_holders_without(gone: [&[&str]; 2]) -> (tempfile::TempDir, Result<
     let mut holders = Vec::new();
     let mut key = None;
     for (id, gone) in (1..).zip(gone) {
-        let source = tempfile::tempdir().unwrap();
-        for (name, size) in FILES {
-            fs::write(source.path().join(name), bytes(size)).unwrap();
-        }
         let holder = network.peer(id).await;
-        key = Some(holder.add_folder(source.path()).await);
+        let (added, source) = add_files(&holder).await;
+        key = Some(added);
         for name in gone {
             fs::remove_file(source.path().join(name)).unwrap();
         }
@@ -214,7 +214,7 @@ async fn from_holders_without(gone: [&[&str]; 2]) -> (tempfile::TempDir, Result<
     let node = network.peer(3).await;
     let other = tempfile::tempdir().unwrap();
     let to = other.path().join("copy");
-    let got = node.get(&key.unwrap().to_string(), &to).await;
+    let got = node.get(key.unwrap().as_str(), &to).await;
     network.stop().await;
     (other, got)
 }

@@ -127,18 +127,15 @@ impl Meter {
             GetEvent::Reading { path, done, size } => self.reading(path, *done, *size),
             GetEvent::Progress { here, size, rate, sources, waiting } => {
                 self.state().far = Some((*here, *size));
-                let from_nobody = *sources == 0;
-                let sources = units::count(*sources as u64, "source");
+                let from = units::count(*sources as u64, "source");
                 if *waiting {
                     // How long that takes nobody knows.
-                    let mut far = amount(*here, *size);
-                    if !from_nobody {
-                        far = format!("{far}, {}", units::rate(*rate));
-                    }
+                    let far = amount(*here, *size);
+                    let rate = if *sources > 0 { format!(", {}", units::rate(*rate)) } else { String::new() };
                     let waiting = "waiting for somebody who has the rest";
-                    self.at(*here, *size, &format!("{far}, from {sources}, {waiting}"));
+                    self.at(*here, *size, &format!("{far}{rate}, from {from}, {waiting}"));
                 } else {
-                    self.far(*here, *size, *rate, &format!("from {sources}"));
+                    self.far(*here, *size, *rate, &format!("from {from}"));
                 }
             }
             GetEvent::Lost { addr, why } => self.note(&format!("lost the source {addr}: {why}")),

@@ -91,9 +91,9 @@ impl Download {
 
     /// Whether a source owes something that no other has that is not slow.
     fn is_needed(&self, id: SourceId) -> bool {
-        let owes = self.sources.get(&id).into_iter().flat_map(|source| &source.owes);
+        let mut owes = self.sources.get(&id).into_iter().flat_map(|source| &source.owes);
         let others = || self.sources.iter().filter(|(other, source)| **other != id && !source.slow);
         let has = |piece| others().any(|(_, source)| source.pieces.contains(piece));
-        owes.into_iter().any(|owed| !has(owed.piece))
+        owes.any(|owed| !has(owed.piece))
     }
 }

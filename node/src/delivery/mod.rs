@@ -42,7 +42,7 @@ pub mod verify;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use askaround_core::id::Contact;
@@ -56,6 +56,7 @@ use crate::content::{Catalogue, Layout};
 use crate::lock;
 use crate::network::Network;
 use crate::peer::PeerCommand;
+use crate::shared::Shared;
 use crate::transfer::pool::Pool;
 use crate::transfer::rate::Rate;
 use crate::transfer::serve::ContentServer;
@@ -135,7 +136,7 @@ struct Inner {
     conditions: Conditions,
     open_files: Arc<OpenFiles>,
     /// Of the collections that somebody is interested in.
-    layouts: Mutex<BTreeMap<Root, Weak<Layout>>>,
+    layouts: Shared<Layout>,
     /// Whether there is nothing to send.
     uplink_idle: watch::Receiver<bool>,
 }
@@ -161,7 +162,7 @@ impl Delivery {
             active: Mutex::default(),
             conditions: Conditions::default(),
             open_files: OpenFiles::new(options.max_open_files),
-            layouts: Mutex::default(),
+            layouts: Shared::default(),
             uplink_idle: uploads.watch_idle(),
             options,
         }));

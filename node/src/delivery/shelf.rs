@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use askaround_core::key::Key;
 use askaround_core::message::{Description, Interest};
@@ -131,18 +131,11 @@ impl Delivery {
         Ok(Some(entry).filter(|_| condition == Condition::Good))
     }
 
-    /// How the pieces of a collection's files are numbered. Those who fetch it share that: a list
-    /// may be long.
+    /// How the pieces of a collection's files are numbered.
     fn layout(&self, root: &Root) -> io::Result<Arc<Layout>> {
-        let shared = lock(&self.0.layouts).get(root).and_then(Weak::upgrade);
-        if let Some(layout) = shared {
-            return Ok(layout);
-        }
-        let collection = self.0.catalogue.collection(root).map_err(io::Error::other)?;
-        let layout = Arc::new(Layout::new(&collection).map_err(io::Error::other)?);
-        let mut layouts = lock(&self.0.layouts);
-        layouts.retain(|_, layout| layout.strong_count() > 0);
-        layouts.insert(*root, Arc::downgrade(&layout));
-        Ok(layout)
+        self.0.layouts.get_or_make(root, || {
+            let collection = self.0.catalogue.collection(root).map_err(io::Error::other)?;
+            Layout::new(&collection).map_err(io::Error::other)
+        })
     }
 }

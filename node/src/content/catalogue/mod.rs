@@ -13,7 +13,6 @@ mod damage;
 mod entry;
 mod folder;
 mod hashing;
-mod lists;
 mod lost;
 mod on_disk;
 mod others;
@@ -32,7 +31,6 @@ use askaround_core::pieces::{Geometry, Manifest, Root};
 use redb::{Database, Durability, ReadableDatabase as _};
 use rustix::fs::{Access, access};
 
-use self::lists::Lists;
 use self::tables::Tables;
 use super::collection::{Collection, CollectionError};
 use super::disk::{DiskError, Fault};
@@ -40,6 +38,7 @@ use super::file::{ContentFile, Stamp};
 use super::hash::HashError;
 use super::md5::Md5;
 use super::part::PartError;
+use crate::shared::Shared;
 use crate::store::StoreError;
 
 pub use add::How;
@@ -60,7 +59,8 @@ pub struct Catalogue {
     changes: Arc<AtomicU64>,
     /// Where files are being repaired.
     repairing: Arc<Mutex<Vec<PathBuf>>>,
-    lists: Arc<Lists>,
+    /// The lists of folders, as files for those who fetch them.
+    lists: Arc<Shared<ContentFile>>,
 }
 
 /// Why content cannot be added, opened or verified.
@@ -268,12 +268,13 @@ impl Catalogue {
     /// # Errors
     /// As [`Catalogue::open`].
     pub fn open_entry(&self, entry: &Entry) -> Result<Arc<ContentFile>, CatalogueError> {
-        let manifest = || self.manifest(entry).map(Arc::new);
         if entry.kept == Kept::List {
-            let make = || Ok(ContentFile::of_bytes(&self.list_bytes(&entry.root)?, manifest()?)?);
-            return self.lists.open(&entry.root, make);
+            return self.lists.get_or_make(&entry.root, || {
+                let manifest = Arc::new(self.manifest(entry)?);
+                Ok(ContentFile::of_bytes(&self.list_bytes(&entry.root)?, manifest)?)
+            });
         }
-        let manifest = manifest()?;
+        let manifest = Arc::new(self.manifest(entry)?);
         let file = open(&entry.path)?;
         match entry.condition(Stamp::of(&file).map_err(DiskError::at(&entry.path))?) {
             Condition::Good => Ok(Arc::new(ContentFile::whole(file, manifest, entry.stamp))),

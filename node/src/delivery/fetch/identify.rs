@@ -242,7 +242,7 @@ impl Fetch {
         }
     }
 
-    /// Whoever has the rest is looked for as at the beginning.
+    /// Searches follow each other as quickly as at the beginning.
     pub(super) fn search_anew(&mut self) {
         self.searches = 0;
         self.next_search = Instant::now();

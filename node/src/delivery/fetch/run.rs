@@ -153,7 +153,7 @@ impl Fetch {
             return Err(run.starves());
         }
         if stuck && !was_stuck {
-            self.search_anew();
+            self.begin_to_starve(run);
         }
         if self.is_doubtful(run) {
             return Err(GetError::Doubted(self.key.clone()));
@@ -306,13 +306,18 @@ impl Fetch {
         }
     }
 
+    /// Whoever has the rest is looked for as at the beginning.
+    fn begin_to_starve(&mut self, run: &mut Run) {
+        run.starving = Some(Instant::now());
+        self.search_anew();
+    }
+
     /// Whether there is still hope.
     fn starved(&mut self, run: &mut Run) -> Result<(), GetError> {
         if self.has_nobody() || run.is_stuck() {
             run.dry += 1;
             if run.starving.is_none() {
-                run.starving = Some(Instant::now());
-                self.search_anew();
+                self.begin_to_starve(run);
             }
         } else if !self.sources.is_empty() || !self.holders.is_empty() {
             (run.dry, run.starving) = (0, None);
