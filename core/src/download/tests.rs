@@ -1,5 +1,6 @@
 //! Downloads over sources that the test plays.
 
+mod dropped;
 mod faults;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -147,87 +148,6 @@ fn whose_only_piece_another_chose_is_asked_for_the_next() {
     assert_eq!(outputs(&mut download), [DownloadOutput::Cancel(2, piece)]);
     download.handle(at(2), DownloadInput::Refused(2, piece));
     assert_eq!(asked(&mut download, 2).len(), 1);
-}
-
-#[test]
-fn who_sends_a_bad_piece_is_dropped_and_others_are_asked() {
-    let mut download = download(1);
-    open(&mut download, at(0), 1, PieceSet::full(1));
-    assert_eq!(asked(&mut download, 1), [0]);
-    open(&mut download, at(0), 2, PieceSet::full(1));
-    outputs(&mut download);
-    download.handle(at(1), DownloadInput::Bad(1, 0));
-    let done = outputs(&mut download);
-    assert_eq!(done[0], DownloadOutput::Drop(1, DropReason::BadPiece(0)));
-    assert!(matches!(done[1], DownloadOutput::Ask { source: 2, piece: 0, .. }), "{done:?}");
-}
-
-#[test]
-fn a_silent_source_loses_what_it_owes_and_then_its_place() {
-    let mut download = download(2);
-    open(&mut download, at(0), 1, PieceSet::full(2));
-    assert_eq!(asked(&mut download, 1), [0, 1]);
-    open(&mut download, at(0), 2, PieceSet::full(2));
-    outputs(&mut download);
-    download.handle(at(4999), DownloadInput::Timeout);
-    assert!(asked(&mut download, 2).is_empty());
-    download.handle(at(5000), DownloadInput::Timeout);
-    let mut taken = asked(&mut download, 2);
-    taken.sort_unstable();
-    assert_eq!(taken, [0, 1]);
-    download.handle(at(29_000), DownloadInput::Progress(2, 10));
-    download.handle(at(30_000), DownloadInput::Timeout);
-    let dropped = DownloadOutput::Drop(1, DropReason::Stalled(Duration::from_secs(30)));
-    assert!(outputs(&mut download).contains(&dropped));
-}
-
-#[test]
-fn a_silent_source_that_alone_has_what_it_owes_keeps_its_place() {
-    let mut download = download(1);
-    open(&mut download, at(0), 1, PieceSet::full(1));
-    assert_eq!(asked(&mut download, 1), [0]);
-    for ms in [5000, 30_000, 35_000, 90_000] {
-        download.handle(at(ms), DownloadInput::Timeout);
-        assert_eq!(outputs(&mut download), [], "{ms}");
-        assert!(download.poll_timeout().unwrap() > at(ms), "{ms}");
-    }
-    open(&mut download, at(91_000), 2, PieceSet::full(1));
-    assert_eq!(asked(&mut download, 2), [0]);
-    download.handle(at(95_000), DownloadInput::Timeout);
-    assert!(matches!(outputs(&mut download)[..], [DownloadOutput::Drop(1, DropReason::Stalled(_))]));
-}
-
-#[test]
-fn who_was_slow_and_owes_nothing_is_asked_again_for_what_nobody_else_has() {
-    let mut download = download(200);
-    open(&mut download, at(0), 1, PieceSet::full(200));
-    let owed = asked(&mut download, 1);
-    download.handle(at(5000), DownloadInput::Timeout);
-    open(&mut download, at(5000), 2, PieceSet::full(200));
-    // What it owes the other sends.
-    for piece in &owed {
-        download.handle(at(5001), DownloadInput::Got(2, *piece));
-    }
-    outputs(&mut download);
-    for piece in &owed {
-        download.handle(at(5002), DownloadInput::Refused(1, *piece));
-    }
-    assert!(asked(&mut download, 1).is_empty(), "while another is there that is not slow");
-    download.handle(at(5003), DownloadInput::Closed(2));
-    assert!(!asked(&mut download, 1).is_empty());
-}
-
-#[test]
-fn who_sends_again_what_it_was_not_asked_for_is_dropped() {
-    let mut download = download(2);
-    open(&mut download, at(0), 1, PieceSet::full(2));
-    assert_eq!(asked(&mut download, 1), [0, 1]);
-    download.handle(at(1), DownloadInput::Begun { source: 1, piece: 1, asked: 0 });
-    download.handle(at(2), DownloadInput::Got(1, 1));
-    assert!(outputs(&mut download).iter().all(|output| !matches!(output, DownloadOutput::Drop(..))));
-    download.handle(at(3), DownloadInput::Begun { source: 1, piece: 1, asked: 0 });
-    let dropped = DownloadOutput::Drop(1, DropReason::Repeats(1));
-    assert!(outputs(&mut download).contains(&dropped));
 }
 
 #[test]

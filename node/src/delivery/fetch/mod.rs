@@ -3,6 +3,7 @@
 mod already;
 mod files;
 mod identify;
+mod in_turn;
 mod one_file;
 mod progress;
 mod rivals;
@@ -26,6 +27,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::in_turn::{Running, begin_in_turn};
 use self::rivals::Doubts;
 use self::work::Work;
 use super::active::Job;
@@ -36,12 +38,13 @@ use super::types::{GetEvent, GetRequest, Got};
 use super::{Delivery, absolute};
 use crate::content::{CollectionError, DiskError, Entry, Md5, Part, PartOptions, Place, ToRepair};
 use crate::lock;
-use crate::peer::{delivered, fetching, fetching_no_longer};
+use crate::peer::{delivered, fetching};
 
 /// How often is told how far it is.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 /// Holders that a search has found and nobody has looked at yet.
 const HOLDERS: usize = 256;
+
 /// Fetches content.
 pub(super) async fn get(
     delivery: Delivery,
@@ -99,7 +102,7 @@ async fn run(
 ) -> Result<Got, GetError> {
     let makes = request.in_place && !matches!(what, What::Missing(..));
     let job = begin_in_turn(&delivery, &request, makes, &events, &stop).await?;
-    let _running = Running { delivery: delivery.clone(), key: request.key.clone() };
+    let _running = Running::new(&delivery, &request.key);
     let mut fetch = Fetch::new(delivery, &request, job.clone(), events, stop.clone());
     let complete = fetch.complete.clone();
     let stopped = async {
@@ -120,59 +123,6 @@ async fn run(
         Err(error) => error.to_string(),
     };
     result
-}
-
-/// Begins when no other fetch of that key is under way: what that one brings need not come twice.
-/// Meanwhile it tells how that one goes. `makes` says whether it makes a file in place.
-async fn begin_in_turn(
-    delivery: &Delivery,
-    request: &GetRequest,
-    makes: bool,
-    events: &mpsc::Sender<GetEvent>,
-    stop: &CancellationToken,
-) -> Result<Arc<Job>, GetError> {
-    let mut said = false;
-    loop {
-        let other = match lock(&delivery.0.active).begin(&request.key, &request.to, makes) {
-            Ok(job) => return Ok(job),
-            Err(other) => other,
-        };
-        if !said {
-            said = true;
-            let to = lock(&other.report).to.clone();
-            let text = format!("it is being fetched to {} already: waiting for that", to.display());
-            // Whoever asked may be slow or gone.
-            let _ = events.try_send(GetEvent::Note { text });
-        }
-        let progress = {
-            let report = lock(&other.report);
-            let sources = report.sources.iter().filter(|source| source.lost.is_none()).count();
-            let (here, rate, waiting) = (report.here, report.rate, report.state == "waiting");
-            report.size.map(|size| GetEvent::Progress { here, size, rate, sources, waiting })
-        };
-        if let Some(progress) = progress {
-            let _ = events.try_send(progress);
-        }
-        tokio::select! {
-            () = stop.cancelled() => return Err(GetError::Stopped),
-            () = other.over.cancelled() => {}
-            () = tokio::time::sleep(PROGRESS_EVERY) => {}
-        }
-    }
-}
-
-/// Ends a fetch for those who ask about it, however it ends.
-struct Running {
-    delivery: Delivery,
-    key: Key,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // In this order: whoever waits for the end may begin to fetch it.
-        fetching_no_longer(&self.delivery.0.commands, self.key.clone());
-        lock(&self.delivery.0.active).end(&self.key);
-    }
 }
 
 /// What is being fetched, once it is known.

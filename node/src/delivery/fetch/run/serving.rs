@@ -7,9 +7,10 @@ use askaround_core::key::Key;
 use tokio::sync::mpsc;
 
 use super::super::super::active::{Opens, Served, Subscribe};
-use super::super::{Fetch, Identity, fetching, fetching_no_longer};
+use super::super::{Fetch, Identity};
 use crate::delivery::Delivery;
 use crate::lock;
+use crate::peer::{fetching, fetching_no_longer};
 
 /// How others are served meanwhile.
 pub(in super::super) struct Serving {

@@ -1,0 +1,74 @@
+//! One fetch of a key at a time: whoever wants what is being fetched waits for that.
+
+use std::sync::Arc;
+
+use askaround_core::key::Key;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::super::Delivery;
+use super::super::active::Job;
+use super::super::error::GetError;
+use super::super::types::{GetEvent, GetRequest};
+use super::PROGRESS_EVERY;
+use crate::lock;
+use crate::peer::fetching_no_longer;
+
+/// Begins when no other fetch of that key is under way: what that one brings need not come twice.
+/// Meanwhile it tells how that one goes. `makes` says whether it makes a file in place.
+pub(super) async fn begin_in_turn(
+    delivery: &Delivery,
+    request: &GetRequest,
+    makes: bool,
+    events: &mpsc::Sender<GetEvent>,
+    stop: &CancellationToken,
+) -> Result<Arc<Job>, GetError> {
+    let mut said = false;
+    loop {
+        let other = match lock(&delivery.0.active).begin(&request.key, &request.to, makes) {
+            Ok(job) => return Ok(job),
+            Err(other) => other,
+        };
+        if !said {
+            said = true;
+            let to = lock(&other.report).to.clone();
+            let text = format!("it is being fetched to {} already: waiting for that", to.display());
+            // Whoever asked may be slow or gone.
+            let _ = events.try_send(GetEvent::Note { text });
+        }
+        let progress = {
+            let report = lock(&other.report);
+            let sources = report.sources.iter().filter(|source| source.lost.is_none()).count();
+            let (here, rate, waiting) = (report.here, report.rate, report.state == "waiting");
+            report.size.map(|size| GetEvent::Progress { here, size, rate, sources, waiting })
+        };
+        if let Some(progress) = progress {
+            let _ = events.try_send(progress);
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Err(GetError::Stopped),
+            () = other.over.cancelled() => {}
+            () = tokio::time::sleep(PROGRESS_EVERY) => {}
+        }
+    }
+}
+
+/// Ends a fetch for those who ask about it, however it ends.
+pub(super) struct Running {
+    delivery: Delivery,
+    key: Key,
+}
+
+impl Running {
+    pub(super) fn new(delivery: &Delivery, key: &Key) -> Self {
+        Self { delivery: delivery.clone(), key: key.clone() }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // In this order: whoever waits for the end may begin to fetch it.
+        fetching_no_longer(&self.delivery.0.commands, self.key.clone());
+        lock(&self.delivery.0.active).end(&self.key);
+    }
+}
