@@ -41,13 +41,24 @@ pub(super) struct Answering<'a> {
     opened: Option<(Key, Arc<ContentFile>, Instant)>,
     /// What may be sent of what the limit has let through.
     allowed: u64,
+    /// Whether it is this connection's turn, and nobody else has been given it meanwhile.
+    has_turn: bool,
     sending: Option<JoinHandle<Ran>>,
 }
 
 impl<'a> Answering<'a> {
     pub(super) fn new(connection: &'a Connection<'a>) -> Self {
         let unsent = Unsent::new(&connection.stream);
-        Self { connection, out: Vec::new(), written: 0, unsent, opened: None, allowed: 0, sending: None }
+        Self {
+            connection,
+            out: Vec::new(),
+            written: 0,
+            unsent,
+            opened: None,
+            allowed: 0,
+            has_turn: false,
+            sending: None,
+        }
     }
 
     /// Answers until the other end has asked everything, or the connection is to be closed.
@@ -178,7 +189,7 @@ impl<'a> Answering<'a> {
             let (stream, shelf) = (connection.stream.clone(), connection.server.shelf.clone());
             let most = left.min(RUN).min(self.allowed);
             let begun = Instant::now();
-            let ran = self.on_thread(Run { stream, shelf, answers, most }).await?;
+            let ran = self.on_thread(Run { stream, shelf, answers, most, waits: self.has_turn }).await?;
             self.allowed -= ran.sent;
             sent += ran.sent;
             if ran.sent > 0 {
@@ -191,15 +202,22 @@ impl<'a> Answering<'a> {
             match ran.ended {
                 Ended::Done => {}
                 Ended::Failed(error) => return Err(error),
-                Ended::Slow => connection.server.uploads.handle(UploadInput::Stalled(connection.id)),
-                Ended::Stalled => {
-                    connection.server.uploads.handle(UploadInput::Stalled(connection.id));
+                Ended::Slow => self.lend_turn(),
+                Ended::Full => {
+                    self.lend_turn();
                     let at = *give_up.get_or_insert_with(|| begun + connection.config.message_timeout);
                     self.taken_by(at).await?;
                 }
             }
         }
         Ok(sent)
+    }
+
+    /// The other end takes too little for a turn that others could use.
+    fn lend_turn(&mut self) {
+        if std::mem::take(&mut self.has_turn) {
+            self.connection.server.uploads.handle(UploadInput::Stalled(self.connection.id));
+        }
     }
 
     async fn on_thread(&mut self, run: Run) -> io::Result<Ran> {

@@ -19,6 +19,8 @@ use crate::content::ContentFile;
 
 /// How long a run waits for a receiver itself. A thread that waits here saves four changes of
 /// thread each time the socket is full, which on a fast link is several thousand times a second.
+/// Only whoever has a turn is waited for: there are a few turns, and a thread for each of them, but
+/// no more than some hundred threads for all connections.
 pub(super) const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Whoever takes less than this, in bytes a second, for [`SLOW_AFTER`] does not hold a turn that
@@ -157,6 +159,8 @@ pub(super) struct Run {
     pub(super) answers: VecDeque<Outgoing>,
     /// The most bytes of files.
     pub(super) most: u64,
+    /// Whether it waits for a receiver that takes nothing for the moment.
+    pub(super) waits: bool,
 }
 
 /// What came of a run.
@@ -173,8 +177,8 @@ pub(super) struct Ran {
 pub(super) enum Ended {
     /// All is sent, or as much as may be.
     Done,
-    /// The receiver has taken nothing for [`PATIENCE`].
-    Stalled,
+    /// The receiver takes nothing: for [`PATIENCE`], if the run waits, or for the moment.
+    Full,
     /// It takes less than [`SLOW`].
     Slow,
     Failed(io::Error),
@@ -210,14 +214,14 @@ impl Run {
                         }
                         since = (Instant::now(), *sent);
                     }
-                    if wait_writable(&self.stream)? {
+                    if self.waits && wait_writable(&self.stream)? {
                         continue;
                     }
                     // Once more by way of the runtime, so that it knows that the socket is full
                     // and wakes us when it is not.
                     let stream = self.stream.clone();
                     match stream.try_io(Interest::WRITABLE, || self.step(sent)) {
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Ended::Stalled),
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Ended::Full),
                         result => result?,
                     }
                 }
@@ -337,3 +341,6 @@ fn set_unsent(stream: &TcpStream, limit: u32) {
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     let _ = (stream, limit);
 }
+
+#[cfg(test)]
+mod tests;

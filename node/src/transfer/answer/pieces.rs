@@ -57,7 +57,7 @@ impl Answering<'_> {
             range.length = geometry.length(piece) as u64;
         }
         let sent = self.send([Outgoing::of(file, range)].into()).await?;
-        connection.server.uploads.sent(connection.id, sent);
+        self.end_turn(sent);
         Ok(Ok(()))
     }
 
@@ -95,7 +95,7 @@ impl Answering<'_> {
         };
         let sent = self.send(gets.into_iter().zip(pieces).map(answer).collect()).await?;
         if granted.is_some() {
-            connection.server.uploads.sent(connection.id, sent);
+            self.end_turn(sent);
         }
         Ok(())
     }
@@ -128,6 +128,12 @@ impl Answering<'_> {
         connection.server.shelf.demand(key, files, piece, by)
     }
 
+    /// What was granted has been sent: so many bytes.
+    fn end_turn(&mut self, sent: u64) {
+        self.has_turn = false;
+        self.connection.server.uploads.sent(self.connection.id, sent);
+    }
+
     /// Waits until it is this connection's turn, and says for each request which piece to send, if
     /// it is to be a whole one; `None` if nothing is wanted any more. From then on nothing can be
     /// cancelled: gives back what was asked, as it is then.
@@ -140,6 +146,7 @@ impl Answering<'_> {
             tokio::select! {
                 biased;
                 grant = &mut grant => {
+                    self.has_turn = true;
                     return Ok((connection.begin(), Some(grant.map_err(io::Error::other)?)));
                 }
                 () = connection.work.notified() => {}
@@ -157,7 +164,8 @@ impl Answering<'_> {
             };
             if granted.is_some() {
                 // It is its turn, and it does not even take the news.
-                connection.server.uploads.handle(UploadInput::Stalled(connection.id));
+                self.has_turn = true;
+                self.lend_turn();
                 self.flush().await?;
                 return Ok((connection.begin(), granted));
             }
