@@ -1,8 +1,11 @@
-//! [`Upload`]: whose turn it is to be sent something, and which piece.
+//! [`Upload`]: whose turn it is to be sent something (`turns.rs`), and which piece.
+
+mod turns;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Duration;
+use std::net::IpAddr;
 
+use self::turns::Pace;
 use crate::pieces::{PieceSet, Root};
 use crate::time::Instant;
 use crate::tracker::ConnectionId;
@@ -42,6 +45,8 @@ pub struct Wish {
 /// What a connection wants next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Want {
+    /// The host at the other end.
+    pub from: IpAddr,
     /// Of what.
     pub served: Served,
     /// How many pieces that has.
@@ -54,15 +59,6 @@ pub struct Want {
     pub copies: u32,
     /// How many pieces whoever wants it is known to have.
     pub has: u32,
-}
-
-/// How far somebody has got who has so many pieces, in a few steps: nothing at all is the first.
-fn progress(has: u32, count: u32) -> u32 {
-    const STEPS: u64 = 64;
-    match has {
-        0 => 0,
-        has => 1 + (u64::from(has) * STEPS / u64::from(count.max(1))) as u32,
-    }
 }
 
 /// What happens to an [`Upload`].
@@ -122,6 +118,10 @@ pub struct Upload {
     /// Each with how many later ones have been granted before it.
     waiting: VecDeque<(ConnectionId, Want, usize)>,
     sending: BTreeMap<ConnectionId, Sending>,
+    /// Those that took what they were sent last as fast as it went.
+    proven: BTreeSet<ConnectionId>,
+    /// How many connections of a host wait or are being sent to.
+    hosts: BTreeMap<IpAddr, usize>,
     rounds: BTreeMap<Served, Round>,
     known: Known,
     pace: Pace,
@@ -130,37 +130,10 @@ pub struct Upload {
 
 #[derive(Debug)]
 struct Sending {
+    from: IpAddr,
     served: Served,
     pieces: Vec<Option<u32>>,
     stalled: bool,
-}
-
-/// How fast things have left lately.
-#[derive(Debug, Default)]
-struct Pace {
-    since: Instant,
-    bytes: u64,
-    bytes_per_s: u64,
-}
-
-impl Pace {
-    /// It is looked at so often.
-    const SPAN: Duration = Duration::from_millis(250);
-
-    fn sent(&mut self, bytes: u64, at: Instant) {
-        self.bytes += bytes;
-        let took = at.since(self.since);
-        if took >= Self::SPAN {
-            let bytes_per_s = u128::from(self.bytes) * 1_000_000_000 / took.as_nanos();
-            self.bytes_per_s = u64::try_from(bytes_per_s).unwrap_or(u64::MAX);
-            (self.since, self.bytes) = (at, 0);
-        }
-    }
-
-    fn slots(&self) -> usize {
-        const BYTES_PER_S: u64 = 1_250_000;
-        (self.bytes_per_s / BYTES_PER_S).clamp(2, 4) as usize
-    }
 }
 
 /// The first round through a content: each piece once. Kept while somebody is being served.
@@ -203,9 +176,10 @@ impl Upload {
         match input {
             UploadInput::Wants(connection, want) => {
                 debug_assert!(!self.sending.contains_key(&connection), "one request at a time");
+                *self.hosts.entry(want.from).or_default() += 1;
                 self.waiting.push_back((connection, want, 0));
             }
-            UploadInput::Unwanted(connection) => self.waiting.retain(|(c, ..)| *c != connection),
+            UploadInput::Unwanted(connection) => self.waits_no_more(connection),
             UploadInput::Knows { connection, served, count, pieces } => {
                 let known = self.known.pieces(connection, served, count);
                 for piece in pieces {
@@ -220,7 +194,14 @@ impl Upload {
                 }
             }
             UploadInput::Sent { connection, bytes, at } => {
-                self.sending.remove(&connection);
+                if let Some(sending) = self.sending.remove(&connection) {
+                    self.one_less(sending.from);
+                    if sending.stalled {
+                        self.proven.remove(&connection);
+                    } else if bytes > 0 {
+                        self.proven.insert(connection);
+                    }
+                }
                 self.pace.sent(bytes, at);
             }
             UploadInput::Stalled(connection) => {
@@ -244,40 +225,15 @@ impl Upload {
     }
 
     fn grant(&mut self) {
-        let slots = self.config.slots.map_or_else(|| self.pace.slots(), |slots| slots.max(1));
-        while self.sending.values().filter(|s| !s.stalled).count() < slots
-            && let Some((connection, want)) = self.next_waiting()
+        while let Some(who) = self.free_turn()
+            && let Some((connection, want)) = self.next_waiting(who)
         {
             let pieces = self.choose(connection, &want);
-            let sending = Sending { served: want.served, pieces: pieces.clone(), stalled: false };
+            let sending =
+                Sending { from: want.from, served: want.served, pieces: pieces.clone(), stalled: false };
             self.sending.insert(connection, sending);
             self.outputs.push_back(Grant { connection, pieces });
         }
-    }
-
-    /// Whoever has got least comes first, so that all have something to pass on and finish
-    /// together; then the piece that the fewest have, since whoever gets it can pass it on; then
-    /// whoever has waited longest. But nobody waits for more than two rounds.
-    fn next_waiting(&mut self) -> Option<(ConnectionId, Want)> {
-        let patient = 2 * self.waiting.len();
-        let at = match self.waiting.front()? {
-            (_, _, passed) if *passed >= patient => 0,
-            _ => {
-                let waiting = self.waiting.iter().enumerate();
-                let key =
-                    |(connection, want, _): &(_, Want, _)| (self.progress(*connection, want), want.copies);
-                waiting.min_by_key(|(_, waiting)| key(waiting))?.0
-            }
-        };
-        for (_, _, passed) in self.waiting.range_mut(..at) {
-            *passed += 1;
-        }
-        self.waiting.remove(at).map(|(connection, want, _)| (connection, want))
-    }
-
-    /// How far whoever is at the other end has got, as far as is known.
-    fn progress(&self, connection: ConnectionId, want: &Want) -> u32 {
-        progress(want.has.max(self.known.count(connection, want.served)), want.count)
     }
 
     fn choose(&mut self, connection: ConnectionId, want: &Want) -> Vec<Option<u32>> {
@@ -317,9 +273,11 @@ impl Upload {
     }
 
     fn gone(&mut self, connection: ConnectionId) {
-        self.waiting.retain(|(c, ..)| *c != connection);
+        self.waits_no_more(connection);
+        self.proven.remove(&connection);
         self.known.0.remove(&connection);
-        if let Some(Sending { served, pieces, .. }) = self.sending.remove(&connection) {
+        if let Some(Sending { from, served, pieces, .. }) = self.sending.remove(&connection) {
+            self.one_less(from);
             for piece in pieces.into_iter().flatten() {
                 self.unsent(served, piece);
             }

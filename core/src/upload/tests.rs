@@ -1,12 +1,16 @@
 //! Whose turn it is, input by input.
 
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
 use super::*;
 
 const CONTENT: Served = Served { root: Root::new([7; 32]), files: false };
+const HOST: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 
 fn want(piece: u32, any: bool) -> Want {
     let wishes = vec![Wish { piece: Some(piece), any }];
-    Want { served: CONTENT, count: 4, complete: true, wishes, copies: 0, has: 0 }
+    Want { from: HOST, served: CONTENT, count: 4, complete: true, wishes, copies: 0, has: 0 }
 }
 
 /// Of wants of one piece each.
@@ -173,4 +177,67 @@ fn more_are_sent_to_at_a_time_over_a_faster_link() {
         }
         assert_eq!(grants(&mut upload).len(), slots, "{mbits:?} Mbit/s");
     }
+}
+
+/// Has a connection be sent a piece, and take it well.
+fn proves(upload: &mut Upload, connection: ConnectionId) {
+    upload.handle(UploadInput::Wants(connection, want(0, false)));
+    assert_eq!(grants(upload), [(connection, Some(0))]);
+    upload.handle(UploadInput::Sent { connection, bytes: 1, at: Instant::ZERO });
+}
+
+#[test]
+fn who_takes_what_it_is_sent_never_waits_for_those_who_have_not() {
+    let mut upload = Upload::new(UploadConfig { slots: Some(2), seed: 0 });
+    proves(&mut upload, 9);
+    for connection in 11..=40 {
+        upload.handle(UploadInput::Wants(connection, want(0, false)));
+    }
+    assert_eq!(grants(&mut upload).len(), 2, "the turns that there are");
+    for _ in 0..100 {
+        upload.handle(UploadInput::Wants(9, Want { has: 3, ..want(0, false) }));
+        assert_eq!(grants(&mut upload), [(9, Some(0))], "and one more");
+        upload.handle(UploadInput::Sent { connection: 9, bytes: 1, at: Instant::ZERO });
+        assert_eq!(grants(&mut upload), []);
+    }
+    // Whoever has been too slow has to show it again.
+    upload.handle(UploadInput::Wants(9, want(0, false)));
+    upload.handle(UploadInput::Stalled(9));
+    upload.handle(UploadInput::Sent { connection: 9, bytes: 1, at: Instant::ZERO });
+    assert_eq!(grants(&mut upload), [(9, Some(0))]);
+    upload.handle(UploadInput::Wants(9, want(0, false)));
+    assert_eq!(grants(&mut upload), []);
+}
+
+#[test]
+fn who_comes_new_need_not_wait_for_all_of_a_host_with_many_connections() {
+    let mut upload = Upload::new(UploadConfig { slots: Some(1), seed: 0 });
+    for connection in 1..=30 {
+        upload.handle(UploadInput::Wants(connection, want(0, false)));
+    }
+    let from = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
+    upload.handle(UploadInput::Wants(99, Want { from, has: 3, ..want(0, false) }));
+    assert_eq!(grants(&mut upload), [(1, Some(0))]);
+    upload.handle(UploadInput::Stalled(1));
+    assert_eq!(grants(&mut upload), [(99, Some(0))]);
+    // Those that are gone do not count.
+    for connection in 1..=29 {
+        upload.handle(UploadInput::Gone(connection));
+    }
+    upload.handle(UploadInput::Wants(98, Want { from, has: 3, ..want(0, false) }));
+    upload.handle(UploadInput::Sent { connection: 99, bytes: 1, at: Instant::ZERO });
+    assert_eq!(grants(&mut upload), [(30, Some(0))]);
+}
+
+#[test]
+fn what_must_be_taken_to_keep_a_turn_grows_with_the_uplink() {
+    let mut upload = Upload::new(UploadConfig { slots: Some(2), seed: 0 });
+    let little = upload.least_pace();
+    let mut at = Instant::ZERO;
+    for _ in 0..8 {
+        at = at + Duration::from_millis(250);
+        upload.handle(UploadInput::Sent { connection: 1, bytes: 250_000_000, at });
+    }
+    let much = upload.least_pace();
+    assert!(little < much && much < 1_000_000_000 / 2, "{little}, {much}");
 }

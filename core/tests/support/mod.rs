@@ -290,7 +290,7 @@ impl Swarm {
             self.nodes[from].download.as_ref().and_then(|download| download.progress_of(to)).unwrap_or(0);
         let count = self.crowd.pieces;
         let wishes = vec![Wish { piece: Some(piece), any }];
-        let want = Want { served: CONTENT, count, complete, wishes, copies, has };
+        let want = Want { from: to.ip(), served: CONTENT, count, complete, wishes, copies, has };
         self.upload(from, UploadInput::Wants(link as u64, want));
     }
 

@@ -189,7 +189,8 @@ impl<'a> Answering<'a> {
             let (stream, shelf) = (connection.stream.clone(), connection.server.shelf.clone());
             let most = left.min(RUN).min(self.allowed);
             let begun = Instant::now();
-            let ran = self.on_thread(Run { stream, shelf, answers, most, waits: self.has_turn }).await?;
+            let (waits, least_pace) = (self.has_turn, connection.server.uploads.least_pace());
+            let ran = self.on_thread(Run { stream, shelf, answers, most, waits, least_pace }).await?;
             self.allowed -= ran.sent;
             sent += ran.sent;
             if ran.sent > 0 {
@@ -218,6 +219,8 @@ impl<'a> Answering<'a> {
         if std::mem::take(&mut self.has_turn) {
             self.connection.server.uploads.handle(UploadInput::Stalled(self.connection.id));
         }
+        // Nor for what the limit has let through.
+        self.connection.server.up.give_back(std::mem::take(&mut self.allowed));
     }
 
     async fn on_thread(&mut self, run: Run) -> io::Result<Ran> {

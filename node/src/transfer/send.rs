@@ -23,10 +23,8 @@ use crate::content::ContentFile;
 /// no more than some hundred threads for all connections.
 pub(super) const PATIENCE: Duration = Duration::from_millis(50);
 
-/// Whoever takes less than this, in bytes a second, for [`SLOW_AFTER`] does not hold a turn that
-/// others could use.
-const SLOW: u64 = 128 << 10;
-const SLOW_AFTER: Duration = Duration::from_secs(1);
+/// Whoever takes too little for so long does not keep its turn.
+const SLOW_AFTER: Duration = Duration::from_millis(250);
 
 /// The kernel keeps so much unsent data of a connection: what it can send in this time. A piece
 /// then leaves before the next is begun, and who has the next slot is decided late.
@@ -161,6 +159,8 @@ pub(super) struct Run {
     pub(super) most: u64,
     /// Whether it waits for a receiver that takes nothing for the moment.
     pub(super) waits: bool,
+    /// How much a receiver takes, in bytes a second, that it is waited for.
+    pub(super) least_pace: u64,
 }
 
 /// What came of a run.
@@ -179,9 +179,32 @@ pub(super) enum Ended {
     Done,
     /// The receiver takes nothing: for [`PATIENCE`], if the run waits, or for the moment.
     Full,
-    /// It takes less than [`SLOW`].
+    /// It has taken less than it should, for [`SLOW_AFTER`].
     Slow,
     Failed(io::Error),
+}
+
+/// How fast a receiver takes what it is sent.
+struct Taking {
+    /// How much it should take, in bytes a second.
+    least: u64,
+    /// Since when it is waited for, and how much had been sent by then: what the kernel takes at once
+    /// does not count.
+    since: Option<(Instant, u64)>,
+}
+
+impl Taking {
+    /// Whether it has taken less than it should for [`SLOW_AFTER`]. To be asked whenever it has to be
+    /// waited for.
+    fn is_too_slow(&mut self, sent: u64, now: Instant) -> bool {
+        let (since, before) = *self.since.get_or_insert((now, sent));
+        let took = now.duration_since(since);
+        if took < SLOW_AFTER {
+            return false;
+        }
+        self.since = None;
+        u128::from(sent - before) * 1000 < u128::from(self.least) * took.as_millis()
+    }
 }
 
 impl Run {
@@ -194,7 +217,7 @@ impl Run {
     }
 
     fn send_all(&mut self, sent: &mut u64) -> io::Result<Ended> {
-        let mut since = (Instant::now(), *sent);
+        let mut pace = Taking { least: self.least_pace, since: None };
         while let Some(answer) = self.answers.front_mut() {
             *sent += answer.make_ready(&*self.shelf, self.most - *sent)?;
             if answer.is_sent() {
@@ -207,12 +230,8 @@ impl Run {
             match self.step(sent) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let (took, came) = (since.0.elapsed(), *sent - since.1);
-                    if took >= SLOW_AFTER {
-                        if u128::from(came) * 1000 < u128::from(SLOW) * took.as_millis() {
-                            return Ok(Ended::Slow);
-                        }
-                        since = (Instant::now(), *sent);
+                    if pace.is_too_slow(*sent, Instant::now()) {
+                        return Ok(Ended::Slow);
                     }
                     if self.waits && wait_writable(&self.stream)? {
                         continue;

@@ -57,6 +57,11 @@ impl Uploads {
         self.tell_idle(&state);
     }
 
+    /// How much who has a turn must take, in bytes a second, to keep it.
+    pub(super) fn least_pace(&self) -> u64 {
+        lock(&self.state).machine.least_pace()
+    }
+
     /// What a connection was granted has been sent: so many bytes.
     pub(super) fn sent(&self, connection: ConnectionId, bytes: u64) {
         self.handle(self.sent_input(connection, bytes));

@@ -42,6 +42,7 @@ impl Answering<'_> {
         };
         let any = get.any && piece.is_some() && connection.interests.includes(root);
         let want = Want {
+            from: connection.from,
             served: Served { root, files: false },
             count: geometry.count(),
             complete: file.is_whole(),
@@ -103,6 +104,7 @@ impl Answering<'_> {
     /// What these requests for files want. Of files of which it is not known which folder they
     /// belong to, the machine has no choice to make: it says when it is their turn.
     fn want_of_files(&self, root: Root, folder: Option<&OfFolder>, gets: &[Get]) -> Want {
+        let from = self.connection.from;
         let wish = |get: &Get| {
             let ByteRange { key, from, length } = &get.range;
             let piece = folder.and_then(|folder| folder.layout.find(key, *from, *length));
@@ -111,14 +113,14 @@ impl Answering<'_> {
         let wishes: Vec<Wish> = gets.iter().map(wish).collect();
         let Some(OfFolder { key, served, complete, layout }) = folder.cloned() else {
             let served = Served { root, files: false };
-            return Want { served, count: 1, complete: true, wishes, copies: 0, has: 0 };
+            return Want { from, served, count: 1, complete: true, wishes, copies: 0, has: 0 };
         };
         let demand = match wishes.first().and_then(|wish| wish.piece).filter(|_| !complete) {
             Some(piece) => self.demand(&key, true, piece),
             None => Demand::default(),
         };
         let Demand { copies, has } = demand;
-        Want { served, count: layout.count(), complete, wishes, copies, has }
+        Want { from, served, count: layout.count(), complete, wishes, copies, has }
     }
 
     /// How much a piece is needed by the other end.

@@ -55,20 +55,37 @@ async fn without_a_turn_a_receiver_that_reads_slowly_holds_no_thread() {
     let (mut receiver, _) = listener.accept().unwrap();
     while stream.try_write(&[0; 4096]).is_ok() {}
     let answers = [zeros(LENGTH)].into();
-    let run = Run { stream, shelf: Arc::new(Nothing), answers, most: LENGTH, waits: false };
+    let run = Run { stream, shelf: Arc::new(Nothing), answers, most: LENGTH, waits: false, least_pace: 0 };
     let over = Arc::new(AtomicBool::new(false));
-    let read_on = {
-        let over = over.clone();
-        // A little at a time, for as long as the run lasts.
-        move || {
-            while !over.load(Ordering::Relaxed) && receiver.read(&mut [0; 512]).unwrap() > 0 {}
-        }
-    };
+    let ends = over.clone();
+    // A little at a time, for as long as the run lasts.
+    let read_on = move || while !ends.load(Ordering::Relaxed) && receiver.read(&mut [0; 512]).unwrap() > 0 {};
     let reading = std::thread::spawn(read_on);
     let ran = tokio::task::spawn_blocking(move || run.run()).await.unwrap();
     over.store(true, Ordering::Relaxed);
+    reading.join().unwrap();
     assert!(matches!(ran.ended, Ended::Full), "{:?}", ran.ended);
     assert!(ran.sent < LENGTH);
-    drop(ran);
-    reading.join().unwrap();
+}
+
+#[test]
+fn whoever_takes_a_little_now_and_then_is_too_slow() {
+    let begin = Instant::now();
+    let after = |ms| begin + Duration::from_millis(ms);
+    let mut taking = Taking { least: 100_000, since: None };
+    // What the kernel has taken before it is waited for does not count.
+    assert!(!taking.is_too_slow(1_000_000, begin));
+    for ms in (10..250).step_by(10) {
+        assert!(!taking.is_too_slow(1_000_000 + ms, after(ms)));
+    }
+    assert!(taking.is_too_slow(1_000_250, after(250)));
+}
+
+#[test]
+fn whoever_takes_enough_is_not_too_slow_however_long_it_takes() {
+    let begin = Instant::now();
+    let mut taking = Taking { least: 100_000, since: None };
+    for ms in (0..60_000).step_by(10) {
+        assert!(!taking.is_too_slow(ms * 110, begin + Duration::from_millis(ms)), "after {ms} ms");
+    }
 }
