@@ -14,8 +14,7 @@ use askaround_core::peer::Change;
 use redb::backends::FileBackend;
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 
-#[cfg(unix)]
-use crate::content::Catalogue;
+use crate::content::{Catalogue, DiskError, Fault, Place};
 
 /// Serial number to key, in the order in which the keys came.
 const CONTENTS: TableDefinition<'_, u64, &str> = TableDefinition::new("contents");
@@ -99,7 +98,6 @@ impl Store {
     ///
     /// # Errors
     /// If the disk says no.
-    #[cfg(unix)]
     pub fn catalogue(&self) -> Result<Catalogue, StoreError> {
         let folder = self.path.parent().unwrap_or(Path::new(""));
         Catalogue::in_database(Arc::clone(&self.database), folder)
@@ -267,13 +265,16 @@ fn make(path: &Path) -> Result<Option<Database>, redb::DatabaseError> {
     // Its lock must not end with another handle of the same file.
     let (file, name) = tempfile::Builder::new().prefix(HALF_MADE).tempfile_in(folder)?.into_parts();
     let database = Database::builder().set_cache_size(CACHE).create_with_backend(FileBackend::new(file)?)?;
-    match name.persist_noclobber(path) {
-        Ok(()) => Ok(Some(database)),
-        // The other may have removed what it took for left behind.
-        Err(e) if matches!(e.error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => {
-            Ok(None)
+    match Place::new(&name).and_then(|made| made.rename(&Place::new(path)?)) {
+        Ok(()) => {
+            // It has no other name any more that would be removed.
+            let _ = name.keep();
+            Ok(Some(database))
         }
-        Err(e) => Err(e.error.into()),
+        // The other may have removed what it took for left behind.
+        Err(DiskError { fault: Fault::Exists | Fault::Missing, .. }) => Ok(None),
+        Err(DiskError { fault: Fault::Other(error), .. }) => Err(error.into()),
+        Err(error) => Err(io::Error::other(error).into()),
     }
 }
 

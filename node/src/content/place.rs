@@ -211,18 +211,29 @@ impl Place {
         }
     }
 
-    /// Gives the file here another name in the same folder, which nothing may have.
-    pub(super) fn rename(&self, to: &Self) -> Result<(), DiskError> {
-        let (folder, name) = (&*self.folder.fd, self.name.as_os_str());
-        match rename_new(folder, name, &to.folder.fd, &to.name) {
-            // This file system cannot do it in one step: make a second name, then drop the first.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-                rustix::fs::linkat(folder, name, &*to.folder.fd, &to.name, AtFlags::empty())
-                    .map_err(|e| to.error(e))?;
-                self.remove()
-            }
-            other => other.map_err(|e| to.error(e)),
+    /// Gives the file here another name in the same folder, which nothing may have. On a file system
+    /// that can neither refuse to replace a file nor give it a second name, as exFAT by FUSE, what
+    /// another program puts there in the same moment is lost.
+    pub(crate) fn rename(&self, to: &Self) -> Result<(), DiskError> {
+        self.rename_by(to, rename_new, link)
+    }
+
+    /// The same, by these ways of the file system.
+    fn rename_by(&self, to: &Self, rename_new: Naming, link: Naming) -> Result<(), DiskError> {
+        match rename_new(self, to) {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
+            other => return other.map_err(|e| to.error(e)),
         }
+        // In one step it cannot be done: make a second name, then drop the first.
+        match link(self, to) {
+            Ok(()) => return self.remove(),
+            Err(Errno::PERM | Errno::NOSYS | Errno::OPNOTSUPP) => {}
+            Err(error) => return Err(to.error(error)),
+        }
+        if to.there()? != There::Nothing {
+            return Err(DiskError::new(&to.path(), Fault::Exists));
+        }
+        rustix::fs::renameat(&*self.folder.fd, &self.name, &*to.folder.fd, &to.name).map_err(|e| to.error(e))
     }
 
     /// Removes the file, if it is there.
@@ -244,14 +255,22 @@ impl Place {
     }
 }
 
+/// A way to give a file a name that nothing has.
+type Naming = fn(&Place, &Place) -> rustix::io::Result<()>;
+
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
-fn rename_new(from: &OwnedFd, name: &OsStr, to: &OwnedFd, new: &OsStr) -> rustix::io::Result<()> {
-    rustix::fs::renameat_with(from, name, to, new, rustix::fs::RenameFlags::NOREPLACE)
+fn rename_new(from: &Place, to: &Place) -> rustix::io::Result<()> {
+    let only_new = rustix::fs::RenameFlags::NOREPLACE;
+    rustix::fs::renameat_with(&*from.folder.fd, &from.name, &*to.folder.fd, &to.name, only_new)
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
-fn rename_new(_: &OwnedFd, _: &OsStr, _: &OwnedFd, _: &OsStr) -> rustix::io::Result<()> {
+fn rename_new(_: &Place, _: &Place) -> rustix::io::Result<()> {
     Err(Errno::NOSYS)
+}
+
+fn link(from: &Place, to: &Place) -> rustix::io::Result<()> {
+    rustix::fs::linkat(&*from.folder.fd, &from.name, &*to.folder.fd, &to.name, AtFlags::empty())
 }
 
 #[cfg(test)]
@@ -309,17 +328,25 @@ mod tests {
     }
 
     #[test]
-    fn renames_over_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
-        std::fs::write(&a, "a").unwrap();
-        std::fs::write(&b, "b").unwrap();
-        let (from, to) = (Place::new(&a).unwrap(), Place::new(&b).unwrap());
-        assert!(matches!(from.rename(&to).unwrap_err().fault, Fault::Exists));
-        assert_eq!(std::fs::read(&b).unwrap(), b"b");
-        std::fs::remove_file(&b).unwrap();
-        from.rename(&to).unwrap();
-        assert_eq!(std::fs::read(&b).unwrap(), b"a");
+    fn renames_over_nothing_whatever_the_file_system_can_do() {
+        let cannot: [Naming; 2] = [|_, _| Err(Errno::INVAL), |_, _| Err(Errno::PERM)];
+        for (rename_new, link) in [(rename_new as Naming, link as Naming), (cannot[0], link), cannot.into()] {
+            let dir = tempfile::tempdir().unwrap();
+            let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+            std::fs::write(&a, "a").unwrap();
+            let (from, to) = (Place::new(&a).unwrap(), Place::new(&b).unwrap());
+            let rename = || from.rename_by(&to, rename_new, link);
+            symlink("nowhere", &b).unwrap();
+            assert!(matches!(rename().unwrap_err().fault, Fault::Exists));
+            std::fs::remove_file(&b).unwrap();
+            std::fs::write(&b, "b").unwrap();
+            assert!(matches!(rename().unwrap_err().fault, Fault::Exists));
+            assert_eq!(std::fs::read(&b).unwrap(), b"b");
+            std::fs::remove_file(&b).unwrap();
+            rename().unwrap();
+            assert_eq!(std::fs::read(&b).unwrap(), b"a");
+            assert!(!a.exists());
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::content::disk::DiskError;
 use crate::content::hash::HashError;
 use crate::content::md5::Md5;
 use crate::content::part::Part;
+use crate::content::place::Place;
 use crate::lock;
 use crate::store::StoreError;
 
@@ -113,14 +114,11 @@ impl Catalogue {
 
 /// Gives a finished copy a name that nothing has.
 fn keep(made: NamedTempFile, copies: &Path, name: &OsStr) -> Result<PathBuf, DiskError> {
-    let mut made = Some(made);
-    let (path, ()) = under_a_free_name(copies, name, |path| {
-        let file = made.take().ok_or(std::io::ErrorKind::NotFound)?;
-        file.persist_noclobber(path).map(drop).map_err(|failed| {
-            made = Some(failed.file);
-            failed.error
-        })
-    })?;
+    let made = made.into_temp_path();
+    let from = Place::new(&made)?;
+    let (path, ()) = under_a_free_name(copies, name, |path| from.rename(&Place::new(path)?))?;
+    // It has no other name any more that would be removed.
+    let _ = made.keep();
     Ok(path)
 }
 

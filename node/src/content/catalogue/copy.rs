@@ -135,7 +135,7 @@ pub(super) fn copy_name<'p>(of: &'p Path, nameless: &'static str) -> &'p OsStr {
 pub(super) fn under_a_free_name<T>(
     folder: &Path,
     name: &OsStr,
-    mut make: impl FnMut(&Path) -> io::Result<T>,
+    mut make: impl FnMut(&Path) -> Result<T, DiskError>,
 ) -> Result<(PathBuf, T), DiskError> {
     for number in 1..=MAX_NAMES {
         let mut tried = OsString::from(name);
@@ -145,8 +145,8 @@ pub(super) fn under_a_free_name<T>(
         let path = folder.join(tried);
         match make(&path) {
             Ok(made) => return Ok((path, made)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(DiskError::at(&path)(error)),
+            Err(DiskError { fault: Fault::Exists, .. }) => {}
+            Err(error) => return Err(error),
         }
     }
     Err(DiskError::new(&folder.join(name), Fault::Exists))

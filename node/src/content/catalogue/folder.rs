@@ -67,7 +67,9 @@ impl Catalogue {
             return Ok((copied, collection));
         }
         let name = copy_name(folder, "folder");
-        let (copy, ()) = under_a_free_name(&copies, name, |path| name_folder(making.path(), path))?;
+        let (copy, ()) = under_a_free_name(&copies, name, |path| {
+            name_folder(making.path(), path).map_err(DiskError::at(path))
+        })?;
         for (found, addition) in found.iter().zip(&mut additions) {
             addition.path = copy.join(found.relative.as_str());
         }
