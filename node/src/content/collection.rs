@@ -10,6 +10,7 @@
 //! Files stand in the order of their paths' bytes. What is not a file is not in it: no empty
 //! folder, no link, no owner, no time.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use askaround_core::pieces::{Geometry, Root, TooLarge};
@@ -72,6 +73,9 @@ pub enum CollectionError {
     /// The same path twice, or a path that is also a folder of another.
     #[error("the collection has {0} twice, or as a file and as a folder")]
     Twice(RelativePath),
+    /// The same content with two sizes.
+    #[error("the collection has files of two sizes with the hash {0}")]
+    TwoSizes(Root),
     /// A name that fetches under way use for files of their own.
     #[error("{0}: a name that files have only while they are fetched")]
     Reserved(RelativePath),
@@ -130,9 +134,12 @@ impl Collection {
         if files.len() > MAX_FILES {
             return Err(CollectionError::TooManyFiles);
         }
-        let mut pieces = 0;
+        let (mut pieces, mut sizes) = (0, HashMap::with_capacity(files.len()));
         for file in &files {
             pieces += u64::from(Geometry::new(file.size)?.count());
+            if *sizes.entry(file.root).or_insert(file.size) != file.size {
+                return Err(CollectionError::TwoSizes(file.root));
+            }
         }
         if pieces > MAX_TOTAL_PIECES {
             return Err(CollectionError::TooManyPieces);
@@ -314,6 +321,8 @@ mod tests {
             let text = format!("{root} {odd}").replace('X', root);
             assert_eq!(line(text), Err(CollectionError::NotCanonical), "{odd}");
         }
+        let two = Err(CollectionError::TwoSizes(root.parse().unwrap()));
+        assert_eq!(line(format!("{root} 1 - \"a\"\n{root} 2 - \"b\"")), two);
         let whole = format!("askaround collection 1\n{root} 0 - \"a\"");
         assert_eq!(
             Collection::parse(whole.as_bytes()),
