@@ -189,6 +189,10 @@ fn what_cannot_be_added_is_named() {
     net.assert_says(0, &["verify"], 0, "1 content good");
     let key = stdout(&net.verb(0, &["ls", "-l"])).lines().nth(1).unwrap()[..64].to_owned();
     net.assert_says(0, &["purge", &key], 0, "purged");
+    write(user.path(), "folder/of", b"f");
+    let folder = net.verb(0, &["add", "-q", "--copy", user.path().join("folder").to_str().unwrap()]);
+    let key = stdout(&folder).trim().to_owned();
+    assert_eq!(stdout(&net.verb(0, &["purge", &key])), format!("purged {key}\n"), "nothing of it stays");
     assert_eq!(std::fs::read_dir(net.dir(0).join("files")).unwrap().count(), 0, "the copy is gone");
 }
 

@@ -134,7 +134,15 @@ impl Delivery {
         let work = move || -> Result<_, CatalogueError> {
             let entry = catalogue.get(&named)?;
             let removed = catalogue.remove(&named)?;
-            let mut purged = Purged { key: Some(named.clone()), ..Purged::default() };
+            let is_its = |place: &Entry| entry.as_ref().is_some_and(|entry| entry.root == place.root);
+            let places = removed.places.iter();
+            let mut stay = places.filter(|place| is_its(place) && !catalogue.is_copy(place));
+            let mut purged = Purged {
+                key: Some(named.clone()),
+                stays: stay.next().map(|place| text_of(&place.path)),
+                also_stay: stay.count() as u64,
+                ..Purged::default()
+            };
             for fetch in fetches {
                 if !fetch.ended {
                     purged.fetching = Some(text_of(&fetch.to));
@@ -155,14 +163,10 @@ impl Delivery {
         if let Some(error) = failed {
             return Err(error.into());
         }
-        let is_users = |place: &&Entry| place.root == entry.root && place.kept != Kept::Copy;
-        let stay: Vec<_> = places.iter().filter(is_users).map(|place| text_of(&place.path)).collect();
         Ok(Purged {
             held: true,
             contents: gone.len() as u64,
             in_folder: !gone.contains(&entry.root),
-            also_stay: stay.len().saturating_sub(1) as u64,
-            stays: stay.into_iter().next(),
             ..purged
         })
     }

@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Catalogue, CatalogueError};
+use super::{Catalogue, CatalogueError, Entry, Kept};
 use crate::content::disk::{DiskError, Fault};
 
 /// Where copies are, within the peer's folder.
@@ -34,6 +34,16 @@ impl Catalogue {
     pub(super) fn copies_there(&self) -> Result<Option<PathBuf>, CatalogueError> {
         let copies = self.home.as_ref().map(|home| home.join(FILES));
         if copies.is_some_and(|copies| copies.is_dir()) { self.copies().map(Some) } else { Ok(None) }
+    }
+
+    /// Whether a place is in the folder for copies: a copy of a file, or of a folder.
+    pub fn is_copy(&self, place: &Entry) -> bool {
+        let copies = || self.copies_there().ok().flatten();
+        match place.kept {
+            Kept::Copy => true,
+            Kept::List => copies().is_some_and(|copies| place.path.starts_with(copies)),
+            Kept::Reference | Kept::Fetched => false,
+        }
     }
 
     /// Removes a copy, and the folders above it that are empty then. Only what is in the folder
