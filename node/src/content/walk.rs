@@ -2,6 +2,7 @@
 //! anywhere, and in circles.
 
 use std::fmt;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -18,6 +19,7 @@ pub(super) struct FoundFile {
     pub(super) relative: RelativePath,
     pub(super) path: PathBuf,
     pub(super) size: u64,
+    pub(super) executable: bool,
 }
 
 /// Something that is not in a collection although it lies in the folder.
@@ -88,7 +90,8 @@ pub(super) fn walk(
                 Some(_) if !data.is_file() => WhySkipped::Special,
                 Some(relative) if is_unfinished(relative.split().1) => WhySkipped::Unfinished,
                 Some(relative) => {
-                    found.push(FoundFile { relative, path, size: data.len() });
+                    let executable = data.mode() & 0o111 != 0;
+                    found.push(FoundFile { relative, path, size: data.len(), executable });
                     if found.len() > MAX_FILES {
                         return Err(CollectionError::TooManyFiles.into());
                     }

@@ -184,7 +184,11 @@ fn hash_found(
 ) -> Result<(Vec<Addition>, Collection), CatalogueError> {
     let total = found.iter().map(|file| file.size).sum();
     let mut additions = hash_all(found, &|done| progress(done, total), cancel)?;
-    additions.iter_mut().for_each(|addition| addition.kept = kept);
+    for (found, addition) in found.iter().zip(&mut additions) {
+        addition.kept = kept;
+        // The file system of a copy may know nothing of that.
+        addition.executable = found.executable;
+    }
     let files = found.iter().zip(&additions).map(|(found, addition)| ListedFile {
         path: found.relative.clone(),
         root: addition.manifest.root(),
