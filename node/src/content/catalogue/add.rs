@@ -9,10 +9,11 @@ use std::sync::atomic::AtomicBool;
 use tempfile::NamedTempFile;
 
 use super::addition::{Addition, note, note_own};
-use super::copy::{MAKING, copy, copy_name, under_a_free_name};
+use super::copy::{MAKING, copy as copy_bytes, copy_name, under_a_free_name};
 use super::hashing::hash_one;
 use super::{Catalogue, CatalogueError, Condition, Entry, Kept, open};
-use crate::content::disk::DiskError;
+use crate::content::disk::{DiskError, Fault};
+use crate::content::file::Stamp;
 use crate::content::hash::HashError;
 use crate::content::md5::Md5;
 use crate::content::part::Part;
@@ -54,7 +55,7 @@ impl Catalogue {
                     .prefix(MAKING)
                     .tempfile_in(&copies)
                     .map_err(DiskError::at(&copies))?;
-                copy_with_mode(&path, &mut file, made.as_file_mut(), cancel)?;
+                copy_with_mode(&path, &mut file, &copies, made.as_file_mut(), cancel)?;
                 let mut addition = hash_one(&path, made.as_file(), true, progress, cancel)?;
                 addition.kept = Kept::Copy;
                 // A copy of ours comes first, if one is good.
@@ -122,20 +123,64 @@ fn keep(made: NamedTempFile, copies: &Path, name: &OsStr) -> Result<PathBuf, Dis
     Ok(path)
 }
 
-/// A copy may be written to, so that it can be repaired.
+/// Copies a file into the empty file `to`, which is to be `copy`. A copy may be written to, so that it
+/// can be repaired.
 pub(super) fn copy_with_mode(
     path: &Path,
     from: &mut File,
+    copy: &Path,
     to: &mut File,
     cancel: &AtomicBool,
 ) -> Result<(), CatalogueError> {
-    if !copy(from, to, cancel).map_err(DiskError::at(path))? {
-        return Err(CatalogueError::Hash { path: path.to_owned(), error: HashError::Cancelled });
-    }
+    copy_unchanged(path, from, |from| match copy_bytes(from, to, cancel) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(CatalogueError::Hash { path: path.to_owned(), error: HashError::Cancelled }),
+        Err(error) => {
+            let fault = Fault::from(error);
+            let path = if matches!(fault, Fault::Full { .. }) { copy } else { path };
+            Err(DiskError::new(path, fault).into())
+        }
+    })?;
     let mode = from.metadata().and_then(|data| {
         let mut permissions = data.permissions();
         permissions.set_mode(permissions.mode() | OWNERS);
         to.set_permissions(permissions)
     });
     Ok(mode.map_err(DiskError::at(path))?)
+}
+
+/// Has `copy` copy a file that stays as it is meanwhile.
+fn copy_unchanged(
+    path: &Path,
+    from: &mut File,
+    copy: impl FnOnce(&mut File) -> Result<(), CatalogueError>,
+) -> Result<(), CatalogueError> {
+    let before = Stamp::of(from).map_err(DiskError::at(path))?;
+    copy(from)?;
+    if Stamp::of(from).map_err(DiskError::at(path))? != before {
+        return Err(CatalogueError::Hash { path: path.to_owned(), error: HashError::Changed });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn a_copy_of_what_is_written_to_meanwhile_is_none() {
+        let user = tempfile::tempdir().unwrap();
+        let path = user.path().join("a");
+        std::fs::write(&path, [1; 9]).unwrap();
+        let mut from = File::options().read(true).write(true).open(&path).unwrap();
+        copy_unchanged(&path, &mut from, |_| Ok(())).unwrap();
+        let written_to = copy_unchanged(&path, &mut from, |from| {
+            from.write_all(&[2; 10]).unwrap();
+            Ok(())
+        });
+        let error = written_to.unwrap_err();
+        assert!(matches!(error, CatalogueError::Hash { error: HashError::Changed, .. }), "{error}");
+    }
 }

@@ -217,7 +217,7 @@ fn copy_folder(found: &mut [FoundFile], folder: &Path, cancel: &AtomicBool) -> R
         std::fs::create_dir_all(above).map_err(DiskError::at(above))?;
         let mut made =
             File::options().read(true).write(true).create_new(true).open(&to).map_err(DiskError::at(&to))?;
-        copy_with_mode(&file.path, &mut open(&file.path)?, &mut made, cancel)?;
+        copy_with_mode(&file.path, &mut open(&file.path)?, &to, &mut made, cancel)?;
         file.path = to;
     }
     Ok(())
