@@ -110,6 +110,14 @@ impl fmt::Display for Fault {
     }
 }
 
+/// Whether permissions were set, or the file system has none that could be.
+pub(super) fn set_if_there_are_any(set: io::Result<()>) -> io::Result<()> {
+    match set {
+        Err(error) if error.kind() == ErrorKind::Unsupported => Ok(()),
+        other => other,
+    }
+}
+
 /// Sees to it that what was written to a file is on the disk; `whole`: also when that was. A failure
 /// is told once: afterwards the system takes what was lost for written.
 pub(super) fn sync(file: &File, whole: bool) -> io::Result<()> {
@@ -132,4 +140,18 @@ pub(super) fn failing<T>(meanwhile: impl FnOnce() -> T) -> T {
     let result = meanwhile();
     FAILS.set(false);
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn only_a_file_system_without_permissions_need_not_have_them_set() {
+        for (error, is_fine) in [(Errno::OPNOTSUPP, true), (Errno::NOSYS, true), (Errno::PERM, false)] {
+            assert_eq!(set_if_there_are_any(Err(error.into())).is_ok(), is_fine, "{error}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use super::addition::{Addition, note, note_own};
 use super::copy::{MAKING, copy as copy_bytes, copy_name, under_a_free_name};
 use super::hashing::hash_one;
 use super::{Catalogue, CatalogueError, Condition, Entry, Kept, open};
-use crate::content::disk::{DiskError, Fault};
+use crate::content::disk::{DiskError, Fault, set_if_there_are_any};
 use crate::content::file::Stamp;
 use crate::content::hash::HashError;
 use crate::content::md5::Md5;
@@ -144,7 +144,7 @@ pub(super) fn copy_with_mode(
     let mode = from.metadata().and_then(|data| {
         let mut permissions = data.permissions();
         permissions.set_mode(permissions.mode() | OWNERS);
-        to.set_permissions(permissions)
+        set_if_there_are_any(to.set_permissions(permissions))
     });
     Ok(mode.map_err(DiskError::at(path))?)
 }

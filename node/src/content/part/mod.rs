@@ -31,7 +31,7 @@ use self::prepare::{
 };
 pub use self::types::{Found, PartError, PartOptions, ToRepair, Wanted};
 use super::boot::BootId;
-use super::disk::DiskError;
+use super::disk::{DiskError, set_if_there_are_any};
 use super::file::{ContentFile, LiveSet, NamedAs, Stamp};
 use super::place::{Place, There};
 
@@ -358,10 +358,11 @@ impl Drop for Part {
     }
 }
 
+/// Where its file system has executable bits.
 pub(super) fn make_executable(file: &File) -> io::Result<()> {
     let mut mode = file.metadata()?.permissions();
     mode.set_mode(mode.mode() | (mode.mode() & 0o444) >> 2);
-    file.set_permissions(mode)
+    set_if_there_are_any(file.set_permissions(mode))
 }
 
 /// Looks at a block at a time, so that a piece that is not zero is found out soon.
