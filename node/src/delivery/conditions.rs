@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use askaround_core::key::Key;
 use askaround_core::pieces::Root;
@@ -32,6 +33,10 @@ pub struct ConditionChange {
 pub(super) struct Conditions {
     state: Mutex<State>,
     changed: Notify,
+    /// Whether what is unchecked is verified by the peer itself ([`Delivery::settle`]).
+    settles: AtomicBool,
+    /// Whether something was since that began the last time.
+    unchecked: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -46,11 +51,16 @@ impl Conditions {
         let mut state = lock(&self.state);
         let changed = match condition {
             Condition::Good => state.bad.remove(&entry.root),
-            // It is verified by the peer itself, and then one of the others.
-            Condition::Unchecked => false,
-            Condition::Damaged | Condition::Changed | Condition::Unreadable | Condition::Missing => {
-                state.bad.insert(entry.root)
+            // Then it is one of the others.
+            Condition::Unchecked if self.settles.load(Ordering::Relaxed) => {
+                self.unchecked.store(true, Ordering::Relaxed);
+                false
             }
+            Condition::Unchecked
+            | Condition::Damaged
+            | Condition::Changed
+            | Condition::Unreadable
+            | Condition::Missing => state.bad.insert(entry.root),
         };
         // What has changed back before it was told need not be told.
         if changed && state.to_tell.remove(&entry.root).is_none() {
@@ -59,6 +69,16 @@ impl Conditions {
             self.changed.notify_one();
         }
         changed
+    }
+
+    /// From now on what is unchecked is verified by the peer itself.
+    pub(super) fn settles(&self) {
+        self.settles.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether something was unchecked since this was asked last.
+    pub(super) fn take_unchecked(&self) -> bool {
+        self.unchecked.swap(false, Ordering::Relaxed)
     }
 
     /// Whether anything was told of and is not good again.

@@ -22,9 +22,10 @@ impl Delivery {
     /// catalogue is on a disk.
     pub async fn settle(&self, stop: CancellationToken) {
         let mut known = None;
+        self.0.conditions.settles();
         loop {
             let now = self.catalogue().changes();
-            if known != Some(now) {
+            if self.0.conditions.take_unchecked() || known != Some(now) {
                 match self.settle_once(&stop).await {
                     Ok(()) => known = Some(now),
                     Err(KeepError::Stopped) => return,
@@ -57,14 +58,16 @@ impl Delivery {
             let work = move |cancel: &AtomicBool| {
                 let verified = catalogue.verify(&unchecked, &|_| (), cancel);
                 delivery.hold_only_if_good(&unchecked.root.key());
-                verified
+                verified.map(|verified| catalogue.condition(&verified.entry))
             };
             match blocking(stop, work).await? {
-                Ok(verified) if verified.is_good() => self.hold(keys_of(&entry).collect()).await,
-                Ok(_) => {
+                Ok(Condition::Good) => self.hold(keys_of(&entry).collect()).await,
+                Ok(Condition::Damaged) => {
                     let path = entry.path.display();
                     tracing::warn!(%path, "was damaged when the machine went down: verify and repair it");
                 }
+                // That its user has changed it is told.
+                Ok(_) => {}
                 Err(error) if error.is_cancelled() => return Err(KeepError::Stopped),
                 Err(error) => tracing::warn!(%error, "cannot be verified"),
             }
@@ -147,6 +150,52 @@ mod tests {
         assert_eq!(conditions(&delivery), [Good, Good, Damaged]);
         delivery.catalogue().reboot();
         assert_eq!(conditions(&delivery), [Good, Good, Damaged]);
+    }
+
+    /// Puts another file of the same length and time in its place, as far as its number tells.
+    fn renumber(path: &Path, bytes: &[u8]) {
+        let (was, new) = (std::fs::metadata(path).unwrap().modified().unwrap(), path.with_extension("new"));
+        std::fs::write(&new, bytes).unwrap();
+        std::fs::File::open(&new).unwrap().set_modified(was).unwrap();
+        std::fs::rename(&new, path).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_another_number_is_verified_when_somebody_asks_for_it() {
+        let (delivery, user) = (delivery(), tempfile::tempdir().unwrap());
+        let [a, b] = ["a", "b"].map(|name| user.path().join(name));
+        add(&delivery, &a, 1).await;
+        add(&delivery, &b, 2).await;
+        let told = || delivery.take_condition_changes().into_iter().map(|change| change.condition);
+        let stop = CancellationToken::new();
+        let settling = tokio::spawn({
+            let (delivery, stop) = (delivery.clone(), stop.clone());
+            async move { delivery.settle(stop).await }
+        });
+        // Time stands still while a thread is at work. Then there is nothing to do any more.
+        tokio::time::sleep(EVERY * 5 / 2).await;
+        renumber(&a, &[1; 300_000]);
+        renumber(&b, &[3; 300_000]);
+        use Condition::{Changed, Good, Unchecked};
+        assert_eq!(conditions(&delivery), [Unchecked, Unchecked]);
+        delivery.look_at_files().await.unwrap();
+        assert_eq!(told().count(), 0);
+        tokio::time::sleep(EVERY).await;
+        assert_eq!(conditions(&delivery), [Good, Changed]);
+        assert_eq!(told().collect::<Vec<_>>(), [Changed]);
+        stop.cancel();
+        settling.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_has_another_number_is_told_where_nobody_verifies_it() {
+        let (delivery, user) = (delivery(), tempfile::tempdir().unwrap());
+        let path = user.path().join("a");
+        add(&delivery, &path, 1).await;
+        renumber(&path, &[1; 300_000]);
+        let key = delivery.catalogue().list().unwrap()[0].root.key();
+        delivery.hold_only_if_good(&key);
+        assert_eq!(delivery.take_condition_changes().len(), 1);
     }
 
     #[tokio::test]

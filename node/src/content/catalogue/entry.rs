@@ -34,7 +34,7 @@ pub struct Entry {
     pub boot: Option<BootId>,
     /// Whether it is surely on the disk, and not only in the system's memory.
     pub synced: bool,
-    /// Whether it turned out to be wrong, while it looks as it is noted here.
+    /// Whether it turned out to be wrong, while it looks as it is noted here, or but for its number.
     pub damaged: bool,
 }
 
@@ -58,7 +58,8 @@ pub enum Kept {
 pub enum Condition {
     /// As it was verified.
     Good,
-    /// Not known to have been on the disk when the machine went down: it has to be verified.
+    /// Not known to have been on the disk when the machine went down, or with another number than it
+    /// had: it has to be verified.
     Unchecked,
     /// Found to be wrong, though nobody seems to have written to its file: it has to be repaired.
     Damaged,
@@ -74,13 +75,21 @@ impl Entry {
     /// Whether its file, which looks so, can be served.
     pub(super) fn condition(&self, now: Stamp) -> Condition {
         if now != self.stamp {
-            return if self.is_rolled_back(now) { Condition::Unchecked } else { Condition::Changed };
+            let is_new_number = self.is_renumbered(now) && !self.damaged;
+            let is_unchecked = is_new_number || self.is_rolled_back(now);
+            return if is_unchecked { Condition::Unchecked } else { Condition::Changed };
         }
         match (self.damaged, self.is_unsure()) {
             (true, _) => Condition::Damaged,
             (false, true) => Condition::Unchecked,
             (false, false) => Condition::Good,
         }
+    }
+
+    /// Whether the file, which looks so, has another number and looks as it did otherwise: a FAT gives
+    /// new numbers whenever it is mounted. It may be another file.
+    pub(super) fn is_renumbered(&self, now: Stamp) -> bool {
+        now.inode != self.stamp.inode && Stamp { inode: self.stamp.inode, ..now } == self.stamp
     }
 
     /// Whether the machine may have gone down before it was on the disk.

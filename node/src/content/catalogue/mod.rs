@@ -72,8 +72,8 @@ pub enum CatalogueError {
     /// Its file was changed since it was verified.
     #[error("{}: was changed since it was added; verify it, or add it again", .0.display())]
     Changed(PathBuf),
-    /// Not known to have been on the disk when the machine went down.
-    #[error("{}: the machine went down before it was surely on the disk; verify it", .0.display())]
+    /// Not known to be what it was: see [`Condition::Unchecked`].
+    #[error("{}: the machine went down before it was surely on the disk, or its disk was mounted anew; verify it", .0.display())]
     Unchecked(PathBuf),
     /// Its file was found to be wrong.
     #[error("{}: is damaged; repair it with verify --repair", .0.display())]

@@ -89,6 +89,9 @@ impl Catalogue {
         } else if untouched && !is_list {
             entry.stamp = now;
             entry.damaged = true;
+        } else if entry.is_renumbered(now) && !is_list {
+            // It is another file: its user has changed it.
+            entry.damaged = true;
         }
         if entry != *known {
             let (stamp, boot, synced, damaged) = (entry.stamp, entry.boot, entry.synced, entry.damaged);
