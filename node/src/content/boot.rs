@@ -1,24 +1,41 @@
-//! [`BootId`]: tells whether the machine has been restarted since something was written.
+//! [`BootId`]: tells whether the machine has been restarted since something was written, or the
+//! disk that it is on mounted anew.
 
+use std::fs::File;
+use std::path::Path;
 use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
-/// Which run of the machine this is. What one process wrote, another process of the same run
-/// reads back, synced or not.
+/// Which run of the machine this is, and which mount of a disk in it. What one process wrote,
+/// another process of the same run reads back, synced or not. A disk that was pulled may have lost it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BootId([u8; 16]);
 
 impl BootId {
-    /// This run; `None` where the system does not tell, so that nothing may be taken for written
-    /// in it.
-    pub fn current() -> Option<Self> {
+    /// Of an open file; `None` where the system does not tell, so that nothing may be taken for
+    /// written in this run.
+    pub fn of(file: &File) -> Option<Self> {
+        Self::machine().map(|machine| machine.with(mount_of(file)))
+    }
+
+    /// The same, of what is at a path.
+    pub fn at(path: &Path) -> Option<Self> {
+        Self::machine().map(|machine| machine.with(mount_at(path)))
+    }
+
+    fn machine() -> Option<Self> {
         // No process outlives its run, and it is asked for with every file.
         static CURRENT: OnceLock<Option<BootId>> = OnceLock::new();
         *CURRENT.get_or_init(|| {
             let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
             Self::parse(text.trim())
         })
+    }
+
+    /// An id is random, and a number of a mount short.
+    fn with(self, mount: Option<u64>) -> Self {
+        Self((u128::from_be_bytes(self.0) ^ u128::from(mount.unwrap_or(0))).to_be_bytes())
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -43,17 +60,60 @@ impl BootId {
     }
 }
 
+/// The number of the mount that a file is on: Linux 6.8 and later give none twice in one run. `None`
+/// where the system does not tell.
+#[cfg(target_os = "linux")]
+fn mount_of(file: &File) -> Option<u64> {
+    mount(file, Path::new(""), rustix::fs::AtFlags::EMPTY_PATH)
+}
+
+#[cfg(target_os = "linux")]
+fn mount_at(path: &Path) -> Option<u64> {
+    mount(rustix::fs::CWD, path, rustix::fs::AtFlags::empty())
+}
+
+#[cfg(target_os = "linux")]
+fn mount(folder: impl std::os::fd::AsFd, path: &Path, how: rustix::fs::AtFlags) -> Option<u64> {
+    use rustix::fs::StatxFlags;
+    /// `STATX_MNT_ID_UNIQUE`. Kernels that do not know it give the other number.
+    const UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
+    // A server elsewhere knows nothing of it.
+    let how = how | rustix::fs::AtFlags::STATX_DONT_SYNC;
+    let stat = rustix::fs::statx(folder, path, how, StatxFlags::MNT_ID | UNIQUE).ok()?;
+    let given = StatxFlags::from_bits_retain(stat.stx_mask);
+    given.intersects(StatxFlags::MNT_ID | UNIQUE).then_some(stat.stx_mnt_id)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn mount_of(_: &File) -> Option<u64> {
+    None
+}
+
+#[cfg(not(target_os = "linux"))]
+fn mount_at(_: &Path) -> Option<u64> {
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_kernel_tells() {
-        assert_eq!(BootId::current(), BootId::current());
+        let dir = tempfile::tempdir().unwrap();
+        let file = File::create(dir.path().join("a")).unwrap();
+        assert_eq!(BootId::of(&file), BootId::at(dir.path()));
         let text = "0c8b8a9e-62c0-4b8a-9d3c-0123456789ab";
         let id = BootId::parse(text).unwrap();
         assert_eq!(BootId::from_bytes(id.to_bytes()), Some(id));
         assert_eq!(BootId::parse("0c8b8a9e"), None);
         assert_eq!(BootId::from_bytes([0; 16]), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn another_mount_is_as_another_run() {
+        assert_ne!(BootId::at(Path::new("/")), BootId::at(Path::new("/proc")));
+        assert_eq!(BootId::at(Path::new("/proc/self/stat")), BootId::at(Path::new("/proc")));
     }
 }

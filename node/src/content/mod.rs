@@ -14,14 +14,15 @@
 //! | [`path`] | [`RelativePath`]: the path of a file below a folder, which may come from a stranger |
 //! | [`disk`] | what a disk can say no to, with the path |
 //! | `walk` | the files below a folder |
-//! | `boot` | which run of the machine this is |
+//! | `boot` | which run of the machine this is, and which mount of a disk in it |
 //!
 //! Everything here blocks: call it from a thread that may (`spawn_blocking`). Nothing here knows
 //! of peers. What is on disk is the plain file, under its name only once it is whole.
 //!
 //! What was verified stays verified while the machine runs, because what a process has written
-//! outlives the process. It is lost with the machine unless it was synced: journals and catalogue
-//! note the boot, so that a fast transfer need not sync and nothing false is believed afterwards.
+//! outlives the process. It is lost with the machine, or a disk that is pulled, unless it was synced:
+//! journals and catalogue note the boot and the mount, so that a fast transfer need not sync and nothing
+//! false is believed afterwards.
 
 mod boot;
 pub mod catalogue;

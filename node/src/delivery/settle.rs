@@ -1,7 +1,6 @@
 //! Work on what is here that nobody asked for: seeing to it that it is on the disk, reading what may
 //! not have been when the machine went down, and the md5 of what was fetched under another key.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -49,7 +48,7 @@ impl Delivery {
             let all = catalogue.list()?;
             let is_unchecked = |entry: &&Entry| catalogue.condition(entry) == Condition::Unchecked;
             let unchecked: Vec<_> = all.iter().filter(is_unchecked).cloned().collect();
-            Ok::<_, StoreError>((Arc::new(all), unchecked))
+            Ok::<_, StoreError>((all, unchecked))
         })
         .await??;
         for entry in unchecked {
@@ -72,8 +71,9 @@ impl Delivery {
                 Err(error) => tracing::warn!(%error, "cannot be verified"),
             }
         }
-        let (catalogue, here) = (self.catalogue().clone(), all.clone());
-        blocking(stop, move |cancel: &AtomicBool| catalogue.sync(&here, cancel)).await??;
+        let catalogue = self.catalogue().clone();
+        // Also what was verified just now.
+        blocking(stop, move |cancel: &AtomicBool| catalogue.sync(&catalogue.list()?, cancel)).await??;
         self.learn_md5s(&all, stop).await
     }
 
@@ -95,6 +95,7 @@ impl Delivery {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::sync::Arc;
 
     use askaround_core::id::{Contact, PeerId};
     use tokio::sync::mpsc;

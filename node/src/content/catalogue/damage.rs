@@ -64,7 +64,7 @@ impl Catalogue {
             let is_it = |now: &Entry| now.damaged && now.stamp == began && now.size == left.length;
             match now.filter(is_it) {
                 Some(now) => {
-                    let boot = BootId::current();
+                    let boot = BootId::at(&now.path);
                     tables.put(&Entry { stamp: left, boot, synced: false, ..now })
                 }
                 None => Ok(()),

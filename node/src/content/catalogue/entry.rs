@@ -30,7 +30,7 @@ pub struct Entry {
     pub executable: bool,
     /// How its file looked when it was verified.
     pub stamp: Stamp,
-    /// In which run of the machine that was.
+    /// In which run of the machine that was, and on which mount of its disk.
     pub boot: Option<BootId>,
     /// Whether it is surely on the disk, and not only in the system's memory.
     pub synced: bool,
@@ -92,10 +92,9 @@ impl Entry {
         now.inode != self.stamp.inode && Stamp { inode: self.stamp.inode, ..now } == self.stamp
     }
 
-    /// Whether the machine may have gone down before it was on the disk.
+    /// Whether the machine may have gone down, or the disk been pulled, before it was on that.
     fn is_unsure(&self) -> bool {
-        let this_run = self.boot.is_some() && self.boot == BootId::current();
-        !self.synced && !this_run
+        !self.synced && (self.boot.is_none() || self.boot != BootId::at(&self.path))
     }
 
     /// Whether the file, which looks so, may be what the disk had of it when the machine went down:

@@ -158,12 +158,10 @@ fn what_was_not_surely_on_disk_is_verified_after_a_power_loss() {
     assert!(matches!(catalogue.open(&entry.root.key()), Err(CatalogueError::Unchecked(_))));
     assert!(verify(&catalogue, &entry).is_good());
     assert_eq!(served(&catalogue, &entry.root), content(300_000));
-    let entry = catalogue.get(&entry.root.key()).unwrap().unwrap();
-    assert!(entry.synced, "read in this run, written in an earlier one");
 
     let entry = add(&catalogue, &fixture.file("b", &content(9)), How::Reference);
     assert!(!entry.synced);
-    assert_eq!(catalogue.sync(&catalogue.list().unwrap(), &GO).unwrap(), 1);
+    assert_eq!(catalogue.sync(&catalogue.list().unwrap(), &GO).unwrap(), 2, "what was read may be in memory");
     assert_eq!(catalogue.sync(&catalogue.list().unwrap(), &GO).unwrap(), 0);
     let entry = catalogue.get(&entry.root.key()).unwrap().unwrap();
     reboot(&catalogue, &entry);

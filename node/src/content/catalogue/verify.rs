@@ -81,10 +81,9 @@ impl Catalogue {
         let is_good = bad.is_empty() && !too_long;
         let untouched = now == entry.stamp || entry.is_rolled_back(now);
         if is_good && !is_list {
-            // What was written in an earlier run of the machine and is read now was on the disk.
-            entry.synced = untouched && (entry.synced || entry.boot != BootId::current());
+            entry.synced &= untouched;
             entry.stamp = now;
-            entry.boot = BootId::current();
+            entry.boot = BootId::of(&file);
             entry.damaged = false;
         } else if untouched && !is_list {
             entry.stamp = now;

@@ -88,7 +88,7 @@ pub(super) struct Replay {
     /// Those that were, but may not have reached the disk before the machine went down, or before
     /// the disk failed.
     pub(super) doubtful: PieceSet,
-    /// Whether the disk has failed in this run of the machine: what is read may be in memory only.
+    /// Whether the disk has failed: what is read may be in memory only.
     pub(super) failed: bool,
     end: u64,
     chain: [u8; 32],
@@ -328,8 +328,6 @@ impl State {
     fn turn(&mut self, now: Setting) {
         if now.boot != self.setting.boot || now.boot.is_none() || now.inode != self.setting.inode {
             self.doubt();
-            // What another run had in memory is gone.
-            self.failed = false;
         }
         if now.inode != self.setting.inode {
             self.doubtful.union(&self.on_disk);

@@ -115,14 +115,14 @@ impl Part {
     /// If another fetch writes there, or the disk says no. A journal that is damaged, or of another
     /// content, is no error.
     pub fn resume(place: Place, key: &Key, options: PartOptions) -> Result<Found, PartError> {
-        Self::resume_in(place, key, options, BootId::current())
+        Self::resume_in(place, key, options, BootId::of)
     }
 
     fn resume_in(
         place: Place,
         key: &Key,
         options: PartOptions,
-        boot: Option<BootId>,
+        boot: impl FnOnce(&File) -> Option<BootId>,
     ) -> Result<Found, PartError> {
         let (data, noted) = (data_place(&place, options), place.beside(JOURNAL));
         let has_journal = !matches!(noted.there()?, There::Nothing);
@@ -139,7 +139,7 @@ impl Part {
         }
         let file = lock(&place, &data, false)?;
         let stamp = Stamp::of(&file).map_err(|e| data.error(e))?;
-        let setting = Setting { boot, inode: stamp.inode };
+        let setting = Setting { boot: boot(&file), inode: stamp.inode };
         let journal_file = noted.open_to_write()?;
         let Some(mut replay) = Replay::read(&journal_file, setting).map_err(|e| noted.error(e))? else {
             return Ok(Found::Useless("its journal is damaged"));

@@ -39,14 +39,18 @@ proptest! {
         let data = dir.path().join(".out é.bin.askaround-part");
         let journal = dir.path().join(".out é.bin.askaround-journal");
         let start = || Part::create(place(dir.path()), wanted.clone(), PartOptions::default()).unwrap();
-        let again = |boot| match Part::resume_in(place(dir.path()), &key(&wanted), PartOptions::default(), boot).unwrap() {
+        let resume = |run: Option<BootId>| {
+            let boot = |file: &File| run.or_else(|| BootId::of(file));
+            Part::resume_in(place(dir.path()), &key(&wanted), PartOptions::default(), boot).unwrap()
+        };
+        let again = |run| match resume(run) {
             Found::Part(part) => *part,
             Found::Useless(_) => start(),
             Found::Nothing => unreachable!("there is a part"),
         };
         let mut part = start();
         let mut synced = PieceSet::empty(5);
-        let mut boot = BootId::current();
+        let mut boot = None;
         let mut runs = 0;
         for event in events {
             match event {
