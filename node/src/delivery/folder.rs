@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use askaround_core::key::Key;
@@ -215,7 +215,9 @@ impl Target for FolderTarget {
     }
 
     fn sync(&self) -> Result<(), DiskError> {
-        self.files.iter().try_for_each(FolderFile::sync)
+        // Whoever has the fetch stopped does not wait for thousands of files.
+        let goes_on = |_: &&Arc<FolderFile>| !self.cancel.load(Ordering::Relaxed);
+        self.files.iter().take_while(goes_on).try_for_each(FolderFile::sync)
     }
 }
 
@@ -255,5 +257,47 @@ impl Opens for FolderTarget {
 
     fn layout(&self) -> Option<Arc<Layout>> {
         Some(self.layout.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::content::How;
+
+    #[test]
+    fn a_fetch_that_is_stopped_waits_for_no_further_file() {
+        let (theirs, mine) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let bytes = [[1; 70_000], [2; 70_000]];
+        for (name, bytes) in ["a", "b"].iter().zip(&bytes) {
+            std::fs::write(theirs.path().join(name), bytes).unwrap();
+        }
+        let (seed, cancel) = (Catalogue::temporary().unwrap(), Arc::new(AtomicBool::new(false)));
+        let added = seed.add_folder(theirs.path(), How::Reference, &|_, _| (), &cancel).unwrap();
+        let list = List::new(Vec::new(), Arc::new(seed.manifest(&added.entry).unwrap()));
+        let (catalogue, open) = (Catalogue::temporary().unwrap(), OpenFiles::new(9));
+        let target =
+            FolderTarget::new(mine.path(), list, added.collection, &catalogue, open, cancel.clone()).unwrap();
+        for root in target.unknown() {
+            let entry = seed.get(&root.key()).unwrap().unwrap();
+            target.learn(&Arc::new(seed.manifest(&entry).unwrap()));
+        }
+        for (piece, bytes) in [0, 2].into_iter().zip(&bytes) {
+            target.accept(piece, &bytes[..65_536]).unwrap();
+        }
+        // What is noted as on the disk makes a journal longer.
+        let noted = || {
+            ["a", "b"].map(|name| {
+                let journal = mine.path().join(format!(".{name}.askaround-journal"));
+                std::fs::metadata(journal).unwrap().len()
+            })
+        };
+        let before = noted();
+        cancel.store(true, Ordering::Relaxed);
+        target.sync().unwrap();
+        assert_eq!(noted(), before);
+        cancel.store(false, Ordering::Relaxed);
+        target.sync().unwrap();
+        assert!(noted().iter().zip(before).all(|(now, before)| *now > before), "both are still to be synced");
     }
 }
