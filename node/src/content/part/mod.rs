@@ -27,7 +27,7 @@ use self::journal::{Journal, Replay, Setting};
 pub(super) use self::prepare::is_unfinished;
 pub(crate) use self::prepare::remove_old_journal;
 use self::prepare::{
-    JOURNAL, begin_journal, data_place, is_half_written, lock, refuse_if_taken, set_room_aside,
+    JOURNAL, begin_journal, data_place, is_half_written, is_hole, lock, refuse_if_taken, set_room_aside,
 };
 pub use self::types::{Found, PartError, PartOptions, ToRepair, Wanted};
 use super::boot::BootId;
@@ -165,8 +165,8 @@ impl Part {
             replay.doubt_all();
         }
         let journal = Journal::go_on(journal_file, &replay, setting).map_err(|e| noted.error(e))?;
-        // Zeros are written: another program may have been here meanwhile.
-        // Nothing of it matters but what is in doubt.
+        // Another program may have been here meanwhile: each hole is looked at.
+        // Nothing of a failure matters but what is in doubt.
         let failed = replay.failed && !replay.doubtful.is_empty();
         let sets = (replay.sure, replay.doubtful);
         let part = Self::assemble(place, wanted, options, false, file, sets, Some(journal));
@@ -249,9 +249,10 @@ impl Part {
             // It came from two, and the file may have its name.
             return Ok(());
         }
-        if !(self.holes && is_zero(bytes)) {
-            let from = manifest.geometry().range(piece).start;
-            for (at, bytes) in (from..).step_by(WRITE).zip(bytes.chunks(WRITE)) {
+        let range = manifest.geometry().range(piece);
+        let is_there = is_zero(bytes) && (self.holes || is_hole(&self.file, &range));
+        if !is_there {
+            for (at, bytes) in (range.start..).step_by(WRITE).zip(bytes.chunks(WRITE)) {
                 self.file.write_all_at(bytes, at).map_err(|e| self.data_place().error(e))?;
             }
         }

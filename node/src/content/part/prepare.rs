@@ -1,6 +1,7 @@
 //! Making a part's files ready: what may be in the way, the lock, the room, the journal.
 
 use std::fs::{File, TryLockError};
+use std::ops::Range;
 
 use super::journal::{Header, Journal, NOWHERE, Replay, Setting};
 use super::{PartError, PartOptions, Wanted};
@@ -105,6 +106,22 @@ pub(super) fn set_room_aside(
         }
     }
     file.set_len(size).map_err(|e| data.error(e))
+}
+
+/// Whether there is nothing here, in memory and on the disk, so that zeros are read. False where the
+/// file system does not tell.
+#[cfg(target_os = "linux")]
+pub(super) fn is_hole(file: &File, range: &Range<u64>) -> bool {
+    let has_end = file.metadata().is_ok_and(|data| data.len() >= range.end);
+    match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(range.start)) {
+        Ok(data) => has_end && data >= range.end,
+        Err(error) => has_end && error == rustix::io::Errno::NXIO,
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn is_hole(_: &File, _: &Range<u64>) -> bool {
+    false
 }
 
 fn full(data: &Place, file: &File, size: u64) -> DiskError {

@@ -251,8 +251,17 @@ fn zeros_stay_holes_in_a_sparse_file() {
     let mut bytes = vec![0; 4 << 20];
     bytes[1 << 20] = 1;
     let options = PartOptions { sparse: true, executable: true, ..PartOptions::default() };
-    let part = Part::create(place(dir.path()), wanted(&bytes), options).unwrap();
-    for piece in 0..64 {
+    let wanted = wanted(&bytes);
+    let part = Part::create(place(dir.path()), wanted.clone(), options).unwrap();
+    for piece in 0..32 {
+        part.record(&[write(&part, &bytes, piece).unwrap()]).unwrap();
+    }
+    drop(part);
+    // Another program was here meanwhile.
+    let written_to = std::fs::File::options().write(true).open(dir.path().join(".out é.bin.askaround-part"));
+    written_to.unwrap().write_all_at(b"theirs", 3 << 20).unwrap();
+    let part = resumed(place(dir.path()), &wanted, options);
+    for piece in 32..64 {
         write(&part, &bytes, piece).unwrap();
     }
     part.finish().unwrap();
