@@ -14,6 +14,9 @@ use crate::time::Instant;
 const MAX_CANDIDATES: u32 = 4096;
 /// A piece is taken over from another source only if that saves at least so much time.
 const WORTH_IT: Duration = Duration::from_millis(20);
+/// For a piece that will not have come by then, a source is tried that has shown nothing yet. One at a
+/// time: where our own link is narrow, all would be slow.
+const WORTH_A_TRY: Duration = Duration::from_secs(2);
 
 /// With more sources than this, each has others to serve while its next request is under way: one
 /// request at each is enough, and keeps everybody's queues short.
@@ -129,14 +132,27 @@ impl Download {
         // Most pieces need neither, and a crowd has many sources to look at.
         let awaits = LazyCell::new(|| awaits(&self.sources, id));
         let usual = LazyCell::new(|| usual_rate(&self.sources));
+        let may_try =
+            LazyCell::new(|| source.rate().is_none() && !tries_another(&self.owed_by, &self.sources, id));
         let mut best: Option<(Duration, u32, Option<SourceId>)> = None;
         for (piece, owners) in &self.owed_by {
             if !source.pieces.contains(*piece) || self.have.contains(*piece) {
                 continue;
             }
-            let [owner] = owners[..] else { continue };
-            let Some(other) = self.sources.get(&owner).filter(|_| owner != id) else { continue };
             let length = self.length(*piece);
+            let saves = |wait: Option<Duration>| {
+                let mine = source.time_for(length).or_else(|| time_at((*usual)?, length));
+                wait.zip(mine).is_some_and(|(wait, mine)| wait > mine * 2 + WORTH_IT)
+                    || end_game && wait.is_some_and(|wait| wait > WORTH_A_TRY) && *may_try
+            };
+            let [owner] = owners[..] else {
+                let wait = self.time_until_first(now, *piece, owners).filter(|_| end_game);
+                if saves(wait) && best.is_none_or(|(most, ..)| wait.unwrap_or_default() > most) {
+                    best = Some((wait.unwrap_or_default(), *piece, None));
+                }
+                continue;
+            };
+            let Some(other) = self.sources.get(&owner).filter(|_| owner != id) else { continue };
             let Some(owed) = other.owes.iter().find(|owed| owed.piece == *piece) else { continue };
             let waits = owed.state == Owing::Asked;
             let may_be_asked = match owed.state {
@@ -148,8 +164,6 @@ impl Download {
                 continue;
             }
             let wait = other.time_until(now, *piece);
-            let mine = source.time_for(length).or_else(|| time_at((*usual)?, length));
-            let saves = wait.zip(mine).is_some_and(|(wait, mine)| wait > mine * 2 + WORTH_IT);
             // Each of those who have it is as likely to be asked for it as the others: when one
             // more has it, its share of those who wait changes over.
             let share = waits && (few || new(*piece)) && !other.pieces.is_full() && {
@@ -158,12 +172,20 @@ impl Download {
                     source.rate().zip(other.rate()).is_some_and(|(mine, others)| mine < others / 2.0);
                 !slower && self.random.u32(0..holders) == 0
             };
-            if (saves || share) && best.is_none_or(|(most, ..)| wait.unwrap_or_default() > most) {
+            if (saves(wait) || share) && best.is_none_or(|(most, ..)| wait.unwrap_or_default() > most) {
                 best = Some((wait.unwrap_or_default(), *piece, waits.then_some(owner)));
             }
         }
         let (_, piece, owner) = best?;
         owner.is_none_or(|owner| self.take_back(now, owner, piece, id)).then_some(piece)
+    }
+
+    /// How long it will be until the first of those who owe a piece has sent it. None if that is not
+    /// known of one of them.
+    fn time_until_first(&self, now: Instant, piece: u32, owners: &[SourceId]) -> Option<Duration> {
+        let owners = owners.iter().filter_map(|id| self.sources.get(id)).filter(|source| !source.slow);
+        let times: Option<Vec<Duration>> = owners.map(|source| source.time_until(now, piece)).collect();
+        times?.into_iter().min()
     }
 }
 
@@ -171,6 +193,18 @@ impl Download {
 fn awaits(sources: &BTreeMap<SourceId, Source>, id: SourceId) -> bool {
     let mut owed = sources.values().flat_map(|source| &source.owes);
     owed.any(|owed| matches!(owed.state, Owing::TakenBack { by, .. } if by == id))
+}
+
+/// Whether another source than this is asked for what comes from elsewhere too, and has not shown yet
+/// how fast it is.
+fn tries_another(
+    owed_by: &BTreeMap<u32, Vec<SourceId>>,
+    sources: &BTreeMap<SourceId, Source>,
+    id: SourceId,
+) -> bool {
+    let shared = owed_by.values().filter(|owners| owners.len() > 1).flatten();
+    let mut others = shared.filter(|other| **other != id).filter_map(|other| sources.get(other));
+    others.any(|other| other.rate().is_none() && !other.slow)
 }
 
 /// The mean rate of the sources whose rate is known, in bytes a second.

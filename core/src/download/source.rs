@@ -25,7 +25,7 @@ pub(super) struct Source {
     pub(super) last_progress: Instant,
     /// Whether others may be asked for what it owes.
     pub(super) slow: bool,
-    /// Until then it is not dropped: only it has what it owes.
+    /// Until then it is not dropped: it has just become slow, or only it has what it owes.
     pub(super) kept_until: Instant,
     pub(super) got: u32,
     /// What came from it.

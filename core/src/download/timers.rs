@@ -73,19 +73,28 @@ impl Download {
                 let silent = owing.map(|(id, source)| (*id, source.slow, now.since(source.last_progress)));
                 let silent: Vec<_> = silent.filter(|(_, _, time)| *time >= self.config.slow_after).collect();
                 for (source, slow, time) in silent {
-                    if time >= self.config.drop_after && self.is_needed(source) {
-                        // It may have others to serve before, for longer than that.
-                        if let Some(source) = self.sources.get_mut(&source) {
-                            source.kept_until = now + self.config.slow_after;
-                        }
-                    } else if time >= self.config.drop_after {
-                        self.outputs.push_back(DownloadOutput::Drop(source, DropReason::Stalled(time)));
-                        self.closed(now, source);
-                    } else if !slow {
+                    if !slow {
                         self.is_slow(now, source);
+                    } else if time >= self.config.drop_after {
+                        self.drop_or_keep(now, source, time);
                     }
                 }
             }
+        }
+    }
+
+    /// A source has been slow for long.
+    fn drop_or_keep(&mut self, now: Instant, id: SourceId, silent: Duration) {
+        let is_needed = self.is_needed(id);
+        let Some(source) = self.sources.get_mut(&id).filter(|source| source.kept_until <= now) else {
+            return;
+        };
+        if is_needed {
+            // It may have others to serve before, for longer than that.
+            source.kept_until = now + self.config.slow_after;
+        } else {
+            self.outputs.push_back(DownloadOutput::Drop(id, DropReason::Stalled(silent)));
+            self.closed(now, id);
         }
     }
 

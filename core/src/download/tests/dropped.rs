@@ -82,3 +82,69 @@ fn who_sends_a_bad_piece_is_dropped_and_others_are_asked() {
     assert_eq!(done[0], DownloadOutput::Drop(1, DropReason::BadPiece(0)));
     assert!(matches!(done[1], DownloadOutput::Ask { source: 2, piece: 0, .. }), "{done:?}");
 }
+
+/// The process may have been stopped, or its thread busy, and what sources sent waits to be read.
+#[test]
+fn a_timeout_that_comes_late_drops_nobody_at_once_and_is_not_due_again() {
+    let mut alone = download(2);
+    open(&mut alone, at(0), 1, PieceSet::full(2));
+    outputs(&mut alone);
+    alone.handle(at(60_000), DownloadInput::Timeout);
+    assert_eq!(outputs(&mut alone), []);
+    assert!(alone.poll_timeout().unwrap() > at(60_000), "it would be looked at without end");
+
+    let pieces = vec![1 << 20; 40];
+    let mut download = Download::new(DownloadConfig::default(), pieces, PieceSet::empty(40));
+    (1..=3).for_each(|source| open(&mut download, at(0), source, PieceSet::full(40)));
+    outputs(&mut download);
+    let dropped = |download: &mut Download| -> Vec<DownloadOutput> {
+        let all = outputs(download).into_iter();
+        all.filter(|output| matches!(output, DownloadOutput::Drop(..))).collect()
+    };
+    download.handle(at(60_000), DownloadInput::Timeout);
+    assert_eq!(dropped(&mut download), []);
+    // What two of them sent meanwhile is read now.
+    (1..=2).for_each(|source| download.handle(at(60_001), DownloadInput::Progress(source, 10)));
+    download.handle(download.poll_timeout().unwrap(), DownloadInput::Timeout);
+    let late = dropped(&mut download);
+    assert!(late.iter().all(|output| matches!(output, DownloadOutput::Drop(3, _))), "{late:?}");
+    download.handle(at(65_000), DownloadInput::Timeout);
+    assert!(!download.knows(3), "it sends nothing all the same");
+    assert!(download.knows(1) && download.knows(2));
+}
+
+/// Two that trickle the same piece must not keep it from one that would send it.
+#[test]
+fn at_the_end_a_piece_that_two_send_too_slowly_is_asked_of_a_third() {
+    for seed in 0..20 {
+        let config = DownloadConfig { seed, ..DownloadConfig::default() };
+        let mut download = Download::new(config, vec![4 << 20], PieceSet::empty(1));
+        let mut fetched_by = None;
+        open(&mut download, at(0), 1, PieceSet::full(1));
+        assert_eq!(asked(&mut download, 1), [0]);
+        download.handle(at(10), DownloadInput::Begun { source: 1, piece: 0, asked: 0 });
+        for ms in (1000..60_000).step_by(1000) {
+            match ms {
+                5000 => open(&mut download, at(ms), 2, PieceSet::full(1)),
+                20_000 => open(&mut download, at(ms), 3, PieceSet::full(1)),
+                _ => {}
+            }
+            // 1.6 KB a second: nobody who sends so much is silent.
+            download.handle(at(ms), DownloadInput::Progress(1, 1600));
+            download.handle(at(ms), DownloadInput::Timeout);
+            for output in outputs(&mut download) {
+                match output {
+                    DownloadOutput::Ask { source: 2, .. } => {
+                        download.handle(at(ms), DownloadInput::Begun { source: 2, piece: 0, asked: 0 });
+                    }
+                    DownloadOutput::Ask { source: 3, .. } => fetched_by = fetched_by.or(Some(ms)),
+                    _ => {}
+                }
+            }
+            if ms > 5000 {
+                download.handle(at(ms), DownloadInput::Progress(2, 1600));
+            }
+        }
+        assert!(fetched_by.is_some_and(|ms| ms < 25_000), "seed {seed}: {fetched_by:?}");
+    }
+}
