@@ -18,13 +18,12 @@ const MAX_OFFSET: u64 = (1 << 53) - 1;
 #[derive(Deserialize)]
 pub(super) struct HashesBody {
     key: Key,
-    #[serde(default)]
-    first: u32,
+    first: Option<u32>,
 }
 
 impl HashesBody {
     pub(super) fn check(self) -> (Key, u32) {
-        (self.key, self.first)
+        (self.key, self.first.unwrap_or(0))
     }
 }
 

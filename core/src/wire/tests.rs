@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::message::{Answer, ErrorCode, Message};
+use crate::Key;
+use crate::message::{Answer, ErrorCode, Message, Request};
 
 const EXAMPLES: &[&str] = &[
     r#"R {"id":3,"ip":"127.0.0.1","port":9243}"#,
@@ -87,12 +88,16 @@ fn it_does_not_matter_how_the_network_cuts_the_stream() {
 #[test]
 fn unknown_fields_and_null_are_ignored_and_unknown_verbs_leave_the_stream_usable() {
     let deep = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
-    let stream = format!("Q   {{\"key\":\"a\",\"new\":{deep}}}\nNEW {{\"x\":1}}\nL {{\"after\":null}}\n");
+    let stream = format!(
+        "Q   {{\"key\":\"a\",\"new\":{deep}}}\nNEW {{\"x\":1}}\nL {{\"after\":null}}\nH {{\"key\":\"a\",\"first\":null}}\n"
+    );
     let mut decoder = Decoder::client();
     decoder.feed(stream.as_bytes());
     assert!(matches!(decoder.next(), Ok(Some(Message::Request(_)))));
     assert_eq!(decoder.next(), Err(WireError::UnknownVerb("NEW".into())));
     assert!(matches!(decoder.next(), Ok(Some(Message::Request(_)))));
+    let all = Request::Hashes { key: Key::new("a").unwrap(), first: 0 };
+    assert_eq!(decoder.next(), Ok(Some(Message::Request(all))));
     assert_eq!(decoder.next(), Ok(None));
 }
 
