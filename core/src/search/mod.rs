@@ -11,6 +11,7 @@ mod chain;
 mod tests;
 mod types;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
@@ -56,7 +57,15 @@ enum Stage {
     /// Ask everybody of the present level. `more` is what to ask the tracker for next.
     Asking { more: Option<Page>, pages: usize },
     /// Ask everybody of the present level whom they know, then make the next level.
-    Expanding { queue: VecDeque<(usize, Page, usize)>, known: Vec<Vec<Contact>>, total: usize },
+    Expanding { queue: VecDeque<(usize, Page, usize)>, known: BTreeMap<SocketAddr, Known> },
+}
+
+/// Somebody new, with where that was said first: by which member of the level, on which page, at which
+/// place. Each once, however many know it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Known {
+    said: (usize, usize, usize),
+    peer: Contact,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -318,8 +327,7 @@ impl Search {
     /// Step 4: ask everybody of the present level whom they know.
     fn begin_expanding(&mut self) {
         let queue = (0..self.members.len()).map(|member| (member, Page::default(), 0)).collect();
-        let known = vec![Vec::new(); self.members.len()];
-        self.stage = Stage::Expanding { queue, known, total: 0 };
+        self.stage = Stage::Expanding { queue, known: BTreeMap::new() };
     }
 
     fn ask_known(&mut self, member: usize, page: Page, pages: usize) -> Question {
@@ -332,13 +340,22 @@ impl Search {
     }
 
     fn on_known(&mut self, member: usize, pages: usize, peers: Vec<Contact>, next: Option<u64>) {
-        let Stage::Expanding { queue, known, total } = &mut self.stage else { return };
-        // What is known already need not be kept: that bounds what a peer can make us hold.
-        let new = peers.into_iter().filter(|p| !is_me(&self.me, p) && !self.seen.contains(&p.addr()));
-        let before = known[member].len();
-        known[member].extend(new);
-        *total += known[member].len() - before;
-        if next.is_some() && (pages >= self.config.max_pages || *total >= self.config.max_peers) {
+        let Stage::Expanding { queue, known } = &mut self.stage else { return };
+        // What is known already need not be kept, nor what the lists have no room for: that bounds what
+        // peers can make us hold.
+        let room = self.config.max_peers.saturating_sub(self.seen.len());
+        let new = peers.into_iter().enumerate();
+        for (at, peer) in new.filter(|(_, p)| !is_me(&self.me, p) && !self.seen.contains(&p.addr())) {
+            let here = Known { said: (member, pages, at), peer };
+            let is_full = known.len() >= room;
+            match known.entry(peer.addr()) {
+                Entry::Occupied(mut first) if here.said < first.get().said => _ = first.insert(here),
+                Entry::Occupied(_) => {}
+                Entry::Vacant(_) if is_full => self.truncated = true,
+                Entry::Vacant(place) => _ = place.insert(here),
+            }
+        }
+        if next.is_some() && (pages >= self.config.max_pages || known.len() >= room) {
             self.truncated = true;
         } else if next.is_some() {
             queue.push_front((member, Page::after(next), pages));
@@ -347,9 +364,10 @@ impl Search {
 
     fn next_level(&mut self) {
         let Stage::Expanding { known, .. } = &mut self.stage else { return };
-        let known = std::mem::take(known);
+        let mut known: Vec<Known> = std::mem::take(known).into_values().collect();
+        known.sort_unstable_by_key(|known| known.said);
         let mut members = Vec::new();
-        for peer in known.into_iter().flatten() {
+        for Known { peer, .. } in known {
             if self.is_new(&peer) {
                 members.push(Member::Peer(peer));
             }

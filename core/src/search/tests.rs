@@ -231,3 +231,61 @@ fn a_holder_that_turns_out_not_to_be_one_is_passed_over() {
     search.reject_found();
     assert_eq!(run(&mut search), NOT_FOUND);
 }
+
+#[test]
+fn those_who_are_said_to_be_known_take_no_more_room_than_the_lists_have() {
+    let config = SearchConfig { width: 16, max_peers: 50, ..SearchConfig::default() };
+    let mut search = Search::new(peer(1), None, config);
+    let far = |n: usize| Contact { ip: [10, 1, (n >> 8) as u8, n as u8].into(), ..peer(500) };
+    let mut new = 0;
+    while let Some(question) = search.next() {
+        let peers = match &question.ask {
+            Ask::Tracker(_) => (2..=40).map(peer).collect(),
+            Ask::Known(..) => {
+                new += 20;
+                (new..new + 20).map(far).collect()
+            }
+            Ask::OwnKnown => Vec::new(),
+            Ask::Have(_) => {
+                search.on_answer(question.number, Reply::Have(HaveAnswer::No));
+                continue;
+            }
+        };
+        search.on_answer(question.number, Reply::Peers { peers, next: None });
+        if let Stage::Expanding { known, .. } = &search.stage {
+            assert!(known.len() + search.seen.len() <= 50, "{} more", known.len());
+        }
+    }
+    assert_eq!(search.result(), Some(&SearchResult::NotFound { truncated: true }));
+    assert_eq!(search.level(), 1, "as many as there was room for were asked");
+}
+
+#[test]
+fn whoever_is_known_to_many_stands_where_the_first_of_them_says() {
+    let config = SearchConfig { width: 8, ..SearchConfig::default() };
+    let mut search = Search::new(peer(1), None, config);
+    let known = |id: u64| if id == 2 { vec![peer(9), peer(8)] } else { vec![peer(7), peer(8), peer(9)] };
+    let mut asked = Vec::new();
+    loop {
+        let mut batch: Vec<_> = std::iter::from_fn(|| search.next()).collect();
+        if batch.is_empty() {
+            break;
+        }
+        asked.extend(batch.iter().filter_map(|question| match question.ask {
+            Ask::Have(peer) => Some(peer.id.as_u64()),
+            _ => None,
+        }));
+        // The last that is asked answers first.
+        batch.reverse();
+        for question in batch {
+            let reply = match &question.ask {
+                Ask::Tracker(_) => Reply::Peers { peers: vec![peer(2), peer(3)], next: None },
+                Ask::Known(peer, _) => Reply::Peers { peers: known(peer.id.as_u64()), next: None },
+                Ask::OwnKnown => Reply::Peers { peers: Vec::new(), next: None },
+                Ask::Have(_) => Reply::Have(HaveAnswer::No),
+            };
+            search.on_answer(question.number, reply);
+        }
+    }
+    assert_eq!(asked, [2, 3, 9, 8, 7]);
+}
