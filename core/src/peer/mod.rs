@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | this one | [`Peer`]: its inputs, timers, script, registration and lists |
 //! | `types` | what goes in and what comes out |
+//! | `report` | how a search went, for people |
 //! | `serve` | what it answers others |
 //! | `operation` | one action under way, and what an answer makes of it |
 //! | `membership` | a live peer's registration with its tracker |
@@ -15,6 +16,7 @@ mod asks;
 mod membership;
 mod operation;
 mod perform;
+mod report;
 mod serve;
 mod types;
 
@@ -30,9 +32,10 @@ use crate::time::Instant;
 use asks::{Asks, Awaited};
 use membership::Membership;
 use operation::{Operation, Owner};
+pub use report::{FindReport, Said, TraceStep};
 pub use types::{
-    AskError, AskId, Asked, Change, CommandId, FailReason, FindReport, Outcome, PeerConfig, PeerInput,
-    PeerOutput, Registration, Standing, Target, TraceStep,
+    AskError, AskId, Asked, Change, CommandId, FailReason, Outcome, PeerConfig, PeerInput, PeerOutput,
+    Registration, Standing, Target,
 };
 
 /// A peer (PROTOCOL.md §3, §4, §5).

@@ -1,6 +1,7 @@
 //! One action under way: what it waits for, and what an answer makes of it.
 
-use super::types::{AskError, CommandId, FindReport, Outcome, PeerConfig, Target, TraceStep};
+use super::report::{FindReport, Said, TraceStep};
+use super::types::{AskError, CommandId, Outcome, PeerConfig, Target};
 use crate::id::{Contact, PeerId};
 use crate::key::Key;
 use crate::message::{Answer, Page, Request, Timestep};
@@ -69,7 +70,7 @@ impl Operation {
             if let Some(trace) = trace
                 && let Ok(at) = trace.binary_search_by_key(&question, |step| step.question.number)
             {
-                trace[at].answered = Some((now, result.clone()));
+                trace[at].answered = Some((now, result.as_ref().map(Said::from).map_err(AskError::clone)));
             }
             match result {
                 Ok(reply) => search.on_answer(question, reply),

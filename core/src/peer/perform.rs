@@ -5,9 +5,8 @@
 use super::Peer;
 use super::asks::{Ask, Awaited};
 use super::operation::{Operation, Owner, Progress, Waiting};
-use super::types::{
-    AskError, AskId, Asked, Change, CommandId, FailReason, Outcome, PeerOutput, Target, TraceStep,
-};
+use super::report::{MAX_TRACE, TraceStep};
+use super::types::{AskError, AskId, Asked, Change, CommandId, FailReason, Outcome, PeerOutput, Target};
 use crate::id::Contact;
 use crate::key::Key;
 use crate::log::{LogEntry, register_text};
@@ -176,7 +175,7 @@ impl Peer {
                 return;
             };
             let key = key.clone();
-            if let Some(trace) = trace {
+            if let Some(trace) = trace.as_mut().filter(|trace| trace.len() < MAX_TRACE) {
                 trace.push(TraceStep { question: question.clone(), asked_at: now, answered: None });
             }
             match Asked::new(&question.ask, &key) {

@@ -3,13 +3,14 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::report::FindReport;
 use crate::id::{Contact, PeerId};
 use crate::key::Key;
 use crate::log;
 use crate::log::LogEntry;
 use crate::message::{Answer, ErrorAnswer, Message, Request};
 use crate::script::Action;
-use crate::search::{Ask, Holder, Question, Reason, Reply, SearchConfig};
+use crate::search::{Ask, Holder, Reason, SearchConfig};
 use crate::time::Instant;
 use crate::tracker::ConnectionId;
 use serde::{Deserialize, Serialize};
@@ -247,38 +248,6 @@ pub enum FailReason {
     /// The connection to the tracker broke in the middle of the run.
     #[error("lost the tracker in the middle of the run: {0}")]
     TrackerLost(String),
-}
-
-/// One question of a search, and what came of it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TraceStep {
-    /// Who was asked what, and why.
-    pub question: Question,
-    /// When.
-    pub asked_at: Instant,
-    /// When an answer came, and what it said. `None` if the search ended before.
-    pub answered: Option<(Instant, Result<Reply, AskError>)>,
-}
-
-/// How a search ended, for people.
-#[derive(Debug, Clone, PartialEq)]
-pub struct FindReport {
-    /// What was looked for.
-    pub key: Key,
-    /// Who has it.
-    pub found: Option<Contact>,
-    /// Why that peer was asked; `None` if it was not asked (own key, or not found).
-    pub route: Option<Reason>,
-    /// Which level was asked last: 0 is the tracker's list, then come those of the longer list.
-    pub level: u32,
-    /// Whether a bound ended the search before everybody was asked.
-    pub truncated: bool,
-    /// How many questions were asked.
-    pub questions: u64,
-    /// How long it took.
-    pub took: Duration,
-    /// Each question, if a trace was wanted.
-    pub trace: Vec<TraceStep>,
 }
 
 /// How an action ended.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use askaround_core::id::Contact;
 use askaround_core::key::Key;
 use askaround_core::message::HaveAnswer;
-use askaround_core::peer::{FindReport, TraceStep};
-use askaround_core::search::{Ask, Reply};
+use askaround_core::peer::{FindReport, Said, TraceStep};
+use askaround_core::search::Ask;
 use serde::{Deserialize, Serialize};
 
 /// How a search went.
@@ -74,16 +74,16 @@ impl From<TraceStep> for ApiStep {
         let answer = match &step.answered {
             None => "not waited for".into(),
             Some((_, Err(error))) => error.to_string(),
-            Some((_, Ok(Reply::Have(HaveAnswer::Have)))) => "has it".into(),
-            Some((_, Ok(Reply::Have(HaveAnswer::No)))) => "no".into(),
-            Some((_, Ok(Reply::Have(HaveAnswer::Fetching(None))))) => "is fetching it".into(),
-            Some((_, Ok(Reply::Have(HaveAnswer::Fetching(Some(hint)))))) => {
+            Some((_, Ok(Said::Have(HaveAnswer::Have)))) => "has it".into(),
+            Some((_, Ok(Said::Have(HaveAnswer::No)))) => "no".into(),
+            Some((_, Ok(Said::Have(HaveAnswer::Fetching(None))))) => "is fetching it".into(),
+            Some((_, Ok(Said::Have(HaveAnswer::Fetching(Some(hint)))))) => {
                 format!("is fetching it; hint: {hint}")
             }
-            Some((_, Ok(Reply::Have(HaveAnswer::Hint(hint))))) => format!("hint: {hint}"),
-            Some((_, Ok(Reply::Peers { peers, next }))) => {
-                let more = if next.is_some() { ", more to come" } else { "" };
-                format!("{} peers{more}", peers.len())
+            Some((_, Ok(Said::Have(HaveAnswer::Hint(hint))))) => format!("hint: {hint}"),
+            Some((_, Ok(Said::Peers { count, more }))) => {
+                let more = if *more { ", more to come" } else { "" };
+                format!("{count} peers{more}")
             }
         };
         Self {

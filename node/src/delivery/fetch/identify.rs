@@ -8,9 +8,9 @@ use std::time::Duration;
 use askaround_core::download::SourceId;
 use askaround_core::id::Contact;
 use askaround_core::message::{ErrorCode, MAX_HASHES};
-use askaround_core::peer::{AskError, Outcome};
+use askaround_core::peer::{AskError, Outcome, Said};
 use askaround_core::pieces::{Geometry, HASH_LEN, Manifest};
-use askaround_core::search::{Ask, Holder, Reply};
+use askaround_core::search::{Ask, Holder};
 use tokio::time::Instant;
 
 use super::super::error::GetError;
@@ -278,16 +278,16 @@ impl Fetch {
     }
 }
 
-fn answer(answer: Option<&Result<Reply, AskError>>) -> String {
+fn answer(answer: Option<&Result<Said, AskError>>) -> String {
     use askaround_core::message::HaveAnswer;
     match answer {
         None => "not waited for".into(),
         Some(Err(error)) => error.to_string(),
-        Some(Ok(Reply::Peers { peers, .. })) if peers.len() == 1 => "1 peer".into(),
-        Some(Ok(Reply::Peers { peers, .. })) => format!("{} peers", peers.len()),
-        Some(Ok(Reply::Have(HaveAnswer::Have))) => "has it".into(),
-        Some(Ok(Reply::Have(HaveAnswer::No))) => "no".into(),
-        Some(Ok(Reply::Have(HaveAnswer::Hint(hint)))) => format!("hint: peer {} at {}", hint.id, hint.addr()),
-        Some(Ok(Reply::Have(HaveAnswer::Fetching(_)))) => "is fetching it".into(),
+        Some(Ok(Said::Peers { count: 1, .. })) => "1 peer".into(),
+        Some(Ok(Said::Peers { count, .. })) => format!("{count} peers"),
+        Some(Ok(Said::Have(HaveAnswer::Have))) => "has it".into(),
+        Some(Ok(Said::Have(HaveAnswer::No))) => "no".into(),
+        Some(Ok(Said::Have(HaveAnswer::Hint(hint)))) => format!("hint: peer {} at {}", hint.id, hint.addr()),
+        Some(Ok(Said::Have(HaveAnswer::Fetching(_)))) => "is fetching it".into(),
     }
 }

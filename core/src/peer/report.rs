@@ -1,0 +1,108 @@
+//! [`FindReport`]: how a search went, for people.
+
+use std::time::Duration;
+
+use super::types::AskError;
+use crate::id::Contact;
+use crate::key::Key;
+use crate::message::HaveAnswer;
+use crate::search::{Question, Reason, Reply};
+use crate::time::Instant;
+
+/// The most steps that are kept of a search: strangers can have it ask for page after page.
+pub(super) const MAX_TRACE: usize = 100_000;
+
+/// One question of a search, and what came of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TraceStep {
+    /// Who was asked what, and why.
+    pub question: Question,
+    /// When.
+    pub asked_at: Instant,
+    /// When an answer came, and what it said. `None` if the search ended before.
+    pub answered: Option<(Instant, Result<Said, AskError>)>,
+}
+
+/// What an answer said, as far as a trace keeps it: not whom a page of peers named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said {
+    /// Whether it has the key.
+    Have(HaveAnswer),
+    /// A page of peers.
+    Peers {
+        /// How many.
+        count: usize,
+        /// Whether there is another page.
+        more: bool,
+    },
+}
+
+impl From<&Reply> for Said {
+    fn from(reply: &Reply) -> Self {
+        match reply {
+            Reply::Have(answer) => Self::Have(*answer),
+            Reply::Peers { peers, next } => Self::Peers { count: peers.len(), more: next.is_some() },
+        }
+    }
+}
+
+/// How a search ended, for people.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FindReport {
+    /// What was looked for.
+    pub key: Key,
+    /// Who has it.
+    pub found: Option<Contact>,
+    /// Why that peer was asked; `None` if it was not asked (own key, or not found).
+    pub route: Option<Reason>,
+    /// Which level was asked last: 0 is the tracker's list, then come those of the longer list.
+    pub level: u32,
+    /// Whether a bound ended the search before everybody was asked.
+    pub truncated: bool,
+    /// How many questions were asked.
+    pub questions: u64,
+    /// How long it took.
+    pub took: Duration,
+    /// Each question, if a trace was wanted; of more than a hundred thousand the first.
+    pub trace: Vec<TraceStep>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::PeerId;
+    use crate::message::{Answer, Request};
+    use crate::peer::{Outcome, Peer, PeerConfig, PeerInput, PeerOutput};
+    use crate::script::Action;
+    use crate::search::SearchConfig;
+
+    #[test]
+    fn of_a_search_that_is_answered_without_end_the_first_steps_are_kept() {
+        let contact = |id| Contact::new(PeerId::new(id).unwrap(), "10.0.0.1:7".parse().unwrap());
+        let max_pages = MAX_TRACE + 10;
+        let search = SearchConfig { max_pages, ..SearchConfig::default() };
+        let mut peer = Peer::live(PeerConfig { search, ..PeerConfig::default() }, contact(1));
+        let action = Action::Find(Key::new("a").unwrap());
+        peer.handle(Instant::ZERO, PeerInput::Command { command: 1, action, trace: true });
+        let report = loop {
+            match peer.poll_output().unwrap() {
+                PeerOutput::Ask { ask, request, .. } => {
+                    let other = Contact { port: 8, ..contact(2) };
+                    let answer = match request {
+                        Request::List(_) => Answer::Peers { peers: vec![other], next: None },
+                        Request::Have(_) => Answer::Have(HaveAnswer::No),
+                        Request::Known(_) => Answer::Peers { peers: vec![other; 256], next: Some(1) },
+                        other => panic!("{other:?}"),
+                    };
+                    peer.handle(Instant::ZERO, PeerInput::Answered { ask, result: Ok(answer) });
+                }
+                PeerOutput::Done { outcome: Outcome::Found { report, .. }, .. } => break report,
+                _ => {}
+            }
+        };
+        assert!(report.truncated && report.questions > max_pages as u64, "{}", report.questions);
+        assert_eq!(report.trace.len(), MAX_TRACE);
+        let (_, page) = report.trace.last().unwrap().answered.as_ref().unwrap();
+        assert_eq!(page, &Ok(Said::Peers { count: 256, more: true }));
+    }
+}
