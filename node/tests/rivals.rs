@@ -4,22 +4,36 @@ mod nodes;
 
 use std::fs;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use askaround_core::pieces::Manifest;
 use askaround_node::delivery::{GetError, GetEvent, GetRequest};
 use nodes::{Network, bytes};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt as _, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// One that says that a key is this content, has all of it, and refuses each piece.
 async fn liar(described: String, manifest: Manifest, at: SocketAddr) -> (SocketAddr, JoinHandle<()>) {
+    liar_when(None, described, manifest, at).await
+}
+
+/// The same, which says nothing before it may.
+async fn liar_when(
+    may: Option<Arc<Notify>>,
+    described: String,
+    manifest: Manifest,
+    at: SocketAddr,
+) -> (SocketAddr, JoinHandle<()>) {
     let listener = TcpListener::bind((at.ip(), 0)).await.unwrap();
     let addr = listener.local_addr().unwrap();
     let task = tokio::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
+        if let Some(may) = may {
+            may.notified().await;
+        }
         let (asks, mut answers) = stream.into_split();
         let mut asks = BufReader::new(asks);
         let mut line = String::new();
@@ -155,5 +169,42 @@ async fn a_fetch_that_looks_for_others_after_a_wrong_md5_can_be_stopped() {
     };
     let (got, ()) = tokio::join!(node.delivery.get(request, events, stop.clone()), stopping);
     assert!(stop.is_cancelled() && matches!(got, Err(GetError::Stopped)), "{got:?}");
+    network.stop().await;
+}
+
+/// One whose description does not even prove right must not be the last that was believed.
+#[tokio::test]
+async fn whoever_was_doubted_is_believed_again_when_nobody_else_is_left() {
+    let network = Network::start().await;
+    let (honest, node) = (network.peer(1).await, network.peer(2).await);
+    let content = bytes(1_000_000);
+    let entry = honest.add_file("x", &content).await;
+    let other = honest.add_file("y", &bytes(1_000_001)).await;
+    // Nothing comes, so that others are believed.
+    honest.delivery.set_limits(Some(Some(1)), None);
+    let described = format!("\"blake3\":\"{}\",\"size\":999999", entry.root);
+    let wrong = honest.delivery.catalogue().manifest(&other).unwrap();
+    let at = honest.delivery.status().unwrap().me.addr();
+    let known = Arc::new(Notify::new());
+    let (addr, task) = liar_when(Some(known.clone()), described, wrong, at).await;
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("x");
+    let request = GetRequest { key: entry.root.key(), to: to.clone(), from: vec![addr], in_place: false };
+    let (events, mut told) = mpsc::channel(1024);
+    let listening = async {
+        while let Some(event) = told.recv().await {
+            match event {
+                GetEvent::Found { .. } => known.notify_one(),
+                GetEvent::Lost { addr: lost, .. } if lost == addr => {
+                    honest.delivery.set_limits(Some(None), None);
+                }
+                _ => {}
+            }
+        }
+    };
+    let (got, ()) = tokio::join!(node.delivery.get(request, events, CancellationToken::new()), listening);
+    assert_eq!(got.unwrap().blake3, entry.root.to_string());
+    assert!(fs::read(&to).unwrap() == content);
+    task.abort();
     network.stop().await;
 }

@@ -38,6 +38,11 @@ impl Fetch {
                 self.ask_all().await?;
                 continue;
             }
+            if self.only_doubted_are_left() {
+                self.believe_again();
+                self.ask_all().await?;
+                continue;
+            }
             self.search_if_due();
             if self.has_nobody()
                 && let Some((asked, truncated)) = self.searched

@@ -86,6 +86,19 @@ impl Fetch {
         self.all_said().any(|said| said != known)
     }
 
+    /// Whether those who describe something have all been believed since the round began: whoever else
+    /// did was lost before its word was taken.
+    pub(super) fn only_doubted_are_left(&self) -> bool {
+        let mut said = self.all_said().peekable();
+        self.identity.is_none() && said.peek().is_some() && said.all(|said| self.doubts.of.contains(&said))
+    }
+
+    /// Everybody is believed in another round.
+    pub(super) fn believe_again(&mut self) {
+        self.doubts.of.clear();
+        self.doubts.rounds += 1;
+    }
+
     /// What was believed did not prove right: somebody else is believed next. Nobody is blamed.
     ///
     /// # Errors
