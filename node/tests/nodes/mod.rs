@@ -3,7 +3,7 @@
 
 pub(crate) mod source;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
@@ -107,6 +107,11 @@ impl Network {
             node.run(stopping, |_| {}).await.unwrap();
         });
         Self { addr, stop, tracker }
+    }
+
+    /// The address that its nodes have.
+    pub(crate) fn ip(&self) -> IpAddr {
+        self.addr.ip()
     }
 
     /// A peer with this id, once it is registered. It does not wait for holders.

@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use askaround_core::download::SourceId;
 use askaround_core::id::Contact;
-use askaround_core::message::{ErrorCode, MAX_HASHES};
+use askaround_core::message::ErrorCode;
 use askaround_core::peer::{AskError, Outcome, Said};
-use askaround_core::pieces::{Geometry, HASH_LEN, Manifest};
+use askaround_core::pieces::Manifest;
 use askaround_core::search::{Ask, Holder};
 use tokio::time::Instant;
 
 use super::super::error::GetError;
 use super::super::sources::Source;
 use super::super::types::{AskedReport, GetEvent};
+use super::proving::{Waits, turn_is_over};
 use super::{Fetch, Identity};
 use crate::lock;
 use crate::peer::gather;
@@ -34,8 +35,8 @@ impl Fetch {
             if let Some(identity) = &self.identity {
                 return Ok(identity.clone());
             }
-            if self.proving.take_if(|id| self.sources.get(*id).is_none()).is_some() {
-                self.ask_all().await?;
+            if self.has_lost_its_turn() {
+                self.next_turn().await?;
                 continue;
             }
             if self.only_doubted_are_left() {
@@ -63,6 +64,7 @@ impl Fetch {
                 }
                 Some(over) = self.search.join_next() => self.search_over(over?)?,
                 () = tokio::time::sleep_until(self.next_search), if self.may_search() => {}
+                () = turn_is_over(self.proving.until()) => self.pass_on().await?,
             }
         }
     }
@@ -74,13 +76,13 @@ impl Fetch {
                 self.opened(id, opened);
                 self.ask_or_prove(id).await
             }
-            SourceEvent::Hashes { hashes, .. } => {
-                if hashes.is_empty() {
+            SourceEvent::Hashes { first, hashes, .. } => {
+                let is_last = hashes.is_empty();
+                if !self.more_hashes(id, first, hashes) {
+                    return Ok(());
+                }
+                if is_last {
                     self.lost(id, "it has not all piece hashes", false);
-                } else if let Some(source) = self.sources.get_mut(id)
-                    && let Some(opened) = &mut source.opened
-                {
-                    opened.hashes.extend(hashes);
                 }
                 self.ask_or_prove(id).await
             }
@@ -106,12 +108,13 @@ impl Fetch {
 
     /// Asks for the rest of the hashes, or sees whether they prove the description.
     async fn ask_or_prove(&mut self, id: SourceId) -> Result<(), GetError> {
-        let Some(source) = self.sources.get(id) else { return Ok(()) };
-        let Some(opened) = &source.opened else { return Ok(()) };
+        let Some(opened) = self.sources.get(id).and_then(|source| source.opened.as_ref()) else {
+            return Ok(());
+        };
         if self.identity.is_some() {
             return Ok(());
         }
-        let Opened { description, hashes, .. } = opened;
+        let description = &opened.description;
         if self.wrong.contains(&description.root) {
             self.lost(id, "it describes what turned out not to be it", false);
             return Ok(());
@@ -119,18 +122,19 @@ impl Fetch {
         if self.doubts.include(description) {
             return Ok(());
         }
-        let count = Geometry::new(description.size).map_or(0, |geometry| geometry.count());
-        let come = (hashes.len() / HASH_LEN) as u32;
-        if come < count && come.is_multiple_of(MAX_HASHES) {
-            // One at a time: so many hashes are megabytes that nothing has proved right yet.
-            if self.proving.is_some_and(|other| other != id && self.sources.get(other).is_some()) {
+        match self.turn_of(id) {
+            Err(Waits) => return Ok(()),
+            Ok(Some(first)) => {
+                let key = self.key.clone();
+                self.say(id, SourceCommand::Hashes { key, first });
                 return Ok(());
             }
-            self.proving = Some(id);
-            let key = self.key.clone();
-            self.say(id, SourceCommand::Hashes { key, first: come });
-            return Ok(());
+            Ok(None) => {}
         }
+        let Some(Opened { description, hashes, .. }) = self.sources.get(id).and_then(|s| s.opened.as_ref())
+        else {
+            return Ok(());
+        };
         let (description, hashes) = (description.clone(), hashes.clone());
         let proven = self.work.run(move |_| {
             let manifest = Manifest::from_bytes(description.root, description.size, &hashes);
@@ -146,7 +150,7 @@ impl Fetch {
     /// What the key names is known.
     pub(super) fn identified(&mut self, identity: Identity) {
         self.identity = Some(identity);
-        self.proving = None;
+        self.proving.end();
         self.sources.know_hashes(true);
     }
 

@@ -6,6 +6,7 @@ mod identify;
 mod in_turn;
 mod one_file;
 mod progress;
+mod proving;
 mod rivals;
 mod run;
 mod work;
@@ -16,7 +17,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use askaround_core::download::SourceId;
 use askaround_core::id::Contact;
 use askaround_core::key::Key;
 use askaround_core::message::Description;
@@ -28,6 +28,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::in_turn::{Running, begin_in_turn};
+use self::proving::Proving;
 use self::rivals::Doubts;
 use self::work::Work;
 use super::active::Job;
@@ -165,8 +166,7 @@ struct Fetch {
     /// Roots that turned out not to have the md5.
     wrong: BTreeSet<Root>,
     doubts: Doubts,
-    /// Of whom more than the first hashes are being asked.
-    proving: Option<SourceId>,
+    proving: Proving,
     began: Instant,
     /// How long of that it stayed, complete, for others.
     stayed: Duration,
@@ -208,7 +208,7 @@ impl Fetch {
             identity: None,
             wrong: BTreeSet::new(),
             doubts: Doubts::default(),
-            proving: None,
+            proving: Proving::default(),
             began: Instant::now(),
             stayed: Duration::ZERO,
             here_before: 0,

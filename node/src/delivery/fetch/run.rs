@@ -225,7 +225,9 @@ impl Fetch {
                     self.early(id, pieces);
                 }
             }
-            SourceEvent::Hashes { key, hashes, .. } => self.hashes_came(run, id, &key, hashes).await?,
+            SourceEvent::Hashes { key, first, hashes } => {
+                self.hashes_came(run, id, &key, first, hashes).await?;
+            }
             SourceEvent::News { .. } => {}
             SourceEvent::Progress(bytes) => {
                 if let Some(source) = self.sources.get_mut(id) {

@@ -183,12 +183,18 @@ impl Fetch {
         run: &mut Run,
         id: SourceId,
         key: &Key,
+        first: u32,
         came: Vec<u8>,
     ) -> Result<(), GetError> {
         let Some(hashes) = &mut run.hashes else { return Ok(()) };
         let Some(root) = Root::from_key(key).filter(|root| !hashes.is_known(root)) else { return Ok(()) };
         let size = hashes.target.size_of(&root).unwrap_or(0);
         let count = Geometry::new(size).map_or(0, |geometry| geometry.count());
+        let is_late = |asked: &Asked| asked.source == id && first as usize * HASH_LEN != asked.came.len();
+        if hashes.asked.get(&root).map_or(first > 0, is_late) {
+            // It was asked more than once, and goes on.
+            return Ok(());
+        }
         let asked = hashes.asked.remove(&root);
         let mut all = match asked {
             Some(Asked { source, came, .. }) if source == id => came,
