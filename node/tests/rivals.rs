@@ -6,7 +6,9 @@ use std::fs;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use askaround_core::pieces::Manifest;
+use askaround_core::message::MAX_HASHES;
+use askaround_core::pieces::{HASH_LEN, MAX_PIECE, Manifest};
+use askaround_node::content::collection::MAX_LIST;
 use askaround_node::delivery::{GetError, GetEvent, GetRequest};
 use nodes::{Network, bytes};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt as _, AsyncWriteExt, BufReader};
@@ -60,23 +62,35 @@ async fn liar_when(
 enum Lie {
     Shorter,
     Collection,
+    LongCollection,
     OtherUnderMd5,
+    MoreThanThereIsRoomFor,
 }
 
 /// The honest source is found too, and the content comes from it.
 async fn comes_although(lie: Lie) {
     let network = Network::start().await;
     let (honest, node) = (network.peer(1).await, network.peer(2).await);
-    let content = bytes(300_000);
+    let size = if matches!(lie, Lie::LongCollection) { MAX_LIST + 1 } else { 300_000 };
+    let content = bytes(size);
     let entry = honest.add_file("x", &content).await;
     let other = honest.add_file("y", &bytes(200_000)).await;
     let manifest = |entry| honest.delivery.catalogue().manifest(entry).unwrap();
     let of = |root, size| format!("\"blake3\":\"{root}\",\"size\":{size}");
+    // As much as one answer can prove.
+    let huge = || {
+        let size = u64::from(MAX_HASHES) * MAX_PIECE;
+        Manifest::of(size, vec![[7; HASH_LEN]; MAX_HASHES as usize]).unwrap()
+    };
     let (key, described, manifest) = match lie {
         Lie::Shorter => (entry.root.key(), of(entry.root, 299_999), manifest(&entry)),
-        Lie::Collection => {
-            let described = of(entry.root, 300_000) + ",\"collection\":true";
+        Lie::Collection | Lie::LongCollection => {
+            let described = of(entry.root, size as u64) + ",\"collection\":true";
             (entry.root.key(), described, manifest(&entry))
+        }
+        Lie::MoreThanThereIsRoomFor => {
+            let huge = huge();
+            (entry.md5.unwrap().key(), of(huge.root(), huge.geometry().size()), huge)
         }
         Lie::OtherUnderMd5 => (entry.md5.unwrap().key(), of(other.root, 200_000), manifest(&other)),
     };
@@ -122,8 +136,18 @@ async fn content_comes_although_somebody_says_that_it_is_a_folder() {
 }
 
 #[tokio::test]
+async fn content_comes_although_somebody_says_that_it_is_a_folder_larger_than_there_may_be() {
+    comes_although(Lie::LongCollection).await;
+}
+
+#[tokio::test]
 async fn content_comes_although_somebody_says_that_its_md5_is_of_something_else() {
     comes_although(Lie::OtherUnderMd5).await;
+}
+
+#[tokio::test]
+async fn content_comes_although_somebody_says_that_its_md5_is_of_more_than_there_is_room_for() {
+    comes_although(Lie::MoreThanThereIsRoomFor).await;
 }
 
 #[tokio::test]

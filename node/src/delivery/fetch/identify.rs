@@ -48,6 +48,9 @@ impl Fetch {
             if self.has_nobody()
                 && let Some((asked, truncated)) = self.searched
             {
+                if let Some(error) = self.no_room.take() {
+                    return Err(error);
+                }
                 let why = self.sources.complaints();
                 return Err(match why.is_empty() {
                     true => {

@@ -167,6 +167,8 @@ struct Fetch {
     wrong: BTreeSet<Root>,
     doubts: Doubts,
     proving: Proving,
+    /// Why there is no room for what was described.
+    no_room: Option<GetError>,
     began: Instant,
     /// How long of that it stayed, complete, for others.
     stayed: Duration,
@@ -209,6 +211,7 @@ impl Fetch {
             wrong: BTreeSet::new(),
             doubts: Doubts::default(),
             proving: Proving::default(),
+            no_room: None,
             began: Instant::now(),
             stayed: Duration::ZERO,
             here_before: 0,
@@ -252,10 +255,14 @@ impl Fetch {
                     self.note(format!("nobody gives what was described under {key}: trying what others say"));
                     self.doubt().await?;
                 }
-                Err(GetError::Collection(CollectionError::NotAList)) => {
-                    let Some(identity) = &mut self.identity else {
-                        return Err(CollectionError::NotAList.into());
-                    };
+                Err(error) if self.may_be_smaller(&error) => {
+                    self.note(format!("{error}; looking for others who describe it"));
+                    self.has_no_room(error).await?;
+                }
+                Err(GetError::Collection(
+                    error @ (CollectionError::NotAList | CollectionError::ListTooLong),
+                )) => {
+                    let Some(identity) = &mut self.identity else { return Err(error.into()) };
                     // Whoever said so was wrong: it is a file like others.
                     identity.description.collection = false;
                 }

@@ -6,12 +6,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use askaround_core::message::Description;
-use askaround_core::pieces::Root;
+use askaround_core::pieces::{Md5, Root};
 use tokio::time::Instant;
 
 use super::super::error::GetError;
 use super::Fetch;
 use super::run::Run;
+use crate::content::{DiskError, Fault, PartError};
 
 /// How long a description is believed of which nothing has proved right yet, while others describe
 /// something else; longer each time.
@@ -122,6 +123,31 @@ impl Fetch {
             why.push("its sources describe it in different ways, and none of them gives it".into());
             return Err(GetError::NoSource { key: self.key.clone(), why });
         }
+        self.ask_all().await
+    }
+
+    /// Whether there is no room for what was described under an md5, which proves nothing of it.
+    pub(super) fn may_be_smaller(&self, error: &GetError) -> bool {
+        let GetError::Part(PartError::Disk(DiskError { fault: Fault::Full { needed: Some(_), .. }, .. })) =
+            error
+        else {
+            return false;
+        };
+        Md5::from_key(&self.key).is_some() && self.identity.is_some()
+    }
+
+    /// Whoever describes what there is no room for is used no longer. If nobody describes something else,
+    /// that is how it ends.
+    pub(super) async fn has_no_room(&mut self, error: GetError) -> Result<(), GetError> {
+        for id in self.sources.ids() {
+            let opened = self.sources.get(id).and_then(|source| source.opened.as_ref());
+            if opened.is_some_and(|opened| self.fits(&opened.description)) {
+                self.lost(id, &error.to_string(), false);
+            }
+        }
+        self.identity = None;
+        self.sources.know_hashes(false);
+        self.no_room = Some(error);
         self.ask_all().await
     }
 
