@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use askaround_core::message::MAX_HASHES;
 use askaround_core::pieces::{HASH_LEN, MAX_PIECE, Manifest};
+use askaround_node::content::Entry;
 use askaround_node::content::collection::MAX_LIST;
 use askaround_node::delivery::{GetError, GetEvent, GetRequest};
 use nodes::{Network, bytes};
@@ -230,5 +231,80 @@ async fn whoever_was_doubted_is_believed_again_when_nobody_else_is_left() {
     assert_eq!(got.unwrap().blake3, entry.root.to_string());
     assert!(fs::read(&to).unwrap() == content);
     task.abort();
+    network.stop().await;
+}
+
+/// One that fetches too, has nothing at first, tells of all pieces at once, and sends them when it may.
+async fn late(
+    entry: &Entry,
+    content: Vec<u8>,
+    manifest: Manifest,
+    at: SocketAddr,
+) -> (SocketAddr, Arc<Notify>) {
+    let listener = TcpListener::bind((at.ip(), 0)).await.unwrap();
+    let (addr, may) = (listener.local_addr().unwrap(), Arc::new(Notify::new()));
+    let (key, size, sends) = (entry.root.key(), content.len(), may.clone());
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let (asks, mut answers) = stream.into_split();
+        let mut lines = BufReader::new(asks).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            let answer = match &line[..1] {
+                "D" => format!("A {{\"content\":{{\"blake3\":\"{key}\",\"size\":{size}}}}}\n").into_bytes(),
+                "I" => {
+                    [b"A {\"bitmap\":1}\n\0N {\"key\":\"", key.as_str().as_bytes(), b"\",\"pieces\":[0,1]}\n"]
+                        .concat()
+                }
+                "H" => [b"A {\"hashes\":2}\n", manifest.as_bytes()].concat(),
+                "G" => {
+                    sends.notified().await;
+                    sends.notify_one();
+                    let second = !line.contains("\"from\":0,");
+                    let part = if second { &content[65_536..] } else { &content[..65_536] };
+                    [line.replacen('G', "A", 1).as_bytes(), b"\n", part].concat()
+                }
+                _ => Vec::new(),
+            };
+            if answers.write_all(&answer).await.is_err() {
+                break;
+            }
+        }
+    });
+    (addr, may)
+}
+
+#[tokio::test]
+async fn what_a_source_told_of_is_known_when_it_is_believed_again() {
+    let network = Network::start().await;
+    let (elsewhere, node) = (Network::start().await, network.peer(2).await);
+    let honest = elsewhere.peer(1).await;
+    let content = bytes(100_000);
+    let entry = honest.add_file("x", &content).await;
+    let other = honest.add_file("y", &bytes(100_001)).await;
+    let manifest = |entry| honest.delivery.catalogue().manifest(entry).unwrap();
+    let at = node.delivery.status().unwrap().me.addr();
+    let (source, may) = late(&entry, content.clone(), manifest(&entry), at).await;
+    let known = Arc::new(Notify::new());
+    let described = format!("\"blake3\":\"{}\",\"size\":99999", entry.root);
+    let (liar, task) = liar_when(Some(known.clone()), described, manifest(&other), at).await;
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("x");
+    let request =
+        GetRequest { key: entry.root.key(), to: to.clone(), from: vec![source, liar], in_place: false };
+    let (events, mut told) = mpsc::channel(1024);
+    let listening = async {
+        while let Some(event) = told.recv().await {
+            match event {
+                GetEvent::Found { .. } => known.notify_one(),
+                GetEvent::Lost { addr, .. } if addr == liar => may.notify_one(),
+                _ => {}
+            }
+        }
+    };
+    let (got, ()) = tokio::join!(node.delivery.get(request, events, CancellationToken::new()), listening);
+    assert_eq!(got.unwrap().blake3, entry.root.to_string());
+    assert!(fs::read(&to).unwrap() == content);
+    task.abort();
+    elsewhere.stop().await;
     network.stop().await;
 }

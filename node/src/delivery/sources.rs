@@ -51,10 +51,8 @@ pub(super) struct Source {
     /// Whether it fetches the content itself, as far as was known when it was found.
     pub(super) fetches: bool,
     pub(super) bytes: u64,
-    /// What it said first, until it takes part.
+    /// What it said first; of what it has, also what it got since.
     pub(super) opened: Option<Opened>,
-    /// What it said that it has got since, until it takes part.
-    pub(super) early: Vec<u32>,
     /// What it has of the files of the collection, until it takes part in fetching those.
     pub(super) files: Option<Has>,
     commands: mpsc::Sender<SourceCommand>,
@@ -130,7 +128,6 @@ impl Sources {
                 fetches,
                 bytes: 0,
                 opened: None,
-                early: Vec::new(),
                 files: None,
                 commands,
                 _connection: stop.drop_guard(),

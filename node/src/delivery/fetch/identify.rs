@@ -9,7 +9,7 @@ use askaround_core::download::SourceId;
 use askaround_core::id::Contact;
 use askaround_core::message::ErrorCode;
 use askaround_core::peer::{AskError, Outcome, Said};
-use askaround_core::pieces::Manifest;
+use askaround_core::pieces::{Geometry, Manifest};
 use askaround_core::search::{Ask, Holder};
 use tokio::time::Instant;
 
@@ -94,7 +94,7 @@ impl Fetch {
                 Ok(())
             }
             SourceEvent::News { files: false, pieces } => {
-                self.early(id, pieces);
+                self.has_more(id, &pieces);
                 Ok(())
             }
             _ => Ok(()),
@@ -157,12 +157,11 @@ impl Fetch {
         self.sources.know_hashes(true);
     }
 
-    /// What has come to a source since it said what it has of the content itself. Of a folder's files
-    /// it is not asked before they are fetched.
-    pub(super) fn early(&mut self, id: SourceId, pieces: Vec<u32>) {
-        // A source that tells of more than it can have is ended by its connection.
-        if let Some(source) = self.sources.get_mut(id) {
-            source.early.extend(pieces);
+    /// A source has got more of the content itself. Whenever it takes part, that counts.
+    pub(super) fn has_more(&mut self, id: SourceId, pieces: &[u32]) {
+        if let Some(opened) = self.sources.get_mut(id).and_then(|source| source.opened.as_mut()) {
+            let count = Geometry::new(opened.description.size).map_or(0, |geometry| geometry.count());
+            opened.has.add(count, pieces);
         }
     }
 

@@ -190,10 +190,6 @@ impl Fetch {
                     None => pieces,
                 };
                 run.handle(DownloadInput::Opened { source: id, addr, pieces, holds });
-                let early = self.sources.get_mut(id).map(|source| std::mem::take(&mut source.early));
-                if !run.files {
-                    run.handle(DownloadInput::News(id, early.unwrap_or_default()));
-                }
             }
             Err(error) => self.lost(id, &error.to_string(), true),
         }
@@ -214,21 +210,21 @@ impl Fetch {
                 }
                 self.take_part(run, id).await;
             }
-            SourceEvent::News { files, pieces } if files == run.files => {
-                if run.knows(id) {
+            SourceEvent::News { files, pieces } => {
+                if !files {
+                    self.has_more(id, &pieces);
+                }
+                if files == run.files && run.knows(id) {
                     let pieces = match &mut run.hashes {
                         Some(hashes) => hashes.news(id, pieces),
                         None => pieces,
                     };
                     run.handle(DownloadInput::News(id, pieces));
-                } else if !files {
-                    self.early(id, pieces);
                 }
             }
             SourceEvent::Hashes { key, first, hashes } => {
                 self.hashes_came(run, id, &key, first, hashes).await?;
             }
-            SourceEvent::News { .. } => {}
             SourceEvent::Progress(bytes) => {
                 if let Some(source) = self.sources.get_mut(id) {
                     source.bytes += bytes;

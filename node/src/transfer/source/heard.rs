@@ -180,7 +180,11 @@ impl Connection {
         if self.told > 2 * most + SPARE_NEWS {
             return Err(misbehaved("sent news without end"));
         }
-        self.untold.push_back(SourceEvent::News { files: news.files, pieces: news.pieces });
+        match &mut self.opening.has {
+            // That it has a piece is part of what it says first.
+            Some(has) if !news.files => has.add(self.count, &news.pieces),
+            _ => self.untold.push_back(SourceEvent::News { files: news.files, pieces: news.pieces }),
+        }
         Ok(())
     }
 }

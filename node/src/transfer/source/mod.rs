@@ -179,6 +179,18 @@ pub enum Has {
     Bitmap(Vec<u8>),
 }
 
+impl Has {
+    /// It has these too, of `count` pieces. Numbers that are no pieces are passed over.
+    pub fn add(&mut self, count: u32, pieces: &[u32]) {
+        let Self::Bitmap(bytes) = self else { return };
+        for piece in pieces.iter().filter(|piece| **piece < count) {
+            if let Some(byte) = bytes.get_mut(*piece as usize / 8) {
+                *byte |= 1 << (piece % 8);
+            }
+        }
+    }
+}
+
 /// How a source is reached, and what its connection shares with others.
 #[derive(Debug, Clone)]
 pub struct SourceOptions {
