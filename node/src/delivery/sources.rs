@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use askaround_core::download::SourceId;
 use askaround_core::id::{Contact, PeerId};
@@ -11,6 +12,7 @@ use askaround_core::key::Key;
 use askaround_core::message::Interest;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Delivery;
@@ -18,6 +20,8 @@ use super::target::Slot;
 use super::types::SourceReport;
 use crate::transfer::source::{self, Has, Opened, SourceCommand, SourceEvent, SourceOptions};
 
+/// One that has given nothing for so long has had its time.
+const GIVES_NOTHING: Duration = Duration::from_secs(30);
 /// So many sources that are used no longer are remembered by name.
 const REMEMBERED: usize = 256;
 const EVENTS: usize = 256;
@@ -51,6 +55,7 @@ pub(super) struct Source {
     /// Whether it fetches the content itself, as far as was known when it was found.
     pub(super) fetches: bool,
     pub(super) bytes: u64,
+    since: Instant,
     /// What it said first; of what it has, also what it got since.
     pub(super) opened: Option<Opened>,
     /// What it has of the files of the collection, until it takes part in fetching those.
@@ -79,13 +84,16 @@ impl Sources {
         (sources, incoming)
     }
 
-    /// One that gave nothing yet and did not say that it holds the content, if there is no room for
-    /// one that does.
+    /// One that gave nothing yet and did not say that it holds the content, or has given nothing for
+    /// long, if there is no room for one that holds it: those who only say that they do must not keep it
+    /// out.
     pub(super) fn in_the_way(&self) -> Option<SourceId> {
         if self.by_id.len() < self.delivery.0.options.max_sources {
             return None;
         }
-        let useless = |source: &Source| source.fetches && source.bytes == 0;
+        let useless = |source: &Source| {
+            source.bytes == 0 && (source.fetches || source.since.elapsed() >= GIVES_NOTHING)
+        };
         self.by_id.iter().find(|(_, source)| useless(source)).map(|(id, _)| *id)
     }
 
@@ -127,6 +135,7 @@ impl Sources {
                 how,
                 fetches,
                 bytes: 0,
+                since: Instant::now(),
                 opened: None,
                 files: None,
                 commands,
@@ -244,8 +253,8 @@ mod tests {
     use crate::delivery::DeliveryOptions;
     use crate::peer::command_channel;
 
-    #[tokio::test]
-    async fn only_who_gave_nothing_and_does_not_hold_it_makes_room() {
+    #[tokio::test(start_paused = true)]
+    async fn only_who_gave_nothing_and_does_not_hold_it_or_had_its_time_makes_room() {
         let me = Contact::new(PeerId::new(1).unwrap(), "127.0.0.1:7".parse().unwrap());
         let options = DeliveryOptions { max_sources: 2, ..DeliveryOptions::default() };
         let (delivery, _) = Delivery::new(me, Catalogue::temporary().unwrap(), command_channel().0, options);
@@ -262,6 +271,8 @@ mod tests {
         assert!(!sources.is_wanted(me.addr(), None), "it is us");
         sources.get_mut(second).unwrap().bytes = 1;
         assert_eq!(sources.in_the_way(), None, "it is of use");
+        tokio::time::advance(GIVES_NOTHING).await;
+        assert_eq!(sources.in_the_way(), Some(sources.by_addr[&holder]), "it only says that it holds it");
         sources.lose(second, "it sent what it should not have", true).unwrap();
         assert!(!sources.is_wanted(fetcher, None), "who is blamed is not asked again");
         incoming.close();
