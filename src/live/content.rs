@@ -176,7 +176,6 @@ async fn serve(
     meter: &Meter,
     stop: &Stop,
 ) -> Result<ServeResult, Failure> {
-    let way = Way::Here(node);
     if meter.show.is_for_people() {
         let commands: String = added
             .iter()
@@ -210,19 +209,16 @@ async fn serve(
             // Where many files are served, that is not to be all that is done.
             look_at = Instant::now() + LOOK.max(20 * begun.elapsed());
         }
-        let Ok(ApiReply::Status(status)) = way.ask(&ApiRequest::Status, |_| (), stop.token()).await else {
-            break;
-        };
-        let rate = (status.sent - before) as f64 / at.elapsed().as_secs_f64();
-        if status.sent != before || meter.show == Show::Bar {
-            meter.serving(status.sent, rate as u64)?;
+        let sent = node.delivery.sent();
+        let rate = (sent - before) as f64 / at.elapsed().as_secs_f64();
+        if sent != before || meter.show == Show::Bar {
+            meter.serving(sent, rate as u64)?;
         }
-        (before, at) = (status.sent, Instant::now());
+        (before, at) = (sent, Instant::now());
     }
     meter.end();
-    // Also what was sent since it was asked last. The peer still runs.
-    let last = way.ask(&ApiRequest::Status, |_| (), &CancellationToken::new()).await;
-    let sent = if let Ok(ApiReply::Status(status)) = last { status.sent } else { before };
+    // Also what was sent since.
+    let sent = node.delivery.sent();
     if meter.show.is_for_people() {
         meter.note(&format!("sent {} in all", units::bytes(sent)));
     }

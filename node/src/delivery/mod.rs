@@ -229,11 +229,16 @@ impl Delivery {
             contents: sizes.len(),
             bytes: sizes.values().sum(),
             fetches,
-            sent: self.0.up.passed(),
+            sent: self.sent(),
             received: self.0.down.passed(),
             up_limit: self.0.up.limit(),
             down_limit: self.0.down.limit(),
         })
+    }
+
+    /// How many bytes of content were sent since it began.
+    pub fn sent(&self) -> u64 {
+        self.0.up.passed()
     }
 
     /// Changes the limits in bytes a second: `Some(None)` takes one away, `None` leaves it.
