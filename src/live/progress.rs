@@ -65,17 +65,38 @@ struct State {
     since: Instant,
     last_line: Instant,
     last_text: String,
-    /// When the reading of files began, and at how many bytes.
-    began: Option<(Instant, u64)>,
+    /// What is being read.
+    reading: Option<Reading>,
     /// How far a fetch is, of how much.
     far: Option<(u64, u64)>,
 }
 
+/// A file that is being read, or files that are counted together.
+struct Reading {
+    began: Instant,
+    /// Bytes that were read when it began, and are by now.
+    from: u64,
+    done: u64,
+    size: u64,
+}
+
+impl Reading {
+    /// Goes on, or begins: `done` and `size` tell whether it is another file's.
+    fn next(last: Option<Self>, done: u64, size: u64) -> Self {
+        match last {
+            Some(last) if last.size == size && last.done <= done => Self { done, ..last },
+            _ => Self { began: Instant::now(), from: done, done, size },
+        }
+    }
+}
+
 impl Meter {
     pub(super) fn new(show: Show) -> Self {
+        // Nothing is known yet, which is not a bar that is full.
         let bar = if show == Show::Bar { ProgressBar::new(0) } else { ProgressBar::hidden() };
+        bar.set_style(style("{wide_msg}"));
         let now = Instant::now();
-        let state = State { since: now, last_line: now, last_text: String::new(), began: None, far: None };
+        let state = State { since: now, last_line: now, last_text: String::new(), reading: None, far: None };
         Self { show, bar, state: Arc::new(Mutex::new(state)) }
     }
 
@@ -146,9 +167,20 @@ impl Meter {
     }
 
     fn reading(&self, path: &str, done: u64, size: u64) {
-        let (begun, from) = *self.state().began.get_or_insert((Instant::now(), done));
-        let rate = done.saturating_sub(from) as f64 / begun.elapsed().as_secs_f64().max(0.001);
-        self.far(done, size, rate as u64, &format!("reading {}", plain::name(path)));
+        let what = format!("reading {}", plain::name(path));
+        let (from, began) = {
+            let mut state = self.state();
+            let reading = Reading::next(state.reading.take(), done, size);
+            let told = (reading.from, reading.began);
+            state.reading = Some(reading);
+            told
+        };
+        if done == from {
+            // How fast that is, is not known yet.
+            return self.at(done, size, &format!("{}, {what}", amount(done, size)));
+        }
+        let rate = (done - from) as f64 / began.elapsed().as_secs_f64().max(0.001);
+        self.far(done, size, rate as u64, &what);
     }
 
     /// How far it is, at what rate, of what.
@@ -268,6 +300,18 @@ mod tests {
             ("1.01 MB of 1.99 MB".into(), 50)
         );
         assert_eq!(percent(u64::MAX, u64::MAX), 100);
+    }
+
+    #[test]
+    fn each_file_that_is_read_has_a_rate_of_its_own() {
+        let told = [(1, 9), (5, 9), (9, 9), (4, 9), (9, 9), (20, 30), (20, 30)];
+        let (mut reading, mut from) = (None, Vec::new());
+        for (done, size) in told {
+            let next = Reading::next(reading, done, size);
+            from.push(next.from);
+            reading = Some(next);
+        }
+        assert_eq!(from, [1, 1, 1, 4, 4, 20, 20]);
     }
 
     #[test]
