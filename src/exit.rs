@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use askaround_node::api::ApiError;
 use tokio_util::sync::CancellationToken;
 
 /// Why a program did not do what it was asked to.
@@ -50,6 +51,15 @@ impl Failure {
             Self::Signal(15) => Some("ended by SIGTERM".into()),
             Self::Signal(number) => Some(format!("ended by signal {number}").into()),
             Self::Shown(_) => None,
+        }
+    }
+}
+
+impl From<ApiError> for Failure {
+    fn from(error: ApiError) -> Self {
+        match error {
+            ApiError::TooLong(_) => Self::usage(error),
+            _ => Self::run(error),
         }
     }
 }

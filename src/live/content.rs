@@ -2,11 +2,11 @@
 //! command. Both are asked the same.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use askaround_core::Key;
-use askaround_node::api::{self, ApiError, ApiReply, ApiRequest};
+use askaround_node::api::{self, ApiError, ApiReply, ApiRequest, MAX_REQUEST};
 use askaround_node::delivery::keep::{AddRequest, Added, KeepError};
 use askaround_node::delivery::types::GetRequest;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +23,9 @@ use crate::plain;
 
 /// How often `add --serve` says what is being sent.
 const PACE: Duration = Duration::from_secs(1);
+
+/// Bytes of a request to add besides its paths: more than there are.
+const REST: usize = 1 << 10;
 
 /// How often it looks whether the files are what they were.
 const LOOK: Duration = Duration::from_secs(3);
@@ -47,7 +50,7 @@ pub(super) async fn get(args: GetArgs) -> Result<(), Failure> {
         return get_here(by, args.stay, &args.key, &verb, &meter, &stop).await;
     }
     let folder = folder(&by.state)?;
-    let running = api::is_running(&folder).await;
+    let running = api::is_running(&folder).await?;
     // Whoever names a peer to get it from needs no tracker.
     if !running && !args.from.is_empty() {
         return get_here(by, args.stay, &args.key, &verb, &meter, &stop).await;
@@ -65,10 +68,10 @@ pub(super) async fn get(args: GetArgs) -> Result<(), Failure> {
 /// these options.
 ///
 /// # Errors
-/// If one runs there.
+/// If one runs there, or that cannot be seen.
 async fn not_beside_a_peer(by: &ByArgs, options: &str) -> Result<(), Failure> {
     let Some(folder) = &by.state.dir else { return Ok(()) };
-    if !api::is_running(folder).await {
+    if !api::is_running(folder).await? {
         return Ok(());
     }
     Err(Failure::run(format!(
@@ -96,7 +99,7 @@ async fn get_here(
 async fn got(verb: &Verb, key: &Key, way: &Way<'_>, meter: &Meter, stop: &Stop) -> Result<ApiReply, Failure> {
     let reply = verb.ask(way, meter, stop).await;
     let far = meter.end();
-    let reply = reply?.map_err(Failure::run)?;
+    let reply = reply??;
     if !verb.show.is_for_people() {
         return Ok(reply);
     }
@@ -128,16 +131,16 @@ async fn got(verb: &Verb, key: &Key, way: &Way<'_>, meter: &Meter, stop: &Stop) 
 /// # Errors
 /// If something was not added; with --serve, at the end, the signal that ended it.
 pub(super) async fn add(args: AddArgs) -> Result<(), Failure> {
-    let paths = args.paths.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?;
-    let verb = Verb::new(args.by.show.show()?, ApiRequest::Add(AddRequest { paths, copy: args.copy }));
+    let paths = args.paths.iter().map(|path| absolute(path)).collect::<Result<Vec<_>, _>>()?;
+    let show = args.by.show.show()?;
     if !args.serve {
         args.by.here.refuse("--serve")?;
         let folder = folder(&args.by.state)?;
-        if !api::is_running(&folder).await {
+        if !api::is_running(&folder).await? {
             let error = ApiError::NotRunning(folder);
             return Err(Failure::run(format!("{error}; or do without: --serve --tracker IP:PORT")));
         }
-        return verb.run(&args.by.state).await;
+        return add_there(show, paths, args.copy, folder).await;
     }
     let Some(tracker) = args.by.here.tracker else {
         return Err(Failure::usage("--serve needs --tracker IP:PORT, by which others find this peer"));
@@ -149,11 +152,12 @@ pub(super) async fn add(args: AddArgs) -> Result<(), Failure> {
         ));
     }
     not_beside_a_peer(&args.by, "--serve and --tracker").await?;
-    let (stop, meter) = (Stop::on_signals()?, Meter::new(verb.show));
+    let verb = Verb::new(show, ApiRequest::Add(AddRequest { paths, copy: args.copy }));
+    let (stop, meter) = (Stop::on_signals()?, Meter::new(show));
     let here = Here::start(args.by, None, &meter, true)?;
     let way = Way::Here(&here.node);
     let reply = verb.ask(&way, &meter, &stop).await;
-    let served = match reply.and_then(|reply| reply.map_err(Failure::run)) {
+    let served = match reply.and_then(|reply| reply.map_err(Failure::from)) {
         Ok(ApiReply::Added(added)) => serve(tracker, &added, &here.node, &meter, &stop).await.map(Ok),
         reply => reply.map(Err),
     };
@@ -166,6 +170,40 @@ pub(super) async fn add(args: AddArgs) -> Result<(), Failure> {
         Ok(_) => Err(stop.failure()),
         Err(reply) => verb.end(&reply, &stop),
     }
+}
+
+/// With the peer that runs on `folder`: in several requests, if the paths are too many for one, as of
+/// a shell's `*`.
+async fn add_there(show: Show, paths: Vec<PathBuf>, copy: bool, folder: PathBuf) -> Result<(), Failure> {
+    let (stop, meter, way) = (Stop::on_signals()?, Meter::new(show), Way::Running(folder));
+    let verb = |paths| Verb::new(show, ApiRequest::Add(AddRequest { paths, copy }));
+    let mut all = Vec::new();
+    for paths in in_requests(paths) {
+        let part = verb(paths);
+        match part.ask(&way, &meter, &stop).await?? {
+            ApiReply::Added(added) => all.extend(added),
+            reply => return part.end(&reply, &stop),
+        }
+    }
+    verb(Vec::new()).end(&ApiReply::Added(all), &stop)
+}
+
+/// Paths in their order, as many at once as fit into a request.
+fn in_requests(paths: Vec<PathBuf>) -> Vec<Vec<PathBuf>> {
+    let mut requests = Vec::new();
+    let (mut part, mut length) = (Vec::new(), REST);
+    for path in paths {
+        // Quoted, and after a comma. What cannot be written at all, the request's writing says.
+        let bytes = serde_json::to_string(&path).map_or(0, |text| text.len() + 1);
+        if length + bytes > MAX_REQUEST && !part.is_empty() {
+            requests.push(std::mem::take(&mut part));
+            length = REST;
+        }
+        length += bytes;
+        part.push(path);
+    }
+    requests.push(part);
+    requests
 }
 
 /// Says how others get it, and what is being sent, until it is time to end.
@@ -277,6 +315,27 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_are_split_into_requests_that_fit() {
+        // Of many lengths in JSON for the same length in bytes.
+        let name = |n: usize| format!("/{n}/{}", ["a", "\"", "\u{1}", "ü"][n % 4].repeat(n % 150));
+        let paths: Vec<PathBuf> = (0..20_000).map(|n| name(n).into()).collect();
+        let requests = in_requests(paths.clone());
+        let lengths: Vec<_> = requests
+            .iter()
+            .map(|paths| AddRequest { paths: paths.clone(), copy: true })
+            .map(|request| serde_json::to_vec(&ApiRequest::Add(request)).unwrap().len() + 1)
+            .collect();
+        assert!(lengths.iter().all(|length| *length <= MAX_REQUEST), "{lengths:?}");
+        let (_, full) = lengths.split_last().unwrap();
+        assert!(
+            !full.is_empty() && full.iter().all(|length| *length > MAX_REQUEST - 2 * REST),
+            "{lengths:?}"
+        );
+        assert_eq!(requests.concat(), paths);
+        assert_eq!(in_requests(vec!["/a".into()]), [[PathBuf::from("/a")]]);
+    }
 
     #[test]
     fn words_are_quoted_for_a_shell() {

@@ -78,8 +78,15 @@ pub(super) async fn peer(args: PeerArgs) -> Result<(), Failure> {
         Ok(()) | Err(KeepError::Stopped) => {}
         Err(error) => plain::say!("askaround: {error}"),
     }
-    let socket = api::listen(&folder)
-        .map_err(|e| Failure::run(format!("cannot listen in {}: {e}", folder.display())))?;
+    let socket = api::listen(&folder).map_err(|error| {
+        let why = match error.kind() {
+            std::io::ErrorKind::InvalidInput => {
+                "its path is too long for a local socket: name a shorter one with --dir".into()
+            }
+            _ => error.to_string(),
+        };
+        Failure::run(format!("cannot listen in {}: {why}", folder.display()))
+    })?;
     print(&format!("peer {} listens on {}, state in {}\n", node.me.id, node.me.addr(), folder.display()))?;
     let api = tokio::spawn(api::serve(socket, node.delivery.clone(), stop.token().clone()));
     let delivery = node.delivery.clone();

@@ -85,7 +85,7 @@ impl Verb {
         let stop = Stop::on_signals()?;
         let way = Way::Running(folder(state)?);
         let meter = Meter::new(self.show);
-        let reply = self.ask(&way, &meter, &stop).await?.map_err(Failure::run)?;
+        let reply = self.ask(&way, &meter, &stop).await??;
         self.end(&reply, &stop)
     }
 

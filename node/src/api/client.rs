@@ -9,8 +9,8 @@ use tokio::net::UnixStream;
 use tokio::net::unix::ReadHalf;
 use tokio_util::sync::CancellationToken;
 
-use super::SOCKET;
 use super::types::{ApiEvent, ApiLine, ApiReply, ApiRequest};
+use super::{MAX_REQUEST, SOCKET};
 
 /// How long a peer may take to end what is given up.
 const GIVING_UP: Duration = Duration::from_secs(10);
@@ -21,6 +21,17 @@ pub enum ApiError {
     /// There is none.
     #[error("no peer is running on {0}: start one with `askaround peer`, or name its folder with --dir")]
     NotRunning(PathBuf),
+    /// The system does not let us reach it.
+    #[error("cannot talk to the peer on {folder}: {error}")]
+    Unreachable {
+        /// The peer's folder.
+        folder: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// What is asked for is longer than a request may be.
+    #[error("the running peer takes {MAX_REQUEST} bytes at once, and this is {0}: ask for fewer at once")]
+    TooLong(usize),
     /// It went away.
     #[error("the peer ended before it was done: start it again, then the same command goes on")]
     Ended,
@@ -33,8 +44,15 @@ pub enum ApiError {
 }
 
 /// Whether a peer runs on `folder`.
-pub async fn is_running(folder: &Path) -> bool {
-    UnixStream::connect(folder.join(SOCKET)).await.is_ok()
+///
+/// # Errors
+/// If the system does not let us see.
+pub async fn is_running(folder: &Path) -> Result<bool, ApiError> {
+    match connect(folder).await {
+        Ok(_) => Ok(true),
+        Err(ApiError::NotRunning(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Asks the peer that runs on `folder`. When `give_up` is cancelled the peer is told so, and its
@@ -48,20 +66,12 @@ pub async fn ask(
     mut event: impl FnMut(ApiEvent),
     give_up: &CancellationToken,
 ) -> Result<ApiReply, ApiError> {
-    let mut stream = match UnixStream::connect(folder.join(SOCKET)).await {
-        Ok(stream) => stream,
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::ConnectionRefused
-            ) =>
-        {
-            return Err(ApiError::NotRunning(folder.to_owned()));
-        }
-        Err(error) => return Err(error.into()),
-    };
     let mut text = serde_json::to_vec(request)?;
     text.push(b'\n');
+    if text.len() > MAX_REQUEST {
+        return Err(ApiError::TooLong(text.len()));
+    }
+    let mut stream = connect(folder).await?;
     let (reader, mut writer) = stream.split();
     let mut lines = BufReader::new(reader).lines();
     let reply = async {
@@ -86,6 +96,17 @@ pub async fn ask(
         }
     };
     tokio::time::timeout(GIVING_UP, last).await.map_err(io::Error::from)?
+}
+
+async fn connect(folder: &Path) -> Result<UnixStream, ApiError> {
+    use io::ErrorKind::{ConnectionRefused, InvalidInput, NotADirectory, NotFound};
+    UnixStream::connect(folder.join(SOCKET)).await.map_err(|error| match error.kind() {
+        // The last of them: no peer can have a socket of so long a path.
+        NotFound | NotADirectory | ConnectionRefused | InvalidInput => {
+            ApiError::NotRunning(folder.to_owned())
+        }
+        _ => ApiError::Unreachable { folder: folder.to_owned(), error },
+    })
 }
 
 async fn next(lines: &mut Lines<BufReader<ReadHalf<'_>>>) -> Result<ApiLine, ApiError> {

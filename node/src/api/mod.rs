@@ -20,6 +20,9 @@ mod types;
 /// The socket's name in a peer's folder.
 pub const SOCKET: &str = "peer.sock";
 
+/// The longest request, with the end of its line, in bytes.
+pub const MAX_REQUEST: usize = 1 << 20;
+
 pub use answer::answer;
 pub use client::{ApiError, ask, is_running};
 pub use search::{ApiSearch, ApiStep};

@@ -13,13 +13,11 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::SOCKET;
 use super::answer::answer;
 use super::types::{ApiReply, ApiRequest};
+use super::{MAX_REQUEST, SOCKET};
 use crate::delivery::Delivery;
 
-/// A request names at most some thousands of paths.
-const MAX_REQUEST: u64 = 1 << 20;
 const MAX_CLIENTS: usize = 64;
 /// Events that wait until the program has read those before.
 const EVENTS: usize = 64;
@@ -74,7 +72,7 @@ pub async fn serve(listener: UnixListener, delivery: Delivery, stop: Cancellatio
 async fn client(mut stream: UnixStream, delivery: &Delivery, stop: &CancellationToken) -> io::Result<()> {
     let (reader, mut writer) = stream.split();
     let mut line = String::new();
-    let mut reader = BufReader::new(reader.take(MAX_REQUEST));
+    let mut reader = BufReader::new(reader.take(MAX_REQUEST as u64));
     tokio::select! {
         () = stop.cancelled() => return Ok(()),
         read = reader.read_line(&mut line) => read?,
@@ -82,7 +80,12 @@ async fn client(mut stream: UnixStream, delivery: &Delivery, stop: &Cancellation
     let request = match serde_json::from_str::<ApiRequest>(&line) {
         Ok(request) => request,
         Err(error) => {
-            let reply = ApiReply::Unusable(format!("not a request: {error}"));
+            let reply = ApiReply::Unusable(match line.len() {
+                MAX_REQUEST if !line.ends_with('\n') => {
+                    format!("a request has at most {MAX_REQUEST} bytes")
+                }
+                _ => format!("not a request: {error}"),
+            });
             return write_line(&mut writer, &reply, stop).await;
         }
     };
