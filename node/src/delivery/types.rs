@@ -144,7 +144,7 @@ pub struct FetchReport {
     pub size: Option<u64>,
     /// For how long, in seconds.
     pub seconds: f64,
-    /// Bytes a second on average.
+    /// Bytes a second, lately; once it is over, on average.
     pub rate: u64,
     /// Whether it is over.
     pub ended: bool,

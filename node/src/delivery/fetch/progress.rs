@@ -11,6 +11,9 @@ use super::Fetch;
 use super::run::Run;
 use crate::lock;
 
+/// What came so long ago counts a third of what comes now, for how fast a fetch goes.
+const LATELY: Duration = Duration::from_millis(700);
+
 /// How long a piece is lacking everywhere before that is said.
 const SAYS_THAT_IT_LACKS: Duration = Duration::from_secs(3);
 
@@ -19,21 +22,26 @@ const SAYS_THAT_IT_LACKS: Duration = Duration::from_secs(3);
 pub(super) struct Throughput {
     here: u64,
     at: Instant,
-    /// Bytes a second.
-    rate: f64,
+    /// Bytes that came and seconds that took, of which the latest count most. Both fade, and so what
+    /// came at once in the first moment counts for no more than the moment that it took.
+    bytes: f64,
+    seconds: f64,
 }
 
 impl Throughput {
     /// A fetch of which so much is here already.
     pub(super) fn new(here: u64) -> Self {
-        Self { here, at: Instant::now(), rate: 0.0 }
+        Self { here, at: Instant::now(), bytes: 0.0, seconds: 0.0 }
     }
 
-    fn look(&mut self, here: u64) -> u64 {
-        let lately = here.saturating_sub(self.here) as f64 / self.at.elapsed().as_secs_f64().max(1e-3);
-        self.rate = if self.rate == 0.0 { lately } else { self.rate * 0.7 + lately * 0.3 };
-        (self.here, self.at) = (here, Instant::now());
-        self.rate as u64
+    /// How many bytes a second came lately, if so many are here now.
+    fn look(&mut self, here: u64, now: Instant) -> u64 {
+        let passed = now.saturating_duration_since(self.at).as_secs_f64();
+        let kept = (-passed / LATELY.as_secs_f64()).exp();
+        self.bytes = self.bytes * kept + here.saturating_sub(self.here) as f64;
+        self.seconds = self.seconds * kept + passed;
+        (self.here, self.at) = (here, now);
+        (self.bytes / self.seconds.max(1e-3)) as u64
     }
 }
 
@@ -53,7 +61,7 @@ impl Fetch {
 
     /// Tells how far it is.
     pub(super) fn progress(&mut self, run: &mut Run) {
-        let (here, rate) = (run.here, run.throughput.look(run.here));
+        let (here, rate) = (run.here, run.throughput.look(run.here, Instant::now()));
         let waiting = run.lacks_a_holder();
         run.lacking = run.lacking.or_else(|| Some(Instant::now())).filter(|_| waiting);
         let download = lock(&run.download);
@@ -146,4 +154,39 @@ fn because(
         because.push(format!("{lost} {were} lost"));
     }
     because
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is told after each look at a fetch: so many milliseconds later, so many bytes more.
+    fn rates(looks: &[(u64, u64)]) -> Vec<u64> {
+        let mut throughput = Throughput::new(7);
+        let (mut here, mut now) = (7, throughput.at);
+        let mut look = |(passed, came): &(u64, u64)| {
+            (here, now) = (here + came, now + Duration::from_millis(*passed));
+            throughput.look(here, now)
+        };
+        looks.iter().map(&mut look).collect()
+    }
+
+    #[test]
+    fn what_comes_at_once_at_first_is_not_taken_for_the_rate() {
+        // 200 kB at once, then 1,000 bytes a millisecond.
+        let told = rates(&[&[(1, 200_000)][..], &[(250, 250_000); 8]].concat());
+        assert!(told[1] < 2_000_000, "{told:?}");
+        assert!((1_000_000..1_050_000).contains(&told[8]), "{told:?}");
+    }
+
+    #[test]
+    fn a_steady_rate_is_told_however_often_it_is_looked_at() {
+        assert!(
+            rates(&[(250, 250_000), (10, 10_000), (500, 500_000)]).iter().all(|r| r.abs_diff(1_000_000) < 2)
+        );
+        // One that has stopped fades.
+        let told = rates(&[&[(250, 250_000); 4][..], &[(250, 0); 12]].concat());
+        assert!(told[15] < told[3] / 20, "{told:?}");
+        assert_eq!(rates(&[(0, 0), (0, 0)]), [0, 0]);
+    }
 }
