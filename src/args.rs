@@ -12,6 +12,7 @@ use askaround_lab::run::OtherClient;
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::address::address;
 use crate::lab::grade_args::GradeArgs;
 use crate::lab::pictures::PictureArgs;
 use crate::lab::plot::PlotArgs;
@@ -226,7 +227,7 @@ impl From<TurnsArg> for Turns {
 #[derive(Debug, Args)]
 pub struct TrackerArgs {
     /// Where to listen
-    #[arg(long, default_value = "0.0.0.0:8888", value_name = "IP:PORT", env = "ASKAROUND_LISTEN")]
+    #[arg(long, default_value = "0.0.0.0:8888", value_name = "IP:PORT", value_parser = address, env = "ASKAROUND_LISTEN")]
     pub listen: SocketAddr,
     /// Let peers register addresses that their requests do not come from
     #[arg(long, env = "ASKAROUND_TRUST_ADDRESSES", value_parser = FalseyValueParser::new())]
@@ -243,7 +244,7 @@ pub struct TrackerArgs {
 #[derive(Debug, Args)]
 pub struct PeerArgs {
     /// The tracker
-    #[arg(long, default_value = "127.0.0.1:8888", value_name = "IP:PORT", env = "ASKAROUND_TRACKER")]
+    #[arg(long, default_value = "127.0.0.1:8888", value_name = "IP:PORT", value_parser = address, env = "ASKAROUND_TRACKER")]
     pub tracker: SocketAddr,
     /// Where its state is
     #[command(flatten)]
@@ -315,7 +316,7 @@ pub struct FindArgs {
 #[command(name = "bootstrapper", version, after_help = EXIT_CODES)]
 pub struct Bootstrapper {
     /// Where to listen
-    #[arg(long, default_value = "127.0.0.1:8888", value_name = "IP:PORT", env = "ASKAROUND_LISTEN")]
+    #[arg(long, default_value = "127.0.0.1:8888", value_name = "IP:PORT", value_parser = address, env = "ASKAROUND_LISTEN")]
     pub listen: SocketAddr,
     /// Seconds to wait for registrations
     #[arg(long, default_value = "10", value_parser = seconds, env = "ASKAROUND_WAIT")]
@@ -361,7 +362,7 @@ pub struct Client {
     /// Its script: lines of <time>,<label>,<parameters>
     pub script_file: Option<PathBuf>,
     /// The tracker
-    #[arg(long, default_value = "127.0.0.1:8888", value_name = "IP:PORT", env = "ASKAROUND_TRACKER")]
+    #[arg(long, default_value = "127.0.0.1:8888", value_name = "IP:PORT", value_parser = address, env = "ASKAROUND_TRACKER")]
     pub tracker: SocketAddr,
     /// The port to listen on [default: the one that the assignment gives this client]
     #[arg(long, env = "ASKAROUND_PORT")]

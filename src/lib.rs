@@ -3,6 +3,7 @@
 // It panics where stderr is a pipe that nobody reads any more.
 #![deny(clippy::print_stderr)]
 
+mod address;
 pub mod args;
 pub mod course;
 pub mod exit;

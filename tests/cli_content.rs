@@ -95,7 +95,7 @@ fn verify_finds_one_wrong_byte_and_a_file_that_is_gone() {
     net.assert_says(0, &["ls"], 0, "changed");
     net.assert_says(0, &["verify"], 1, "a: bad: 1 of 5 pieces are wrong or missing");
     std::fs::remove_file(&b).unwrap();
-    net.assert_says(0, &["ls"], 0, "missing");
+    net.assert_says(0, &["ls"], 0, "What is missing is not served: put it back");
     let lines = json_lines(&stdout(&net.verb(0, &["verify", "--json"])));
     assert_eq!(lines.last().unwrap()["verified"]["bad"], 2, "{lines:?}");
     net.assert_says(0, &["verify", "3e25960a79dbc69b674cd4ec67a72c62"], 1, "is not here");

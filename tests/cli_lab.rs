@@ -203,3 +203,15 @@ fn the_shipped_scenarios_are_part_of_the_program() {
     assert_eq!(unknown.status.code(), Some(2));
     assert!(stderr(&unknown).contains("is one of these meant: campus-20?"), "{}", stderr(&unknown));
 }
+
+#[test]
+fn a_process_a_node_needs_all_three_programs_and_says_how_to_get_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let alone = folder.path().join("askaround");
+    fs::hard_link(ASKAROUND, &alone).or_else(|_| fs::copy(ASKAROUND, &alone).map(|_| ())).unwrap();
+    let dir = scenario("corner-hint-loop");
+    let output = run(alone.to_str().unwrap(), &["lab", "run", dir.to_str().unwrap(), "--processes"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    assert!(said.contains("bootstrapper is missing") && said.contains("cargo install"), "{said}");
+}

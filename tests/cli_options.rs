@@ -173,7 +173,7 @@ fn options_that_do_not_go_together_are_refused_with_what_to_use() {
 }
 
 #[test]
-fn a_limit_that_makes_no_sense_is_wrong_use() {
+fn a_value_that_makes_no_sense_is_wrong_use() {
     for (words, expected) in [
         (["tracker", "--max-connections", "0"], "expected a whole number from 1 to 1000000"),
         (["tracker", "--idle-timeout", "0"], "expected a number of seconds from 0.01"),
@@ -182,6 +182,8 @@ fn a_limit_that_makes_no_sense_is_wrong_use() {
         (["peer", "--max-list", "many"], "expected a whole number from 1"),
         (["peer", "--width", "1000"], "expected a whole number from 1 to 256"),
         (["peer", "--max-in-flight", "1"], "expected a whole number from 2 to 256"),
+        (["peer", "--tracker", "localhost:8888"], "names of hosts are not looked up"),
+        (["tracker", "--listen", "8888"], "expected an IP address and a port, as 10.0.0.5:8888"),
     ] {
         let option = format!("{}={}", words[1], words[2]);
         let output = run(ASKAROUND, &[words[0], &option]);

@@ -140,7 +140,13 @@ fn programs(args: &RunArgs) -> Result<Programs, Failure> {
     let me = std::env::current_exe().map_err(Failure::run)?;
     let beside = |name: &str| -> Result<PathBuf, Failure> {
         let path = me.with_file_name(name);
-        let missing = || Failure::run(format!("{} is missing: --processes needs it", path.display()));
+        let missing = || {
+            let path = path.display();
+            Failure::run(format!(
+                "{path} is missing: --processes needs it. `cargo build --release` makes all three programs, \
+                 `cargo install --path . --locked` installs them"
+            ))
+        };
         if path.is_file() { Ok(path.clone()) } else { Err(missing()) }
     };
     Ok(Programs {

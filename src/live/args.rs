@@ -15,6 +15,7 @@ use clap::builder::FalseyValueParser;
 use super::node_args::{ByArgs, rate};
 use super::progress::Show;
 use super::units;
+use crate::address::address;
 use crate::args::{StateArgs, VerbArgs};
 use crate::exit::Failure;
 use crate::limits;
@@ -55,7 +56,7 @@ pub struct GetArgs {
     #[arg(short, long, value_name = "PATH")]
     pub out: Option<PathBuf>,
     /// Peers to ask first, before others are looked for; several with commas, or several times
-    #[arg(long, value_name = "IP:PORT", value_delimiter = ',')]
+    #[arg(long, value_name = "IP:PORT", value_parser = address, value_delimiter = ',')]
     pub from: Vec<SocketAddr>,
     /// Write into the file itself, which is there before it is whole, and not beside it
     #[arg(long, env = "ASKAROUND_IN_PLACE", value_parser = FalseyValueParser::new())]

@@ -11,6 +11,7 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
 use super::args::ShowArgs;
 use super::units;
+use crate::address::address;
 use crate::args::StateArgs;
 use crate::exit::Failure;
 use crate::limits::{AskLimits, ContentLimits, ServerLimits};
@@ -19,7 +20,7 @@ use crate::limits::{AskLimits, ContentLimits, ServerLimits};
 #[derive(Debug, Args)]
 pub struct NodeArgs {
     /// Where it listens, and connects from if that is one address; port 0 lets the system pick
-    #[arg(long, default_value = "0.0.0.0:0", value_name = "IP:PORT", env = "ASKAROUND_LISTEN")]
+    #[arg(long, default_value = "0.0.0.0:0", value_name = "IP:PORT", value_parser = address, env = "ASKAROUND_LISTEN")]
     pub listen: SocketAddr,
     /// The address to register, if it is not the one that the tracker sees
     #[arg(long, value_name = "IP", env = "ASKAROUND_ADVERTISE")]
@@ -78,7 +79,7 @@ pub struct HereArgs {
     /// The tracker; with it no peer need be running on this machine
     ///
     /// Then --dir is where the peer of this command keeps its state; without --dir it keeps none.
-    #[arg(long, value_name = "IP:PORT", env = "ASKAROUND_TRACKER")]
+    #[arg(long, value_name = "IP:PORT", value_parser = address, env = "ASKAROUND_TRACKER")]
     pub tracker: Option<SocketAddr>,
     /// What the peer is like
     #[command(flatten)]

@@ -231,6 +231,9 @@ fn contents_text(contents: &[Listed], long: bool, all: bool) -> String {
     if bad(Condition::Damaged) {
         text += "What is damaged is not served until `askaround verify --repair` has repaired it.\n";
     }
+    if bad(Condition::Missing) {
+        text += "What is missing is not served: put it back and `askaround verify`, have `askaround verify --repair` fetch it, or `askaround purge` it.\n";
+    }
     if bad(Condition::Changed) || bad(Condition::Unchecked) {
         text += "What is changed or unchecked is not served until `askaround verify` finds it good. If it is other content now, `askaround add` it and `askaround purge` the old key.\n";
     }
