@@ -82,3 +82,23 @@ fn a_folder_whose_path_is_too_long_for_a_socket_is_said_to_be() {
     assert!(stderr(&peer).contains("its path is too long for a local socket"), "{}", stderr(&peer));
     assert_eq!(peer.status.code(), Some(1));
 }
+
+#[test]
+fn a_peer_keeps_its_own_state_to_itself() {
+    let net = Net::new(1);
+    let link = net.dir(0).join("link");
+    std::os::unix::fs::symlink("state.redb", &link).unwrap();
+    for path in [net.dir(0).join("state.redb"), link] {
+        let words = ["add", path.to_str().unwrap()];
+        net.assert_says(0, &words, 2, "is the state of this peer, which it keeps to itself");
+    }
+    // Another file of that name is one as any other.
+    write(&net.dir(0).join("sub"), "state.redb", b"x");
+    let added = net.verb(0, &["add", "--json", net.dir(0).to_str().unwrap()]);
+    let lines = json_lines(&stdout(&added));
+    let left_out: Vec<_> = lines.iter().filter_map(|line| line["text"].as_str()).collect();
+    let state = format!("{}: left out: the state of this peer", net.dir(0).join("state.redb").display());
+    assert!(left_out.contains(&state.as_str()), "{left_out:?}");
+    assert_eq!(lines.last().unwrap()["added"][0]["files"], 1, "{lines:?}");
+    net.assert_says(0, &["verify"], 0, "2 contents good");
+}

@@ -44,6 +44,8 @@ pub enum WhySkipped {
     Unfinished,
     /// A folder with nothing in it.
     EmptyFolder,
+    /// The state of the peer that is to add it.
+    OwnState,
 }
 
 impl fmt::Display for Skipped {
@@ -54,6 +56,7 @@ impl fmt::Display for Skipped {
             WhySkipped::Name => "its path is not UTF-8, or too long",
             WhySkipped::Unfinished => "a fetch under way",
             WhySkipped::EmptyFolder => "an empty folder",
+            WhySkipped::OwnState => "the state of this peer",
         };
         write!(f, "{}: left out: {why}", self.path.display())
     }

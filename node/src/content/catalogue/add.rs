@@ -47,6 +47,9 @@ impl Catalogue {
     ) -> Result<Entry, CatalogueError> {
         let mut file = open(path)?;
         let path = std::path::absolute(path).map_err(DiskError::at(path))?;
+        if self.is_state(&file.metadata().map_err(DiskError::at(&path))?) {
+            return Err(CatalogueError::OwnState(path));
+        }
         let addition = match how {
             How::Reference => hash_one(&path, &file, true, progress, cancel)?,
             How::Copy => {

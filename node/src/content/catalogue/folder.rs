@@ -10,11 +10,11 @@ use super::addition::{Addition, note};
 use super::copy::{MAKING, copy_name, under_a_free_name};
 use super::hashing::{hash_all, hash_bytes};
 use super::remove::{Removed, forget_folder};
-use super::{Catalogue, CatalogueError, Condition, Entry, Kept, open};
+use super::{Catalogue, CatalogueError, Condition, Entry, Kept, STATE, open};
 use crate::content::collection::{Collection, ListedFile};
 use crate::content::disk::DiskError;
 use crate::content::file::Stamp;
-use crate::content::walk::{self, FoundFile, Skipped};
+use crate::content::walk::{self, FoundFile, Skipped, WhySkipped};
 
 /// A folder that was added.
 #[derive(Debug)]
@@ -42,12 +42,24 @@ impl Catalogue {
         cancel: &AtomicBool,
     ) -> Result<AddedFolder, CatalogueError> {
         let path = std::path::absolute(path).map_err(DiskError::at(path))?;
-        let (found, skipped) = walk::walk(&path, cancel)?;
+        let (found, mut skipped) = walk::walk(&path, cancel)?;
+        let found = self.without_state(found, &mut skipped);
         let (entry, collection) = match how {
             How::Reference => self.add_found(&path, Kept::Reference, &found, progress, cancel)?,
             How::Copy => self.add_copy_of(&path, found, progress, cancel)?,
         };
         Ok(AddedFolder { entry, collection, skipped })
+    }
+
+    /// Leaves out the peer's own state.
+    fn without_state(&self, found: Vec<FoundFile>, skipped: &mut Vec<Skipped>) -> Vec<FoundFile> {
+        let is_state = |file: &FoundFile| {
+            file.path.ends_with(STATE) && std::fs::metadata(&file.path).is_ok_and(|data| self.is_state(&data))
+        };
+        let (states, found): (Vec<_>, _) = found.into_iter().partition(is_state);
+        skipped.extend(states.into_iter().map(|file| Skipped { path: file.path, why: WhySkipped::OwnState }));
+        skipped.sort_by(|a, b| a.path.cmp(&b.path));
+        found
     }
 
     /// Copies what was found in a folder, and adds the copy, which has its name only once it is whole.

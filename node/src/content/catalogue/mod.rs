@@ -20,8 +20,9 @@ mod remove;
 mod tables;
 mod verify;
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::ops::ControlFlow;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -84,6 +85,9 @@ pub enum CatalogueError {
     /// Copies need a folder to be in.
     #[error("copies are kept only by a peer that has a folder")]
     NoHome,
+    /// What a peer keeps to itself.
+    #[error("{}: is the state of this peer, which it keeps to itself", .0.display())]
+    OwnState(PathBuf),
     /// The file cannot be hashed.
     #[error("{}: {error}", .path.display())]
     Hash {
@@ -346,10 +350,20 @@ impl Catalogue {
         };
         run().map_err(|error: redb::Error| StoreError::of(database_path(self.home.as_deref()), error))
     }
+
+    /// Whether that is the peer's own state: it has the token of its registration, and changes with
+    /// each content that is added, so that it is nothing to serve.
+    fn is_state(&self, data: &Metadata) -> bool {
+        let state = self.home.as_ref().and_then(|home| std::fs::metadata(home.join(STATE)).ok());
+        state.is_some_and(|state| (state.dev(), state.ino()) == (data.dev(), data.ino()))
+    }
 }
 
+/// The name of the database in a peer's folder.
+const STATE: &str = "state.redb";
+
 fn database_path(home: Option<&Path>) -> PathBuf {
-    home.map_or_else(|| PathBuf::from("the catalogue in memory"), |home| home.join("state.redb"))
+    home.map_or_else(|| PathBuf::from("the catalogue in memory"), |home| home.join(STATE))
 }
 
 /// Opens a file of the user's to read it. Looks first: opening a pipe would wait for its other end.
