@@ -188,7 +188,7 @@ pub struct RunArgs {
     ///
     /// Placeholders: {file} {id} {tracker} {port} {out}. The program is told its loopback address
     /// in ASKAROUND_LOOPBACK (PROTOCOL.md, section 6).
-    #[arg(long, value_name = "IDS=COMMAND", requires = "processes")]
+    #[arg(long, value_name = "IDS=COMMAND")]
     pub client: Vec<OtherClient>,
     /// Seconds that a peer may take for its turn
     #[arg(long, default_value = "60", value_parser = seconds, env = "ASKAROUND_STEP_TIMEOUT")]
@@ -197,7 +197,7 @@ pub struct RunArgs {
     #[arg(long, env = "ASKAROUND_JSON", value_parser = FalseyValueParser::new())]
     pub json: bool,
     /// Print no table
-    #[arg(short, long, conflicts_with = "json")]
+    #[arg(short, long)]
     pub quiet: bool,
     /// What to keep besides the logs.
     #[command(flatten)]

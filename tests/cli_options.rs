@@ -8,7 +8,7 @@ use askaround::args::{Askaround, Bootstrapper, Client};
 use clap::{Arg, Command as Options, CommandFactory};
 use support::content::write;
 use support::net::Net;
-use support::{ASKAROUND, run, stderr, stdout};
+use support::{ASKAROUND, run, scenario, stderr, stdout};
 
 /// The commands with which a node begins.
 const NODES: [&str; 4] = ["tracker", "peer", "get", "add"];
@@ -170,6 +170,29 @@ fn options_that_do_not_go_together_are_refused_with_what_to_use() {
     let mut command = Command::new(ASKAROUND);
     command.args(["add", "-q", &file, "--dir"]).arg(net.dir(0)).env("ASKAROUND_JSON", "0");
     assert_eq!(command.output().unwrap().status.code(), Some(0));
+}
+
+#[test]
+fn a_variable_that_says_no_is_not_an_option_of_a_run() {
+    let (dir, out) = (scenario("rubric-04-hints"), tempfile::tempdir().unwrap());
+    for (words, variable, status, said) in [
+        (&["--quiet"][..], "ASKAROUND_JSON", 0, ""),
+        (&["--client", "1=true"], "ASKAROUND_PROCESSES", 2, "--client needs --processes"),
+    ] {
+        for value in [None, Some("0")] {
+            let mut command = Command::new(ASKAROUND);
+            command.args(["lab", "run"]).arg(&dir).args(words).arg("--out").arg(out.path());
+            command.env_remove("ASKAROUND_JSON").env_remove("ASKAROUND_PROCESSES");
+            command.envs(value.map(|value| (variable, value)));
+            let output = command.output().unwrap();
+            assert_eq!(output.status.code(), Some(status), "{words:?} {value:?}: {}", stderr(&output));
+            assert!(stderr(&output).contains(said), "{words:?} {value:?}: {}", stderr(&output));
+        }
+    }
+    let words = ["lab", "run", dir.to_str().unwrap(), "--json", "--quiet"];
+    let both = run(ASKAROUND, &words);
+    assert_eq!(both.status.code(), Some(2));
+    assert!(stderr(&both).contains("do not go together"), "{}", stderr(&both));
 }
 
 #[test]

@@ -22,6 +22,15 @@ const GATHER: Duration = Duration::from_secs(30);
 
 /// Plays a scenario over real sockets.
 pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
+    // Not left to the parser, to which a variable that says no is an option that was given.
+    if args.json && args.quiet {
+        return Err(Failure::usage(
+            "--json (or ASKAROUND_JSON) and --quiet do not go together: leave one out",
+        ));
+    }
+    if !args.client.is_empty() && !args.processes {
+        return Err(Failure::usage("--client needs --processes: another program is a process of its own"));
+    }
     if args.deliver && !args.client.is_empty() {
         return Err(Failure::usage(
             "--deliver does not go with --client: another program keeps no content that it could send",
