@@ -19,11 +19,11 @@ const COLUMNS: u16 = 90;
 const CLEAR_LINE: &str = "\x1b[2K";
 
 /// A terminal: the end of the person, and the end of the program.
-fn terminal() -> (File, OwnedFd) {
+fn terminal(columns: u16) -> (File, OwnedFd) {
     let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&ours).unwrap();
     unlockpt(&ours).unwrap();
-    let size = Winsize { ws_row: 24, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 };
+    let size = Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     tcsetwinsize(&ours, size).unwrap();
     let name = ptsname(&ours, Vec::new()).unwrap();
     let theirs = open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
@@ -38,8 +38,8 @@ struct Watched {
 }
 
 impl Watched {
-    fn start(words: &[&str]) -> Self {
-        let (terminal, theirs) = terminal();
+    fn start(words: &[&str], columns: u16) -> Self {
+        let (terminal, theirs) = terminal(columns);
         let mut command = Command::new(ASKAROUND);
         command.args(words).env("TERM", "xterm").env_remove("NO_COLOR").stdin(Stdio::null());
         command.stdout(Stdio::from(theirs.try_clone().unwrap())).stderr(Stdio::from(theirs));
@@ -96,7 +96,7 @@ fn assert_percent_is_not_ahead(state: &str) {
 fn a_bar_says_how_far_it_is_in_one_line_and_goes_when_it_is_done() {
     let user = tempfile::tempdir().unwrap();
     let (serving, to) = slow_holder(&user);
-    let mut watched = Watched::start(&serving.get(&to, &[]));
+    let mut watched = Watched::start(&serving.get(&to, &[]), COLUMNS);
     assert_eq!(watched.end(), Some(0), "{:?}", watched.seen);
     let drawn = watched.drawn();
     let says_all = |state: &&str| ["of 2.00 MB", "/s", " left", "from 1"].iter().all(|w| state.contains(w));
@@ -117,7 +117,7 @@ fn a_bar_says_how_far_it_is_in_one_line_and_goes_when_it_is_done() {
 fn ctrl_c_leaves_a_clean_terminal_that_says_how_to_go_on() {
     let user = tempfile::tempdir().unwrap();
     let (serving, to) = slow_holder(&user);
-    let mut watched = Watched::start(&serving.get(&to, &[]));
+    let mut watched = Watched::start(&serving.get(&to, &[]), COLUMNS);
     watched.read_until(|seen| seen.contains(" left"));
     watched.getting.signal("-INT");
     assert_eq!(watched.end(), Some(130), "{:?}", watched.seen);
@@ -125,4 +125,18 @@ fn ctrl_c_leaves_a_clean_terminal_that_says_how_to_go_on() {
     let cleared = after.find(CLEAR_LINE).unwrap_or_else(|| panic!("the bar stays: {after:?}"));
     assert!(after[cleared..].contains("same command"), "{after:?}");
     assert!(!after.contains("\x1b[?25l"), "the cursor is hidden: {after:?}");
+}
+
+#[test]
+fn in_a_narrow_terminal_there_are_words_instead_of_a_bar() {
+    let user = tempfile::tempdir().unwrap();
+    let (serving, to) = slow_holder(&user);
+    let mut watched = Watched::start(&serving.get(&to, &[]), 24);
+    watched.read_until(|seen| seen.contains(" of 2.00 MB"));
+    watched.getting.signal("-INT");
+    assert_eq!(watched.end(), Some(130), "{:?}", watched.seen);
+    for state in watched.drawn() {
+        assert!(!state.contains(['█', '░']), "{state:?}");
+        assert!(state.chars().count() <= 24, "wider than the terminal: {state:?}");
+    }
 }

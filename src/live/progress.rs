@@ -11,6 +11,7 @@ use askaround_node::delivery::keep::KeepEvent;
 use askaround_node::delivery::types::GetEvent;
 use askaround_node::delivery::verify::{Checked, Verdict};
 use indicatif::{ProgressBar, ProgressStyle};
+use rustix::termios::tcgetwinsize;
 
 use super::json::{self, ServeEvent};
 use super::{print, show, units};
@@ -23,6 +24,9 @@ const OFTEN: Duration = Duration::from_secs(3);
 const SELDOM: Duration = Duration::from_secs(60);
 /// In between, a line comes after this part of the time that it takes already.
 const PART: u32 = 20;
+
+/// In so few columns there are words and no bar.
+const WORDS: u16 = 60;
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -191,7 +195,7 @@ impl Meter {
     }
 
     fn at(&self, done: u64, size: u64, text: &str) {
-        self.bar.set_style(style("{bar:20} {wide_msg}"));
+        self.bar.set_style(style(if is_narrow() { "{wide_msg}" } else { "{bar:20} {wide_msg}" }));
         // It is drawn by each of these.
         if self.bar.length() != Some(size) {
             self.bar.set_length(size);
@@ -281,6 +285,13 @@ fn percent(done: u64, size: u64) -> u64 {
 
 fn amount(done: u64, size: u64) -> String {
     format!("{} of {}", units::bytes(done), units::bytes(size))
+}
+
+/// Whether a bar would leave no room for the words, which say more.
+fn is_narrow() -> bool {
+    // One that has no size says 0.
+    let columns = tcgetwinsize(std::io::stderr()).map_or(0, |size| size.ws_col);
+    (1..WORDS).contains(&columns)
 }
 
 fn style(template: &str) -> ProgressStyle {
