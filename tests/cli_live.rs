@@ -2,8 +2,8 @@
 
 mod support;
 
-use support::content::json_lines;
-use support::net::Net;
+use support::content::{json_lines, write};
+use support::net::{Net, start};
 use support::{ASKAROUND, run, stderr, stdout, wait_for};
 
 #[test]
@@ -121,4 +121,29 @@ fn help_version_completions_and_manual_pages() {
     assert!(stdout(&run(ASKAROUND, &["--version"])).starts_with("askaround 0."));
     assert!(stdout(&run(ASKAROUND, &["lab", "run", "--help"])).contains("expected_outcomes"));
     assert_eq!(run(ASKAROUND, &["nonsense"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_peer_of_a_tracker_with_an_ipv6_address_can_be_reached_there() {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        // A machine without IPv6 has no such tracker.
+        return;
+    }
+    let (_tracker, tracker) = start(&["tracker", "--listen", "[::1]:0"]);
+    let user = tempfile::tempdir().unwrap();
+    let (file, dir) = (write(user.path(), "file", b"six"), user.path().join("dir"));
+    let dir = dir.to_str().unwrap();
+    let (_peer, addr) = start(&["peer", "--tracker", &tracker, "--dir", dir]);
+    assert!(addr.starts_with("[::]:"), "{addr}");
+    let added = run(ASKAROUND, &["add", "-q", &file, "--dir", dir]);
+    let (key, to) = (stdout(&added), user.path().join("to"));
+    wait_for("the peer to register", || {
+        stdout(&run(ASKAROUND, &["peers", "--dir", dir])).contains("[::1]:").then_some(())
+    });
+    let words = ["get", key.trim(), "-o", to.to_str().unwrap(), "--tracker", &tracker];
+    let got = run(ASKAROUND, &words);
+    assert_eq!(got.status.code(), Some(0), "{}", stderr(&got));
+    let refused = run(ASKAROUND, &[&words[..], &["--listen", "127.0.0.1:0"]].concat());
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(stderr(&refused).contains("listen on an IPv6 address"), "{}", stderr(&refused));
 }

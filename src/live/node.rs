@@ -150,11 +150,11 @@ impl Node {
         mut say: impl FnMut(bool, &str) + Send + 'static,
     ) -> Result<Self, Failure> {
         let Settings { tracker, folder, longest_stay, node: args } = settings;
+        let listen = args.listen(tracker)?;
         let state = State::open(folder)?;
-        let network = Network::default().of_listener(args.listen);
-        let listener = network
-            .listen(args.listen)
-            .map_err(|e| Failure::run(format!("cannot listen on {}: {e}", args.listen)))?;
+        let network = Network::default().of_listener(listen);
+        let listener =
+            network.listen(listen).map_err(|e| Failure::run(format!("cannot listen on {listen}: {e}")))?;
         let addr = listener.local_addr().map_err(Failure::run)?;
         let me = Contact::new(args.id.unwrap_or(state.id), addr);
         let (commands, incoming) = command_channel();

@@ -2,7 +2,7 @@
 
 #![allow(rustdoc::invalid_html_tags, reason = "these comments are help texts, where <n> is a placeholder")]
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use askaround_core::PeerId;
 use clap::error::Error;
@@ -20,8 +20,9 @@ use crate::limits::{AskLimits, ContentLimits, ServerLimits};
 #[derive(Debug, Args)]
 pub struct NodeArgs {
     /// Where it listens, and connects from if that is one address; port 0 lets the system pick
-    #[arg(long, default_value = "0.0.0.0:0", value_name = "IP:PORT", value_parser = address, env = "ASKAROUND_LISTEN")]
-    pub listen: SocketAddr,
+    /// [default: 0.0.0.0:0, or [::]:0 if the tracker has an IPv6 address]
+    #[arg(long, value_name = "IP:PORT", value_parser = address, env = "ASKAROUND_LISTEN")]
+    pub listen: Option<SocketAddr>,
     /// The address to register, if it is not the one that the tracker sees
     #[arg(long, value_name = "IP", env = "ASKAROUND_ADVERTISE")]
     pub advertise: Option<IpAddr>,
@@ -40,6 +41,27 @@ pub struct NodeArgs {
     /// What its connections may cost
     #[command(flatten)]
     pub server: ServerLimits,
+}
+
+impl NodeArgs {
+    /// Where it listens: where others can reach it at the address that its tracker sees.
+    ///
+    /// # Errors
+    /// If nobody can.
+    pub(super) fn listen(&self, tracker: Option<SocketAddr>) -> Result<SocketAddr, Failure> {
+        let six = tracker.filter(|tracker| tracker.ip().to_canonical().is_ipv6());
+        match (self.listen, six) {
+            (Some(listen), Some(tracker)) if listen.is_ipv4() && self.advertise.is_none() => {
+                Err(Failure::usage(format!(
+                    "--listen {listen} is IPv4 and the tracker {tracker} IPv6, which would tell others an \
+                     address where nobody listens: listen on an IPv6 address, as [::]:0"
+                )))
+            }
+            (Some(listen), _) => Ok(listen),
+            (None, Some(_)) => Ok((Ipv6Addr::UNSPECIFIED, 0).into()),
+            (None, None) => Ok((Ipv4Addr::UNSPECIFIED, 0).into()),
+        }
+    }
 }
 
 /// How fast a peer may send and receive.
