@@ -20,7 +20,7 @@ use crate::limits::{AskLimits, ContentLimits, ServerLimits};
 #[derive(Debug, Args)]
 pub struct NodeArgs {
     /// Where it listens, and connects from if that is one address; port 0 lets the system pick
-    /// [default: 0.0.0.0:0, or [::]:0 if the tracker has an IPv6 address]
+    /// [default: 0.0.0.0:0, or port 0 of :: if the tracker has an IPv6 address]
     #[arg(long, value_name = "IP:PORT", value_parser = address, env = "ASKAROUND_LISTEN")]
     pub listen: Option<SocketAddr>,
     /// The address to register, if it is not the one that the tracker sees
