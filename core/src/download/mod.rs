@@ -241,7 +241,7 @@ impl Download {
     fn heard(&mut self, now: Instant, id: SourceId, pieces: &[u32]) {
         let Some(source) = self.sources.get_mut(&id) else { return };
         let was_complete = source.pieces.is_full();
-        let new: Vec<u32> = pieces.iter().copied().filter(|piece| source.pieces.insert(*piece)).collect();
+        let new: Vec<u32> = pieces.iter().copied().filter(|piece| source.gets(*piece)).collect();
         for piece in &new {
             self.copies[*piece as usize] += 1;
         }
@@ -318,9 +318,9 @@ impl Download {
             self.not_owed(id, piece);
             self.fill(now, by);
         } else {
-            // It is not asked for it again, unless it says that it has it after all.
+            // It is not asked for it again, unless it says, once, that it has it after all.
             let was_complete = source.pieces.is_full();
-            if source.pieces.remove(piece) {
+            if source.refuses(piece) {
                 match was_complete {
                     // Now it counts among those who have a part.
                     true => source.pieces.iter().for_each(|piece| self.copies[piece as usize] += 1),

@@ -15,6 +15,8 @@ const RATE_WINDOW: Duration = Duration::from_millis(50);
 pub(super) struct Source {
     pub(super) addr: SocketAddr,
     pub(super) pieces: PieceSet,
+    /// What it said that it has and did not send, once and more than once.
+    pub(super) refused: [PieceSet; 2],
     /// Whether it does not fetch the content itself.
     pub(super) holds: bool,
     /// What it was asked for, in order; it answers in order.
@@ -60,11 +62,13 @@ pub(super) enum Owing {
 
 impl Source {
     pub(super) fn new(now: Instant, addr: SocketAddr, pieces: PieceSet, holds: bool) -> Self {
-        let sent = PieceSet::empty(pieces.count());
+        let nothing = || PieceSet::empty(pieces.count());
+        let (sent, refused) = (nothing(), [nothing(), nothing()]);
         Self {
             addr,
             pieces,
             sent,
+            refused,
             holds,
             owes: VecDeque::new(),
             owed_bytes: 0,
@@ -115,6 +119,22 @@ impl Source {
         let owed = self.owes.remove(at)?;
         self.owed_bytes -= owed.length;
         Some(owed.state)
+    }
+
+    /// It has this piece now. False if it had, or has not sent it twice after it said so.
+    pub(super) fn gets(&mut self, piece: u32) -> bool {
+        let [_, again] = &self.refused;
+        !again.contains(piece) && self.pieces.insert(piece)
+    }
+
+    /// It has not sent this piece after all. False if it did not say that it has it.
+    pub(super) fn refuses(&mut self, piece: u32) -> bool {
+        let [once, again] = &mut self.refused;
+        let removed = self.pieces.remove(piece);
+        if removed && !once.insert(piece) {
+            again.insert(piece);
+        }
+        removed
     }
 
     /// Its answer to a request for this piece comes. True if that was taken back: what was asked

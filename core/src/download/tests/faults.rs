@@ -1,6 +1,6 @@
-//! Many sources with parts, that refuse, vanish, substitute, send bad pieces or nothing: as long as
-//! one good source has everything, the download ends, and outside of the end game nothing is asked
-//! of two sources at once.
+//! Many sources with parts, that refuse, vanish, substitute, flood with news, send bad pieces, nothing or
+//! hardly anything: as long as one good source has everything, the download ends, no innocent source
+//! is dropped, no timer is due again and again, and what is kept of sources does not grow.
 
 use proptest::prelude::*;
 
@@ -14,6 +14,10 @@ enum Mood {
     Vanishes,
     Silent,
     Substitutes,
+    /// It begins each piece, and ends none.
+    Trickles,
+    /// It tells of pieces that there are, that there are not, and again, and refuses them all.
+    Floods,
 }
 
 fn moods() -> impl Strategy<Value = Mood> {
@@ -24,6 +28,8 @@ fn moods() -> impl Strategy<Value = Mood> {
         Just(Mood::Vanishes),
         Just(Mood::Silent),
         Just(Mood::Substitutes),
+        Just(Mood::Trickles),
+        Just(Mood::Floods),
     ]
 }
 
@@ -42,6 +48,7 @@ proptest! {
         all.insert(random.usize(0..=all.len()), Mood::Good);
         let mut owed: BTreeMap<SourceId, VecDeque<(u32, bool, bool)>> = BTreeMap::new();
         let mut gone = BTreeSet::new();
+        let mut begun = BTreeSet::new();
         for (i, mood) in all.iter().enumerate() {
             let pieces = match mood {
                 Mood::Good | Mood::Substitutes => PieceSet::full(count),
@@ -62,7 +69,13 @@ proptest! {
                         let taken = owed.iter_mut().find(|(p, _, cancelled)| *p == piece && !cancelled);
                         taken.expect("what it was asked for").2 = true;
                     }
-                    DownloadOutput::Drop(source, _) => {
+                    DownloadOutput::Drop(source, why) => {
+                        let is_bad = match why {
+                            DropReason::BadPiece(_) => [Mood::Bad].as_slice(),
+                            DropReason::Repeats(_) => &[Mood::Substitutes],
+                            DropReason::Stalled(_) => &[Mood::Silent],
+                        };
+                        prop_assert!(is_bad.contains(&all[source as usize]), "{source} was dropped: {why}");
                         gone.insert(source);
                         owed.get_mut(&source).unwrap().clear();
                     }
@@ -73,6 +86,21 @@ proptest! {
                 break;
             }
             now = now + Duration::from_millis(10);
+            for fired in 0.. {
+                if download.poll_timeout().is_none_or(|at| at > now) {
+                    break;
+                }
+                prop_assert!(fired < 10, "a timer is due without end");
+                download.handle(now, DownloadInput::Timeout);
+            }
+            if !download.outputs.is_empty() {
+                // Whoever is dropped has nothing more to say.
+                continue;
+            }
+            for (id, source) in &download.sources {
+                let most = download.config.max_pipeline + count as usize;
+                prop_assert!(source.owes.len() <= most && source.taken_back.len() <= 1000, "{id}: {source:?}");
+            }
             let busy: Vec<_> = owed
                 .iter()
                 .filter(|(s, o)| !o.is_empty() && all[**s as usize] != Mood::Silent)
@@ -86,6 +114,14 @@ proptest! {
                 continue;
             };
             let (asked, any, cancelled) = owed.get_mut(&source).unwrap().pop_front().unwrap();
+            if all[source as usize] == Mood::Trickles && !cancelled {
+                if begun.insert((source, asked)) {
+                    download.handle(now, DownloadInput::Begun { source, piece: asked, asked });
+                }
+                download.handle(now, DownloadInput::Progress(source, 1));
+                owed.get_mut(&source).unwrap().push_front((asked, any, cancelled));
+                continue;
+            }
             if cancelled && random.bool() {
                 // Otherwise the word came too late.
                 download.handle(now, DownloadInput::Refused(source, asked));
@@ -93,6 +129,11 @@ proptest! {
             }
             match all[source as usize] {
                 Mood::Bad => download.handle(now, DownloadInput::Bad(source, asked)),
+                Mood::Floods => {
+                    download.handle(now, DownloadInput::Refused(source, asked));
+                    let told = std::iter::repeat_with(|| random.u32(0..2 * count)).take(20).collect();
+                    download.handle(now, DownloadInput::News(source, told));
+                }
                 Mood::Refuses => download.handle(now, DownloadInput::Refused(source, asked)),
                 Mood::Vanishes => {
                     gone.insert(source);
