@@ -114,9 +114,13 @@ impl Folder {
         Ok(Self { fd: Arc::new(fd), path })
     }
 
-    /// Sees to it that names made in this folder are on disk.
+    /// Sees to it that names made in this folder are on disk, where its file system does that when it
+    /// is asked.
     pub(super) fn sync(&self) -> Result<(), DiskError> {
-        rustix::fs::fsync(&*self.fd).map_err(DiskError::at(&self.path))
+        match rustix::fs::fsync(&*self.fd) {
+            Ok(()) | Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(()),
+            Err(error) => Err(DiskError::at(&self.path)(error)),
+        }
     }
 }
 
@@ -302,6 +306,15 @@ mod tests {
         assert_eq!(place.there().unwrap(), There::Link);
         assert!(matches!(place.open_or_make().unwrap_err().fault, Fault::Link));
         assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_folder_that_cannot_be_synced_is_no_failure() {
+        // As the shared folders of some virtual machines.
+        let folder = Folder::open(Path::new("/proc/self")).unwrap();
+        assert_eq!(rustix::fs::fsync(&*folder.fd), Err(Errno::INVAL));
+        folder.sync().unwrap();
     }
 
     #[test]
