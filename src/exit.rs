@@ -155,11 +155,16 @@ pub fn show_traces(verbose: u8) {
         .init();
 }
 
+/// The most threads for work that blocks: on the disk, or on who has a turn to be sent to. Requests
+/// for what has to be read can have as many at work at once, and each takes memory.
+const MAX_BLOCKING: usize = 128;
+
 /// Runs a program's future on one thread: a node's work is small, and one thread needs no
 /// hand-over between them.
 pub fn block_on(future: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     // Many nodes in one process need many sockets; where the limit stays low, listening says so.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::run)?;
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().max_blocking_threads(MAX_BLOCKING).build().map_err(Failure::run)?;
     runtime.block_on(future)
 }

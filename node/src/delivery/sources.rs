@@ -24,6 +24,9 @@ use crate::transfer::source::{self, Has, Opened, SourceCommand, SourceEvent, Sou
 const GIVES_NOTHING: Duration = Duration::from_secs(30);
 /// So many sources that are used no longer are remembered by name.
 const REMEMBERED: usize = 256;
+/// So many of those who sent what they should not have are remembered by their addresses. Beyond that
+/// one of them may be asked again, and has to do so again.
+const MAX_BLAMED: usize = 16_384;
 const EVENTS: usize = 256;
 /// More than a fetch ever has to say to a source that keeps up, however many events it takes at once.
 const COMMANDS: usize = 1024;
@@ -187,6 +190,9 @@ impl Sources {
     pub(super) fn lose(&mut self, id: SourceId, why: &str, blame: bool) -> Option<Source> {
         let source = self.forget(id)?;
         if blame {
+            if self.blamed.len() >= MAX_BLAMED {
+                self.blamed.pop_first();
+            }
             self.blamed.insert(source.addr);
             // Whoever asked for the content is told too.
             tracing::info!(source = %source.addr, why, "a source is not used any more");
