@@ -89,10 +89,10 @@ impl Upload {
     /// finish together; then the piece that the fewest have, since whoever gets it can pass it on;
     /// then whoever has waited longest. But nobody waits for more than two rounds.
     pub(super) fn next_waiting(&mut self, who: For) -> Option<(ConnectionId, Want)> {
-        let Self { waiting, proven, .. } = &*self;
-        let may = |connection| who == For::Anybody || proven.contains(connection);
-        let patient = 2 * waiting.len();
-        let mut waiting = waiting.iter().enumerate().filter(|(_, (connection, ..))| may(connection));
+        let proven = &self.proven;
+        let may = |connection: &ConnectionId| who == For::Anybody || proven.contains(connection);
+        let patient = 2 * self.waiting.len();
+        let mut waiting = self.waiting.iter().enumerate().filter(|(_, (connection, ..))| may(connection));
         let key = |(connection, want, _): &(ConnectionId, Want, usize)| {
             (self.crowd(want.from), self.progress(*connection, want), want.copies)
         };
@@ -101,7 +101,7 @@ impl Upload {
             first => std::iter::once(first).chain(waiting).min_by_key(|(_, waiting)| key(waiting))?.0,
         };
         for (connection, _, passed) in self.waiting.range_mut(..at) {
-            *passed += usize::from(who == For::Anybody || self.proven.contains(connection));
+            *passed += usize::from(may(connection));
         }
         self.waiting.remove(at).map(|(connection, want, _)| (connection, want))
     }

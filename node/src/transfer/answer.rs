@@ -189,8 +189,8 @@ impl<'a> Answering<'a> {
             let (stream, shelf) = (connection.stream.clone(), connection.server.shelf.clone());
             let most = left.min(RUN).min(self.allowed);
             let begun = Instant::now();
-            let (waits, least_pace) = (self.has_turn, connection.server.uploads.least_pace());
-            let ran = self.on_thread(Run { stream, shelf, answers, most, waits, least_pace }).await?;
+            let least_pace = self.has_turn.then(|| connection.server.uploads.least_pace());
+            let ran = self.on_thread(Run { stream, shelf, answers, most, least_pace }).await?;
             self.allowed -= ran.sent;
             sent += ran.sent;
             if ran.sent > 0 {

@@ -157,10 +157,9 @@ pub(super) struct Run {
     pub(super) answers: VecDeque<Outgoing>,
     /// The most bytes of files.
     pub(super) most: u64,
-    /// Whether it waits for a receiver that takes nothing for the moment.
-    pub(super) waits: bool,
-    /// How much a receiver takes, in bytes a second, that it is waited for.
-    pub(super) least_pace: u64,
+    /// How much a receiver must take, in bytes a second, that it is waited for when its socket is
+    /// full. `None`: it is not waited for.
+    pub(super) least_pace: Option<u64>,
 }
 
 /// What came of a run.
@@ -217,7 +216,7 @@ impl Run {
     }
 
     fn send_all(&mut self, sent: &mut u64) -> io::Result<Ended> {
-        let mut pace = Taking { least: self.least_pace, since: None };
+        let mut taking = self.least_pace.map(|least| Taking { least, since: None });
         while let Some(answer) = self.answers.front_mut() {
             *sent += answer.make_ready(&*self.shelf, self.most - *sent)?;
             if answer.is_sent() {
@@ -230,11 +229,13 @@ impl Run {
             match self.step(sent) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if pace.is_too_slow(*sent, Instant::now()) {
-                        return Ok(Ended::Slow);
-                    }
-                    if self.waits && wait_writable(&self.stream)? {
-                        continue;
+                    if let Some(taking) = &mut taking {
+                        if taking.is_too_slow(*sent, Instant::now()) {
+                            return Ok(Ended::Slow);
+                        }
+                        if wait_writable(&self.stream)? {
+                            continue;
+                        }
                     }
                     // Once more by way of the runtime, so that it knows that the socket is full
                     // and wakes us when it is not.

@@ -55,7 +55,7 @@ async fn without_a_turn_a_receiver_that_reads_slowly_holds_no_thread() {
     let (mut receiver, _) = listener.accept().unwrap();
     while stream.try_write(&[0; 4096]).is_ok() {}
     let answers = [zeros(LENGTH)].into();
-    let run = Run { stream, shelf: Arc::new(Nothing), answers, most: LENGTH, waits: false, least_pace: 0 };
+    let run = Run { stream, shelf: Arc::new(Nothing), answers, most: LENGTH, least_pace: None };
     let over = Arc::new(AtomicBool::new(false));
     let ends = over.clone();
     // A little at a time, for as long as the run lasts.
