@@ -55,8 +55,9 @@ pub struct Part {
     failed: AtomicBool,
     /// Once it is finished.
     named: NamedAs,
-    /// Held by whoever writes, and alone by whoever finishes it.
-    writes: RwLock<()>,
+    /// Held by whoever writes or finishes it. A file system lets one write to a file at a time
+    /// anyway, and those who wait for it there take a processor each (ext4).
+    writes: Mutex<()>,
     /// Who is told how the file of a repair looks when it is let go of before it is whole.
     left: Option<oneshot::Sender<Stamp>>,
 }
@@ -194,7 +195,7 @@ impl Part {
             journal: journal.map(Mutex::new),
             failed: AtomicBool::new(false),
             named: Arc::new(OnceLock::new()),
-            writes: RwLock::new(()),
+            writes: Mutex::new(()),
             left: None,
         }
     }
@@ -244,13 +245,14 @@ impl Part {
         if !manifest.verify(piece, bytes) {
             return Err(PartError::BadPiece(piece));
         }
-        let _writes = self.writes.read().unwrap_or_else(PoisonError::into_inner);
+        let is_zero = is_zero(bytes);
+        let _writes = crate::lock(&self.writes);
         if self.has(piece.get()) {
             // It came from two, and the file may have its name.
             return Ok(());
         }
         let range = manifest.geometry().range(piece);
-        let is_there = is_zero(bytes) && (self.holes || is_hole(&self.file, &range));
+        let is_there = is_zero && (self.holes || is_hole(&self.file, &range));
         if !is_there {
             for (at, bytes) in (range.start..).step_by(WRITE).zip(bytes.chunks(WRITE)) {
                 self.file.write_all_at(bytes, at).map_err(|e| self.data_place().error(e))?;
@@ -299,7 +301,7 @@ impl Part {
             return Err(PartError::NotOnDisk(self.place.path()));
         }
         // From then on nobody writes: every piece is there.
-        let _none_writes = self.writes.write().unwrap_or_else(PoisonError::into_inner);
+        let _none_writes = crate::lock(&self.writes);
         let data = self.data_place();
         let stamp = Stamp::of(&self.file).map_err(|e| data.error(e))?;
         if stamp.length != self.wanted.manifest.geometry().size() {
