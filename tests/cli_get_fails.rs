@@ -79,7 +79,7 @@ fn without_its_tracker_a_peer_asks_those_it_knows() {
     net.assert_says(1, &["get", &other, "-o", &to("b")], 0, "got ");
     assert_eq!(std::fs::read(to("b")).unwrap(), b"other");
     let key = "0b".repeat(32);
-    net.assert_says(1, &["get", &key, "-o", &to("c")], 1, "nobody has");
+    net.assert_says(1, &["get", &key, "-o", &to("c")], 1, "the tracker did not say who is online");
     net.assert_says(1, &["why", &key], 0, "not reachable");
 }
 

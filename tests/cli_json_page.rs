@@ -73,6 +73,7 @@ fn search(found: Option<Contact>) -> ApiSearch {
         found,
         how: found.map(|_| "how".into()),
         truncated: false,
+        tracker_failed: found.is_none().then(|| "why".into()),
         questions: 1,
         seconds: 1.0,
         trace: found.map_or(Vec::new(), |_| known(contact()).map(step).into()),

@@ -46,7 +46,11 @@ fn who_knows_nobody_asks_the_tracker_and_then_all_whom_it_lists_at_once() {
     assert!(asked[1..].iter().all(|(what, why)| *what == "have" && **why == *asked[1].1), "{found}");
     assert!((2..=5).contains(&asked.len()), "{found}");
     net.kill_tracker();
-    net.assert_says(1, &["find", "k"], 1, "nobody has k");
+    let unasked = "not found k, but the tracker did not say who is online: ";
+    net.assert_says(1, &["find", "k"], 1, unasked);
+    let json: serde_json::Value =
+        serde_json::from_str(&stdout(&net.verb(1, &["find", "k", "--json"]))).unwrap();
+    assert!(json["search"]["tracker_failed"].is_string(), "{json}");
 }
 
 #[test]

@@ -304,6 +304,16 @@ fn got_text(got: &Got) -> String {
     format!("got {what} in {}, {}, from {sources}\n", units::time(time), units::rate(rate))
 }
 
+/// That nobody has it is only said when everybody could be asked.
+fn not_found(search: &ApiSearch) -> String {
+    let key = &search.key;
+    match &search.tracker_failed {
+        Some(why) => format!("not found {key}, but the tracker did not say who is online: {why}"),
+        None if search.truncated => format!("not found {key}, but not everybody could be asked"),
+        None => format!("nobody has {key}"),
+    }
+}
+
 fn search_text(search: &ApiSearch) -> String {
     let mut text = String::new();
     if !search.trace.is_empty() {
@@ -322,15 +332,13 @@ fn search_text(search: &ApiSearch) -> String {
             .collect();
         text += &table::render(&["ASKED", "WHAT", "TOOK", "ANSWER", "WHY ASKED"], &rows);
     }
-    let asked = format!("{} questions in {:.1} ms", search.questions, search.seconds * 1e3);
+    let questions = units::count(search.questions, "question");
+    let asked = format!("{questions} in {:.1} ms", search.seconds * 1e3);
     // Writing to a String cannot fail.
     let _ = match (&search.found, &search.how) {
         (Some(peer), Some(how)) => writeln!(text, "found {} at {peer}: {how} ({asked})", search.key),
         (Some(peer), None) => writeln!(text, "found {} at {peer} ({asked})", search.key),
-        (None, _) if search.truncated => {
-            writeln!(text, "not found {}, but not everybody could be asked ({asked})", search.key)
-        }
-        (None, _) => writeln!(text, "nobody has {} ({asked})", search.key),
+        (None, _) => writeln!(text, "{} ({asked})", not_found(search)),
     };
     text
 }

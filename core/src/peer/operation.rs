@@ -42,9 +42,23 @@ pub(super) enum Waiting {
     List(Vec<Contact>),
     KnownAddress(PeerId),
     ContentsAddress(PeerId),
-    Known { id: PeerId, at: SocketAddr, peers: Vec<Contact> },
-    Contents { id: PeerId, at: SocketAddr, keys: Vec<Key> },
-    Search { key: Key, obtain: bool, search: Box<Search>, trace: Option<Vec<TraceStep>> },
+    Known {
+        id: PeerId,
+        at: SocketAddr,
+        peers: Vec<Contact>,
+    },
+    Contents {
+        id: PeerId,
+        at: SocketAddr,
+        keys: Vec<Key>,
+    },
+    Search {
+        key: Key,
+        obtain: bool,
+        search: Box<Search>,
+        trace: Option<Vec<TraceStep>>,
+        tracker_failed: Option<AskError>,
+    },
 }
 
 /// What an answer leads to.
@@ -64,7 +78,7 @@ impl Operation {
         result: Result<Answer, AskError>,
         config: &PeerConfig,
     ) -> Progress {
-        if let Waiting::Search { search, trace, .. } = &mut self.waiting {
+        if let Waiting::Search { search, trace, tracker_failed, .. } = &mut self.waiting {
             let result = result.and_then(reply);
             // Questions are numbered in the order in which they are asked.
             if let Some(trace) = trace
@@ -74,7 +88,12 @@ impl Operation {
             }
             match result {
                 Ok(reply) => search.on_answer(question, reply),
-                Err(_) => search.on_failure(question),
+                Err(error) => {
+                    if search.asks_tracker(question) {
+                        *tracker_failed = Some(error);
+                    }
+                    search.on_failure(question);
+                }
             }
             return Progress::Search;
         }
@@ -164,7 +183,7 @@ impl Operation {
 
     /// The outcome of a search; one that has no result yet was cut short.
     pub(super) fn search_ended(self, now: Instant) -> Outcome {
-        let Waiting::Search { key, obtain, search, trace } = self.waiting else {
+        let Waiting::Search { key, obtain, search, trace, tracker_failed } = self.waiting else {
             unreachable!("only a search ends so");
         };
         let (found, route, truncated) = match search.result() {
@@ -178,6 +197,7 @@ impl Operation {
             route,
             level: search.level(),
             truncated,
+            tracker_failed,
             questions: search.questions(),
             took: now.since(self.started),
             trace: trace.unwrap_or_default(),

@@ -91,6 +91,7 @@ impl Peer {
                     obtain,
                     search: Box::new(search),
                     trace: trace.then(Vec::new),
+                    tracker_failed: None,
                 }
             }
         };
@@ -153,8 +154,9 @@ impl Peer {
     /// Asks what the search wants asked; ends the operation when the search has ended.
     fn pump_search(&mut self, now: Instant, number: u64) {
         loop {
-            let Some(Operation { owner, waiting: Waiting::Search { key, obtain, search, trace }, .. }) =
-                self.operations.get_mut(&number).map(Box::as_mut)
+            let Some(Operation {
+                owner, waiting: Waiting::Search { key, obtain, search, trace, .. }, ..
+            }) = self.operations.get_mut(&number).map(Box::as_mut)
             else {
                 return;
             };

@@ -59,6 +59,9 @@ pub struct FindReport {
     pub level: u32,
     /// Whether a bound ended the search before everybody was asked.
     pub truncated: bool,
+    /// Why the tracker did not say who is online, if it was asked: then only peers that were known
+    /// otherwise could be asked.
+    pub tracker_failed: Option<AskError>,
     /// How many questions were asked.
     pub questions: u64,
     /// How long it took.

@@ -316,6 +316,7 @@ impl Outcome {
             route: None,
             level: 0,
             truncated: false,
+            tracker_failed: None,
             questions: 0,
             took: Duration::ZERO,
             trace: Vec::new(),

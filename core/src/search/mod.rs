@@ -192,6 +192,11 @@ impl Search {
         }
     }
 
+    /// Whether question `number` is one to the tracker that has no answer yet.
+    pub fn asks_tracker(&self, number: u64) -> bool {
+        matches!(self.open.get(&number), Some(Open::Listing))
+    }
+
     /// Question `number` could not be asked or was not answered: that counts as *no*.
     pub fn on_failure(&mut self, number: u64) {
         if let Some(open) = self.open.remove(&number) {

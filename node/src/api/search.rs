@@ -20,6 +20,8 @@ pub struct ApiSearch {
     pub how: Option<String>,
     /// Whether a bound ended the search before everybody was asked.
     pub truncated: bool,
+    /// Why the tracker did not say who is online.
+    pub tracker_failed: Option<String>,
     /// How many questions were asked.
     pub questions: u64,
     /// How long it took, in seconds.
@@ -56,6 +58,7 @@ impl From<FindReport> for ApiSearch {
                 report.route.map(|reason| reason.to_string())
             },
             truncated: report.truncated,
+            tracker_failed: report.tracker_failed.map(|error| error.to_string()),
             questions: report.questions,
             seconds: seconds(report.took),
             trace: report.trace.into_iter().map(Into::into).collect(),

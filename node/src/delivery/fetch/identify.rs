@@ -270,11 +270,7 @@ impl Fetch {
         let Outcome::Found { report, .. } = outcome else { return Ok(()) };
         let asked: BTreeSet<_> = report.trace.iter().filter_map(|step| step.question.ask.peer()).collect();
         self.searched = Some((asked.len(), report.truncated));
-        self.tracker_failed =
-            report.trace.iter().find_map(|step| match (&step.question.ask, &step.answered) {
-                (Ask::Tracker(_), Some((_, Err(error)))) => Some(error.to_string()),
-                _ => None,
-            });
+        self.tracker_failed = report.tracker_failed.map(|error| error.to_string());
         let words = report.trace.iter().map(|step| AskedReport {
             who: match &step.question.ask {
                 Ask::Tracker(_) => "the tracker".into(),
