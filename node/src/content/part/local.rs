@@ -9,7 +9,7 @@ use askaround_core::Key;
 use askaround_core::pieces::{PieceIndex, PieceSet};
 
 use super::prepare::{
-    JOURNAL, PART, begin_journal, data_place, is_half_written, lock, noted, remove_old_journal,
+    JOURNAL, PART, begin_journal, data_place, is_half_written_by, lock, noted, remove_old_journal,
 };
 use super::{Found, Part, PartError, PartOptions, ToRepair, Wanted};
 use crate::content::disk::DiskError;
@@ -126,7 +126,8 @@ impl Part {
         let data = data_place(place, PartOptions { in_place, ..PartOptions::default() });
         let is_there = data.there()? != There::Nothing;
         let locked = if is_there { Some(lock(place, &data, false)?) } else { None };
-        let is_its = match noted(place)? {
+        let replay = noted(place)?;
+        let is_its = match &replay {
             Some(replay) => replay.header.in_place == in_place && replay.header.is_of(key),
             // Content of one piece has no journal.
             None => !in_place,
@@ -134,7 +135,10 @@ impl Part {
         if !is_its || !in_place && !is_there {
             return Ok(false);
         }
-        let is_left = if in_place { is_half_written(place)? } else { is_there };
+        let is_left = match &replay {
+            Some(replay) if in_place => is_half_written_by(replay, place.there()?),
+            _ => is_there,
+        };
         if is_left {
             data.remove()?;
         }

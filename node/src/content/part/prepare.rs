@@ -46,11 +46,19 @@ pub(super) fn refuse_if_taken(place: &Place, options: PartOptions) -> Result<(),
 
 /// Whether the file is what an earlier fetch in place has left, and not another that has its name.
 pub(super) fn is_half_written(place: &Place) -> Result<bool, DiskError> {
-    let There::File { length, inode } = place.there()? else { return Ok(false) };
-    let Some(replay) = noted(place)? else { return Ok(false) };
+    let there = place.there()?;
+    if !matches!(there, There::File { .. }) {
+        return Ok(false);
+    }
+    Ok(noted(place)?.is_some_and(|replay| is_half_written_by(&replay, there)))
+}
+
+/// The same, where the journal is at hand.
+pub(super) fn is_half_written_by(replay: &Replay, there: There) -> bool {
+    let There::File { length, inode } = there else { return false };
     // It got its length before its journal; after a power loss it may be empty.
     let has_length = [0, replay.header.manifest.geometry().size()].contains(&length);
-    Ok(replay.header.in_place && replay.is_about(inode) && has_length)
+    replay.header.in_place && replay.is_about(inode) && has_length
 }
 
 /// What the journal of a fetch to `place` says, if there is one that can be read.
