@@ -1,5 +1,6 @@
 //! [`FindReport`]: how a search went, for people.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::types::AskError;
@@ -23,6 +24,17 @@ pub struct TraceStep {
     pub answered: Option<(Instant, Result<Said, AskError>)>,
 }
 
+impl TraceStep {
+    /// What came back, in words.
+    pub fn answer(&self) -> String {
+        match &self.answered {
+            None => "not waited for".into(),
+            Some((_, Ok(said))) => said.to_string(),
+            Some((_, Err(error))) => error.to_string(),
+        }
+    }
+}
+
 /// What an answer said, as far as a trace keeps it: not whom a page of peers named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Said {
@@ -42,6 +54,25 @@ impl From<&Reply> for Said {
         match reply {
             Reply::Have(answer) => Self::Have(*answer),
             Reply::Peers { peers, next } => Self::Peers { count: peers.len(), more: next.is_some() },
+        }
+    }
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Have(HaveAnswer::Have) => f.write_str("has it"),
+            Self::Have(HaveAnswer::No) => f.write_str("no"),
+            Self::Have(HaveAnswer::Hint(hint)) => write!(f, "hint: peer {} at {}", hint.id, hint.addr()),
+            Self::Have(HaveAnswer::Fetching(None)) => f.write_str("is fetching it"),
+            Self::Have(HaveAnswer::Fetching(Some(hint))) => {
+                write!(f, "is fetching it; hint: peer {} at {}", hint.id, hint.addr())
+            }
+            Self::Peers { count, more } => {
+                let peers = if *count == 1 { "peer" } else { "peers" };
+                let more = if *more { ", more to come" } else { "" };
+                write!(f, "{count} {peers}{more}")
+            }
         }
     }
 }
@@ -78,6 +109,23 @@ mod tests {
     use crate::peer::{Outcome, Peer, PeerConfig, PeerInput, PeerOutput};
     use crate::script::Action;
     use crate::search::SearchConfig;
+
+    #[test]
+    fn what_was_said_is_put_into_words() {
+        let hint = Contact::new(PeerId::new(2).unwrap(), "10.0.0.1:7".parse().unwrap());
+        for (said, words) in [
+            (Said::Have(HaveAnswer::Have), "has it"),
+            (Said::Have(HaveAnswer::No), "no"),
+            (Said::Have(HaveAnswer::Hint(hint)), "hint: peer 2 at 10.0.0.1:7"),
+            (Said::Have(HaveAnswer::Fetching(None)), "is fetching it"),
+            (Said::Have(HaveAnswer::Fetching(Some(hint))), "is fetching it; hint: peer 2 at 10.0.0.1:7"),
+            (Said::Peers { count: 0, more: false }, "0 peers"),
+            (Said::Peers { count: 1, more: false }, "1 peer"),
+            (Said::Peers { count: 256, more: true }, "256 peers, more to come"),
+        ] {
+            assert_eq!(said.to_string(), words);
+        }
+    }
 
     #[test]
     fn of_a_search_that_is_answered_without_end_the_first_steps_are_kept() {

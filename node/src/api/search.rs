@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use askaround_core::id::Contact;
 use askaround_core::key::Key;
-use askaround_core::message::HaveAnswer;
-use askaround_core::peer::{FindReport, Said, TraceStep};
+use askaround_core::peer::{FindReport, TraceStep};
 use askaround_core::search::Ask;
 use serde::{Deserialize, Serialize};
 
@@ -74,26 +73,11 @@ impl From<TraceStep> for ApiStep {
             Ask::Known(peer, _) => (Some(*peer), "known"),
             Ask::OwnKnown => (None, "own-known"),
         };
-        let answer = match &step.answered {
-            None => "not waited for".into(),
-            Some((_, Err(error))) => error.to_string(),
-            Some((_, Ok(Said::Have(HaveAnswer::Have)))) => "has it".into(),
-            Some((_, Ok(Said::Have(HaveAnswer::No)))) => "no".into(),
-            Some((_, Ok(Said::Have(HaveAnswer::Fetching(None))))) => "is fetching it".into(),
-            Some((_, Ok(Said::Have(HaveAnswer::Fetching(Some(hint)))))) => {
-                format!("is fetching it; hint: {hint}")
-            }
-            Some((_, Ok(Said::Have(HaveAnswer::Hint(hint))))) => format!("hint: {hint}"),
-            Some((_, Ok(Said::Peers { count, more }))) => {
-                let more = if *more { ", more to come" } else { "" };
-                format!("{count} peers{more}")
-            }
-        };
         Self {
             asked,
             what: what.into(),
             why: step.question.reason.to_string(),
-            answer,
+            answer: step.answer(),
             seconds: step.answered.map(|(at, _)| seconds(at.since(step.asked_at))),
         }
     }

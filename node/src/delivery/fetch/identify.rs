@@ -8,7 +8,7 @@ use std::time::Duration;
 use askaround_core::download::SourceId;
 use askaround_core::id::Contact;
 use askaround_core::message::ErrorCode;
-use askaround_core::peer::{AskError, Outcome, Said};
+use askaround_core::peer::{AskError, Outcome};
 use askaround_core::pieces::{Geometry, Manifest};
 use askaround_core::search::{Ask, Holder};
 use tokio::time::Instant;
@@ -278,23 +278,9 @@ impl Fetch {
                 Ask::Have(peer) | Ask::Known(peer, _) => format!("peer {} at {}", peer.id, peer.addr()),
             },
             why: step.question.reason.to_string(),
-            answer: answer(step.answered.as_ref().map(|(_, answer)| answer)),
+            answer: step.answer(),
         });
         lock(&self.job.report).asked = words.collect();
         Ok(())
-    }
-}
-
-fn answer(answer: Option<&Result<Said, AskError>>) -> String {
-    use askaround_core::message::HaveAnswer;
-    match answer {
-        None => "not waited for".into(),
-        Some(Err(error)) => error.to_string(),
-        Some(Ok(Said::Peers { count: 1, .. })) => "1 peer".into(),
-        Some(Ok(Said::Peers { count, .. })) => format!("{count} peers"),
-        Some(Ok(Said::Have(HaveAnswer::Have))) => "has it".into(),
-        Some(Ok(Said::Have(HaveAnswer::No))) => "no".into(),
-        Some(Ok(Said::Have(HaveAnswer::Hint(hint)))) => format!("hint: peer {} at {}", hint.id, hint.addr()),
-        Some(Ok(Said::Have(HaveAnswer::Fetching(_)))) => "is fetching it".into(),
     }
 }
