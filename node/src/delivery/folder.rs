@@ -21,7 +21,7 @@ use crate::content::{
     Addition, Catalogue, Collection, ContentFile, DiskError, Folder, Layout, PartError, Step, plan,
 };
 use crate::lock;
-use crate::transfer::source::{Rejected, Sink};
+use crate::transfer::source::Rejected;
 
 /// So many files that nobody has are named.
 const NAMED: usize = 3;
@@ -166,6 +166,21 @@ impl FolderTarget {
 }
 
 impl Target for FolderTarget {
+    fn range(&self, piece: u32) -> Option<ByteRange> {
+        self.layout.range(piece)
+    }
+
+    fn find(&self, key: &Key, from: u64, length: u64) -> Option<u32> {
+        self.layout.find(key, from, length)
+    }
+
+    fn accept(&self, piece: u32, bytes: &[u8]) -> Result<(), Rejected> {
+        let Some((root, piece)) = self.layout.locate(piece) else { return Err(Rejected::Bad) };
+        let number = self.had[root];
+        self.files[number].accept(piece, bytes)?;
+        self.make_same(number).map_err(|error| Rejected::Disk(io::Error::other(error)))
+    }
+
     fn lengths(&self) -> Vec<u32> {
         self.layout.lengths()
     }
@@ -218,23 +233,6 @@ impl Target for FolderTarget {
         // Whoever has the fetch stopped does not wait for thousands of files.
         let goes_on = |_: &&Arc<FolderFile>| !self.cancel.load(Ordering::Relaxed);
         self.files.iter().take_while(goes_on).try_for_each(FolderFile::sync)
-    }
-}
-
-impl Sink for FolderTarget {
-    fn range(&self, piece: u32) -> Option<ByteRange> {
-        self.layout.range(piece)
-    }
-
-    fn find(&self, key: &Key, from: u64, length: u64) -> Option<u32> {
-        self.layout.find(key, from, length)
-    }
-
-    fn accept(&self, piece: u32, bytes: &[u8]) -> Result<(), Rejected> {
-        let Some((root, piece)) = self.layout.locate(piece) else { return Err(Rejected::Bad) };
-        let number = self.had[root];
-        self.files[number].accept(piece, bytes)?;
-        self.make_same(number).map_err(|error| Rejected::Disk(io::Error::other(error)))
     }
 }
 

@@ -1,5 +1,5 @@
 //! [`Target`]: where the pieces of a fetch go; and those that are one content: a file on disk, or
-//! a short list in memory.
+//! a short list in memory. [`Slot`]: which of them the sources of a fetch bring pieces for now.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,18 @@ use crate::lock;
 use crate::transfer::source::{Rejected, Sink};
 
 /// Where the pieces of a fetch go.
-pub(super) trait Target: Sink {
+pub(super) trait Target: Send + Sync + 'static {
+    /// As [`Sink::range`].
+    fn range(&self, piece: u32) -> Option<ByteRange>;
+    /// As [`Sink::find`].
+    fn find(&self, key: &Key, from: u64, length: u64) -> Option<u32>;
+    /// Checks a piece and writes it. Blocks; may be called by several threads at once, also for a
+    /// piece that is there already.
+    fn accept(&self, piece: u32, bytes: &[u8]) -> Result<(), Rejected>;
+    /// Whether a piece is these bytes, and not some of what was fetched before.
+    fn is(&self, piece: u32, range: &ByteRange) -> bool {
+        self.range(piece).as_ref() == Some(range)
+    }
     /// The length of each piece.
     fn lengths(&self) -> Vec<u32>;
     /// How many bytes of what is fetched each piece stands for: more than its length if several
@@ -42,7 +53,8 @@ pub(super) trait Target: Sink {
     }
 }
 
-/// The target of a fetch, once it is known.
+/// The target of a fetch, once it is known. It may become another while pieces of the one before are
+/// on their way.
 #[derive(Default)]
 pub(super) struct Slot(RwLock<Option<Arc<dyn Target>>>);
 
@@ -69,14 +81,10 @@ impl Sink for Slot {
         self.target()?.find(key, from, length)
     }
 
-    fn accept(&self, piece: u32, bytes: &[u8]) -> Result<(), Rejected> {
-        // Nothing is asked for before there is a target.
-        self.target().map_or(Err(Rejected::Bad), |target| target.accept(piece, bytes))
-    }
-
-    fn accept_as(&self, piece: u32, range: &ByteRange, bytes: &[u8]) -> Result<(), Rejected> {
-        // Of one and the same target: there may be another between two looks.
-        self.target().map_or(Err(Rejected::Late), |target| target.accept_as(piece, range, bytes))
+    fn accept(&self, piece: u32, range: &ByteRange, bytes: &[u8]) -> Result<(), Rejected> {
+        // One and the same is asked and written to: there may be another between two looks.
+        let target = self.target().filter(|target| target.is(piece, range)).ok_or(Rejected::Late)?;
+        target.accept(piece, bytes)
     }
 }
 
@@ -129,6 +137,20 @@ impl FileTarget {
 }
 
 impl Target for FileTarget {
+    fn range(&self, piece: u32) -> Option<ByteRange> {
+        let geometry = self.geometry();
+        Some(ByteRange::of_piece(self.key.clone(), geometry, geometry.piece(piece)?))
+    }
+
+    fn find(&self, key: &Key, from: u64, length: u64) -> Option<u32> {
+        (*key == self.key).then(|| self.geometry().exactly(from, length))?.map(PieceIndex::get)
+    }
+
+    fn accept(&self, piece: u32, bytes: &[u8]) -> Result<(), Rejected> {
+        let Some(piece) = self.geometry().piece(piece) else { return Err(Rejected::Bad) };
+        write(&self.part, piece, bytes)
+    }
+
     fn lengths(&self) -> Vec<u32> {
         self.geometry().lengths().collect()
     }
@@ -157,22 +179,6 @@ impl Target for FileTarget {
 impl Opens for FileTarget {
     fn open(&self, _: &Key) -> io::Result<Option<Arc<ContentFile>>> {
         Ok(Some(self.part.content()))
-    }
-}
-
-impl Sink for FileTarget {
-    fn range(&self, piece: u32) -> Option<ByteRange> {
-        let geometry = self.geometry();
-        Some(ByteRange::of_piece(self.key.clone(), geometry, geometry.piece(piece)?))
-    }
-
-    fn find(&self, key: &Key, from: u64, length: u64) -> Option<u32> {
-        (*key == self.key).then(|| self.geometry().exactly(from, length))?.map(PieceIndex::get)
-    }
-
-    fn accept(&self, piece: u32, bytes: &[u8]) -> Result<(), Rejected> {
-        let Some(piece) = self.geometry().piece(piece) else { return Err(Rejected::Bad) };
-        write(&self.part, piece, bytes)
     }
 }
 
@@ -214,20 +220,6 @@ impl Opens for MemoryTarget {
 }
 
 impl Target for MemoryTarget {
-    fn lengths(&self) -> Vec<u32> {
-        self.manifest.geometry().lengths().collect()
-    }
-
-    fn have(&self) -> PieceSet {
-        lock(&self.state).1.clone()
-    }
-
-    fn has(&self, piece: u32) -> bool {
-        lock(&self.state).1.contains(piece)
-    }
-}
-
-impl Sink for MemoryTarget {
     fn range(&self, piece: u32) -> Option<ByteRange> {
         let geometry = self.manifest.geometry();
         Some(ByteRange::of_piece(self.key.clone(), geometry, geometry.piece(piece)?))
@@ -245,5 +237,17 @@ impl Sink for MemoryTarget {
         state.0[range.start as usize..range.end as usize].copy_from_slice(bytes);
         state.1.insert(piece);
         Ok(())
+    }
+
+    fn lengths(&self) -> Vec<u32> {
+        self.manifest.geometry().lengths().collect()
+    }
+
+    fn have(&self) -> PieceSet {
+        lock(&self.state).1.clone()
+    }
+
+    fn has(&self, piece: u32) -> bool {
+        lock(&self.state).1.contains(piece)
     }
 }

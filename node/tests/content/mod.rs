@@ -158,7 +158,7 @@ impl Sink for MemorySink {
         manifest.geometry().exactly(from, length).map(|piece| piece.get())
     }
 
-    fn accept(&self, piece: u32, bytes: &[u8]) -> Result<(), Rejected> {
+    fn accept(&self, piece: u32, _: &ByteRange, bytes: &[u8]) -> Result<(), Rejected> {
         let manifest = self.manifest.get().unwrap();
         if !manifest.verify(manifest.geometry().piece(piece).unwrap(), bytes) {
             return Err(Rejected::Bad);

@@ -73,7 +73,7 @@ impl Checks {
         self.waiting_bytes = 0;
         self.running.spawn_blocking(move || {
             let check = |Piece { piece, range, bytes }| {
-                let result = sink.accept_as(piece, &range, &bytes);
+                let result = sink.accept(piece, &range, &bytes);
                 Checked { piece, result }
             };
             waiting.into_iter().map(check).collect()

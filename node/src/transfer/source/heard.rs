@@ -100,9 +100,7 @@ impl Connection {
         let Some(piece) = piece else {
             return Err(misbehaved("sent other bytes than were asked for"));
         };
-        if self.sink.is(piece, range) {
-            self.untold.push_back(SourceEvent::Begun { asked, piece, range: range.clone() });
-        }
+        self.untold.push_back(SourceEvent::Begun { asked, piece, range: range.clone() });
         self.reading = Some(Reading::Piece { piece, range: range.clone() });
         Ok(())
     }

@@ -33,28 +33,16 @@ pub trait Sink: Send + Sync + 'static {
     /// The bytes that a piece is asked for by. `None` if there is no such piece.
     fn range(&self, piece: u32) -> Option<ByteRange>;
 
-    /// Whether a piece is these bytes, of what is being fetched now.
-    fn is(&self, piece: u32, range: &ByteRange) -> bool {
-        self.range(piece).as_ref() == Some(range)
-    }
-
     /// The piece that these bytes are, if they are a whole one.
     fn find(&self, key: &Key, from: u64, length: u64) -> Option<u32>;
 
-    /// Checks a piece and writes it. Blocks; may be called by several threads at once, also for a
-    /// piece that is there already.
+    /// Checks a piece that was asked for by `range` and writes it. Blocks; may be called by several
+    /// threads at once, also for a piece that is there already.
     ///
     /// # Errors
-    /// If it is not the piece, or cannot be written.
-    fn accept(&self, piece: u32, bytes: &[u8]) -> Result<(), Rejected>;
-
-    /// The same if the piece is these bytes of what is being fetched now.
-    ///
-    /// # Errors
-    /// As [`Sink::accept`]; [`Rejected::Late`] if it is not.
-    fn accept_as(&self, piece: u32, range: &ByteRange, bytes: &[u8]) -> Result<(), Rejected> {
-        if self.is(piece, range) { self.accept(piece, bytes) } else { Err(Rejected::Late) }
-    }
+    /// If it is not the piece, or cannot be written; [`Rejected::Late`] if what is being fetched now has
+    /// other bytes there, or none.
+    fn accept(&self, piece: u32, range: &ByteRange, bytes: &[u8]) -> Result<(), Rejected>;
 }
 
 /// Why a piece was not taken.
