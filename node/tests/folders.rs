@@ -17,14 +17,14 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// One that passes everything on to a holder and back, but for requests for the piece hashes of
-/// other content than `list`: those it answers with `instead`, each after a while. It says when it was
-/// asked for them.
+/// other content than `list`: those it answers with `instead`, each after a while. It says each time that
+/// it is asked for them.
 async fn between(
     holder: SocketAddr,
     list: String,
     instead: Vec<u8>,
     after: Duration,
-    asked: oneshot::Sender<()>,
+    mut asked: impl FnMut() + Send + 'static,
 ) -> (SocketAddr, JoinHandle<()>) {
     let listener = TcpListener::bind((holder.ip(), 0)).await.unwrap();
     let addr = listener.local_addr().unwrap();
@@ -49,10 +49,10 @@ async fn between(
         };
         let asking = async {
             let mut asks = BufReader::new(asks);
-            let (mut line, mut asked) = (String::new(), Some(asked));
+            let mut line = String::new();
             while asks.read_line(&mut line).await.is_ok_and(|count| count > 0) {
                 if line.starts_with("H ") && !line.contains(&list) {
-                    asked.take().map(|asked| asked.send(()));
+                    asked();
                     tokio::time::sleep(after).await;
                     own.send(instead.clone()).await.unwrap();
                 } else {
@@ -81,6 +81,8 @@ async fn comes_although(instead: Vec<u8>, after: Duration, limits: SourceLimits)
     }
     let key = hidden.add_folder(source.path()).await;
     let (asked, is_asked) = oneshot::channel();
+    let mut asked = Some(asked);
+    let asked = move || _ = asked.take().map(|asked| asked.send(()));
     let holder = hidden.delivery.status().unwrap().me.addr();
     let (addr, task) = between(holder, key.to_string(), instead, after, asked).await;
     let other = tempfile::tempdir().unwrap();
@@ -123,6 +125,37 @@ async fn each_answer_of_a_source_has_its_own_time() {
     let after = Duration::from_millis(1500);
     let limits = SourceLimits { answer_timeout: Duration::from_millis(2500), ..SourceLimits::default() };
     assert_eq!(comes_although(denies, after, limits).await, None);
+}
+
+#[tokio::test]
+async fn a_fetch_whose_only_source_is_slow_to_say_that_it_has_no_piece_hashes_ends() {
+    let (elsewhere, network) = (Network::start().await, Network::start().await);
+    let (hidden, node) = (elsewhere.peer(1).await, network.peer(2).await);
+    let source = tempfile::tempdir().unwrap();
+    for (name, size) in [("large", 300_000), ("small", 10_000)] {
+        fs::write(source.path().join(name), bytes(size)).unwrap();
+    }
+    let key = hidden.add_folder(source.path()).await.key();
+    let denies = b"E {\"code\":\"unknown-key\",\"text\":\"\",\"definite\":true}\n".to_vec();
+    // Longer than it takes until the fetch looks at how it stands.
+    let after = Duration::from_millis(300);
+    let stop = CancellationToken::new();
+    let (mut left, too_often) = (12, stop.clone());
+    let asked = move || {
+        left -= 1;
+        if left == 0 {
+            too_often.cancel();
+        }
+    };
+    let holder = hidden.delivery.status().unwrap().me.addr();
+    let (addr, task) = between(holder, key.to_string(), denies, after, asked).await;
+    let other = tempfile::tempdir().unwrap();
+    let request = GetRequest { key, to: other.path().join("copy"), from: vec![addr], in_place: false };
+    let error = node.delivery.get(request, mpsc::channel(1).0, stop).await.unwrap_err();
+    assert!(matches!(&error, GetError::Starved { files: Some(files), .. } if files == "large"), "{error}");
+    task.abort();
+    network.stop().await;
+    elsewhere.stop().await;
 }
 
 /// A holder of a folder that sends hardly anything, which the fetcher knows first, and a quick one.

@@ -45,6 +45,30 @@ impl Throughput {
     }
 }
 
+/// Whether some piece is missing that no source has. That is said once, when it has lasted.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Lack {
+    /// None is, or it has not been looked yet.
+    None,
+    Since(Instant),
+    Said,
+}
+
+impl Lack {
+    /// Whether it is to be said now, if some piece is lacking or not.
+    fn is_due(&mut self, lacks: bool, now: Instant) -> bool {
+        let next = match *self {
+            Self::Said => Self::Said,
+            _ if !lacks => Self::None,
+            Self::None => Self::Since(now),
+            Self::Since(since) if now.duration_since(since) < SAYS_THAT_IT_LACKS => Self::Since(since),
+            Self::Since(_) => Self::Said,
+        };
+        let was_said = matches!(std::mem::replace(self, next), Self::Said);
+        matches!(next, Self::Said) && !was_said
+    }
+}
+
 impl Fetch {
     /// Tells what is fetched. How many bytes of it are here.
     pub(super) fn found(&mut self, target: &dyn Target, size: u64, files: Option<u64>) -> u64 {
@@ -63,7 +87,6 @@ impl Fetch {
     pub(super) fn progress(&mut self, run: &mut Run) {
         let (here, rate) = (run.here, run.throughput.look(run.here, Instant::now()));
         let waiting = run.lacks_a_holder();
-        run.lacking = run.lacking.or_else(|| Some(Instant::now())).filter(|_| waiting);
         let download = lock(&run.download);
         let mut sources = self.sources.reports();
         for state in download.sources() {
@@ -73,6 +96,8 @@ impl Fetch {
         }
         let count = self.sources.len();
         let missing = waiting.then(|| nobody_has(&*run.target, &download));
+        let is_due = run.lack.is_due(waiting, Instant::now());
+        let to_say = missing.clone().filter(|_| is_due);
         let size = {
             let mut report = lock(&self.job.report);
             report.here = here;
@@ -84,13 +109,7 @@ impl Fetch {
             size
         };
         self.tell(GetEvent::Progress { here, size, rate, sources: count, waiting });
-    }
-
-    /// Says what is missing everywhere, once it has been for a while.
-    pub(super) fn say_what_nobody_has(&self, run: &mut Run) {
-        if run.lacking.is_some_and(|since| since.elapsed() >= SAYS_THAT_IT_LACKS) && !run.said_lacking {
-            run.said_lacking = true;
-            let what = nobody_has(&*run.target, &lock(&run.download));
+        if let Some(what) = to_say {
             self.note(format!("{what}; looking for somebody who does"));
         }
     }
@@ -169,6 +188,16 @@ mod tests {
             throughput.look(here, now)
         };
         looks.iter().map(&mut look).collect()
+    }
+
+    #[test]
+    fn what_nobody_has_is_said_once_when_that_has_lasted() {
+        let (mut lack, start) = (Lack::None, Instant::now());
+        let mut is_due = |lacks, seconds| lack.is_due(lacks, start + Duration::from_secs(seconds));
+        assert!(!is_due(true, 0) && !is_due(true, 2));
+        assert!(!is_due(false, 3) && !is_due(true, 4) && !is_due(true, 6), "somebody had it meanwhile");
+        assert!(is_due(true, 7));
+        assert!(!is_due(true, 8) && !is_due(false, 9) && !is_due(true, 10) && !is_due(true, 20), "once");
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod hashes;
 mod listeners;
 mod md5;
 mod serving;
+mod stage;
 mod state;
 
 use std::sync::atomic::Ordering;
@@ -20,6 +21,7 @@ pub(super) use self::hashes::FileHashes;
 pub(super) use self::md5::Md5InOrder;
 use self::serving::Serves;
 pub(super) use self::serving::Serving;
+use self::stage::Stage;
 pub(super) use self::state::Run;
 use super::super::error::GetError;
 use super::super::target::Target;
@@ -29,13 +31,6 @@ use crate::transfer::source::{Has, Rejected, SourceCommand, SourceEvent};
 
 /// How often what came is made to survive the machine.
 const SYNC_EVERY: Duration = Duration::from_secs(30);
-/// How long a fetch goes on while nothing comes.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// After so many searches in a row that leave it without a source, a fetch waits for one no longer
-/// than it may.
-const DRY_SEARCHES: u32 = 4;
-/// The longest between two searches meanwhile.
-const MOST_BETWEEN_SEARCHES: Duration = Duration::from_secs(5);
 const SUBSCRIPTIONS: usize = 64;
 
 /// What is fetched, and what goes along with it.
@@ -62,7 +57,7 @@ impl Fetch {
         let mut run = Run::new(target, download, files, served);
         (run.md5, run.hashes) = (md5, hashes);
         for id in self.sources.ids() {
-            self.take_part(&mut run, id).await;
+            self.take_part(&mut run, id);
         }
         let mut ticks = interval(PROGRESS_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -76,7 +71,7 @@ impl Fetch {
             if self.carry_out(&mut run).await? {
                 break;
             }
-            if run.complete.is_none() {
+            if !run.stage.is_complete() {
                 if self.one_source && self.sources.is_empty() {
                     return Err(GetError::NoSource { key: self.key.clone(), why: self.sources.complaints() });
                 }
@@ -94,22 +89,22 @@ impl Fetch {
                 Some(over) = self.search.join_next() => {
                     self.search_over(over?)?;
                     run.hashes.iter_mut().for_each(FileHashes::ask_again);
-                    if run.complete.is_none() {
-                        self.starved(&mut run)?;
-                    }
+                    self.go_on_or_starve(&mut run)?;
                 }
                 Some(subscribe) = subscriptions.recv() => self.subscribed(&mut run, subscribe),
                 went_on = went_on(&mut run.md5) => went_on?,
                 // What is complete and said to stay goes no further.
-                _ = ticks.tick(), if !run.said => self.look(&mut run)?,
+                _ = ticks.tick(), if !matches!(run.stage, Stage::Complete { said: true, .. }) => {
+                    self.look(&mut run)?;
+                }
                 _ = syncs.tick(), if self.syncing.is_empty() => {
                     let target = run.target.clone();
                     self.syncing.spawn_blocking(move || target.sync());
                 }
                 Some(synced) = self.syncing.join_next() => synced??,
                 () = tokio::time::sleep_until(self.next_search),
-                    if self.may_search() && run.complete.is_none() => {}
-                () = stop.cancelled(), if run.complete.is_some() => break,
+                    if self.may_search() && !run.stage.is_complete() => {}
+                () = stop.cancelled(), if run.stage.is_complete() => break,
                 Ok(()) = uplink_idle.changed() => {
                     let idle = *uplink_idle.borrow_and_update();
                     run.handle(DownloadInput::UplinkIdle(idle));
@@ -117,7 +112,9 @@ impl Fetch {
                 () = run.epoch.sleep_until(deadline) => run.handle(DownloadInput::Timeout),
             }
         }
-        self.stayed = run.complete.map_or(Duration::ZERO, |since| since.elapsed());
+        if let Stage::Complete { since, .. } = run.stage {
+            self.stayed = since.elapsed();
+        }
         self.progress(&mut run);
         while let Some(synced) = self.syncing.join_next().await {
             synced??;
@@ -146,15 +143,7 @@ impl Fetch {
     fn look(&mut self, run: &mut Run) -> Result<(), GetError> {
         self.progress(run);
         self.say_that_it_stays(run);
-        self.say_what_nobody_has(run);
-        let stuck = run.is_stuck();
-        let was_stuck = std::mem::replace(&mut run.stuck, stuck);
-        if stuck && self.one_source {
-            return Err(run.starves());
-        }
-        if stuck && !was_stuck {
-            self.begin_to_starve(run);
-        }
+        self.look_at_supply(run)?;
         if self.is_doubtful(run) {
             return Err(GetError::Doubted(self.key.clone()));
         }
@@ -162,7 +151,7 @@ impl Fetch {
     }
 
     /// A source that has said what it has takes part.
-    async fn take_part(&mut self, run: &mut Run, id: SourceId) {
+    fn take_part(&mut self, run: &mut Run, id: SourceId) {
         let Some(source) = self.sources.get(id) else { return };
         let Some(opened) = &source.opened else { return };
         if !self.fits(&opened.description) {
@@ -202,13 +191,13 @@ impl Fetch {
         match event {
             SourceEvent::Opened(opened) => {
                 self.opened(id, opened);
-                self.take_part(run, id).await;
+                self.take_part(run, id);
             }
             SourceEvent::Files(has) => {
                 if let Some(source) = self.sources.get_mut(id) {
                     source.files = Some(has);
                 }
-                self.take_part(run, id).await;
+                self.take_part(run, id);
             }
             SourceEvent::News { files, pieces } => {
                 if !files {
@@ -259,9 +248,7 @@ impl Fetch {
             SourceEvent::Gone(error) => {
                 run.handle(DownloadInput::Closed(id));
                 self.gone(id, &error);
-                if run.complete.is_none() {
-                    self.starved(run)?;
-                }
+                self.go_on_or_starve(run)?;
             }
         }
         Ok(())
@@ -292,7 +279,7 @@ impl Fetch {
                         self.work.run(move |_| target.complete()).await??;
                     }
                     self.complete.store(run.served, Ordering::Release);
-                    run.complete = Some(Instant::now());
+                    run.stage = Stage::Complete { since: Instant::now(), said: false };
                     run.tell_all();
                     continue;
                 }
@@ -302,39 +289,6 @@ impl Fetch {
                 run.handle(DownloadInput::Closed(source));
             }
         }
-    }
-
-    /// Whoever has the rest is looked for as at the beginning.
-    fn begin_to_starve(&mut self, run: &mut Run) {
-        run.starving = Some(Instant::now());
-        self.search_anew();
-    }
-
-    /// Whether there is still hope.
-    fn starved(&mut self, run: &mut Run) -> Result<(), GetError> {
-        if self.has_nobody() || run.is_stuck() {
-            run.dry += 1;
-            if run.starving.is_none() {
-                self.begin_to_starve(run);
-            }
-        } else if !self.sources.is_empty() || !self.holders.is_empty() {
-            (run.dry, run.starving) = (0, None);
-        }
-        let most = self.delivery.0.options.holder_timeout;
-        let waited = run.last_came.elapsed() > PATIENCE.max(most);
-        if run.dry < DRY_SEARCHES && !waited {
-            return Ok(());
-        }
-        if self.has_rival(run) {
-            return Err(GetError::Doubted(self.key.clone()));
-        }
-        // Of a file that is repaired others are to be repaired too.
-        let waits = !self.repairs && run.starving.is_some_and(|since| since.elapsed() < most);
-        if waits && !waited {
-            self.search_within(MOST_BETWEEN_SEARCHES);
-            return Ok(());
-        }
-        Err(run.starves())
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::super::Fetch;
 use super::Run;
+use super::stage::Stage;
 use crate::delivery::active::Subscribe;
 use crate::lock;
 
@@ -53,23 +54,23 @@ impl Fetch {
 
     /// A fetch that is complete and stays for a while says why.
     pub(super) fn say_that_it_stays(&self, run: &mut Run) {
-        if !run.said && run.complete.is_some_and(|since| since.elapsed() >= SAYS_THAT_IT_STAYS) {
-            run.said = true;
-            let waits: BTreeSet<_> = lock(&run.download).waited_for().collect();
-            let named = waits.iter().take(NAMED).map(|(addr, has)| format!("{addr} has {has}"));
-            let mut named = named.collect::<Vec<_>>().join(", ");
-            if waits.len() > NAMED {
-                named.push_str(", …");
-            }
-            self.note(if waits.is_empty() {
-                "complete; it stays for a moment, since others who fetch it may come".into()
-            } else {
-                let count = run.worth.len();
-                format!(
-                    "complete; it stays for a while, since others fetch from here: of {count} pieces {named}"
-                )
-            });
+        let Stage::Complete { since, said: said @ false } = &mut run.stage else { return };
+        if since.elapsed() < SAYS_THAT_IT_STAYS {
+            return;
         }
+        *said = true;
+        let waits: BTreeSet<_> = lock(&run.download).waited_for().collect();
+        let named = waits.iter().take(NAMED).map(|(addr, has)| format!("{addr} has {has}"));
+        let mut named = named.collect::<Vec<_>>().join(", ");
+        if waits.len() > NAMED {
+            named.push_str(", …");
+        }
+        self.note(if waits.is_empty() {
+            "complete; it stays for a moment, since others who fetch it may come".into()
+        } else {
+            let count = run.worth.len();
+            format!("complete; it stays for a while, since others fetch from here: of {count} pieces {named}")
+        });
     }
 }
 

@@ -8,10 +8,11 @@ use tokio::time::Instant;
 
 use super::super::super::error::GetError;
 use super::super::super::target::Target;
-use super::super::progress::Throughput;
+use super::super::progress::{Lack, Throughput};
 use super::hashes::FileHashes;
 use super::listeners::Subscriber;
 use super::md5::Md5InOrder;
+use super::stage::Stage;
 use crate::{Epoch, lock};
 
 /// How far a fetch is, and its machine.
@@ -26,26 +27,15 @@ pub(in super::super) struct Run {
     pub(in super::super) here: u64,
     /// When something came last.
     pub(in super::super) last_came: Instant,
-    pub(super) dry: u32,
-    /// Since when nobody gives anything, and nobody is known who could.
-    pub(super) starving: Option<Instant>,
+    pub(super) stage: Stage,
     pub(super) subscribers: BTreeMap<SubscriberId, Subscriber>,
     pub(super) last_subscriber: SubscriberId,
     /// Whether others are served meanwhile.
     pub(super) served: bool,
-    /// Since when every piece is here.
-    pub(super) complete: Option<Instant>,
-    /// Whether it was said that it stays.
-    pub(super) said: bool,
     pub(super) md5: Option<Md5InOrder>,
     pub(super) hashes: Option<FileHashes>,
     pub(in super::super) throughput: Throughput,
-    /// Since when it waits for somebody who has what is missing.
-    pub(in super::super) lacking: Option<Instant>,
-    /// Whether that was said.
-    pub(in super::super) said_lacking: bool,
-    /// Whether nothing more is to come from the sources that there are.
-    pub(super) stuck: bool,
+    pub(in super::super) lack: Lack,
 }
 
 impl Run {
@@ -65,19 +55,14 @@ impl Run {
             files,
             here,
             last_came: Instant::now(),
-            dry: 0,
-            starving: None,
+            stage: Stage::Supplied,
             subscribers: BTreeMap::new(),
             last_subscriber: 0,
             served,
-            complete: None,
-            said: false,
             md5: None,
             hashes: None,
             throughput: Throughput::new(here),
-            lacking: None,
-            said_lacking: false,
-            stuck: false,
+            lack: Lack::None,
         }
     }
 
@@ -103,9 +88,21 @@ impl Run {
         self.hashes.as_ref().is_some_and(FileHashes::is_asking)
     }
 
-    /// Whether nothing more is to come from the sources that there are.
+    /// Whether nothing more is to come from the sources that take part. While hashes are asked for that
+    /// is not known: what they are of may be asked for then.
     pub(super) fn is_stuck(&self) -> bool {
         !self.asks_for_hashes() && lock(&self.download).is_stuck()
+    }
+
+    /// Whether some source takes part that may give something of what is missing.
+    pub(super) fn is_supplied(&self) -> bool {
+        let download = lock(&self.download);
+        download.sources().next().is_some() && !download.is_stuck()
+    }
+
+    /// Whether no source takes part yet, or any more.
+    pub(super) fn has_no_source(&self) -> bool {
+        lock(&self.download).sources().next().is_none()
     }
 
     /// It ends without what is missing.

@@ -1,0 +1,117 @@
+//! [`Stage`]: how a fetch stands: whether somebody gives what is missing, and for how long nobody
+//! has. It changes here alone, and once everything is here.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::super::super::error::GetError;
+use super::super::Fetch;
+use super::Run;
+
+/// How long a fetch goes on while nothing comes.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// After so many searches in a row that leave it without a source, a fetch waits for one no longer
+/// than it may.
+const DRY_SEARCHES: u32 = 4;
+/// The longest between two searches meanwhile.
+const MOST_BETWEEN_SEARCHES: Duration = Duration::from_secs(5);
+
+/// How a fetch stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Pieces are missing, and somebody gives them, or may.
+    Supplied,
+    /// Pieces are missing, and nobody gives any, nor is anybody known who could.
+    Starving {
+        since: Instant,
+        /// So many searches that ended, and sources that went, have left it so.
+        in_vain: u32,
+    },
+    /// Every piece is here.
+    Complete {
+        since: Instant,
+        /// Whether it was said that it stays for others.
+        said: bool,
+    },
+}
+
+impl Stage {
+    pub(super) fn is_complete(&self) -> bool {
+        matches!(self, Self::Complete { .. })
+    }
+
+    /// Somebody gives what is missing, or may.
+    fn supplied(&mut self) {
+        if let Self::Starving { .. } = self {
+            *self = Self::Supplied;
+        }
+    }
+}
+
+impl Fetch {
+    /// Looks, now and then, whether those who take part have anything of what is missing.
+    ///
+    /// # Errors
+    /// If they have not, and it is to come from nobody else.
+    pub(super) fn look_at_supply(&mut self, run: &mut Run) -> Result<(), GetError> {
+        if run.is_stuck() {
+            if self.one_source {
+                return Err(run.starves());
+            }
+            self.starve(run);
+        } else if run.is_supplied() {
+            run.stage.supplied();
+        }
+        Ok(())
+    }
+
+    /// A search is over, or a source gone: is there still hope?
+    ///
+    /// # Errors
+    /// If there is none.
+    pub(super) fn go_on_or_starve(&mut self, run: &mut Run) -> Result<(), GetError> {
+        if run.stage.is_complete() {
+            return Ok(());
+        }
+        if self.has_nobody() || run.is_stuck() {
+            self.starve(run);
+            if let Stage::Starving { in_vain, .. } = &mut run.stage {
+                *in_vain += 1;
+            }
+        } else if run.is_supplied() || run.has_no_source() && self.is_about_to_have_one() {
+            run.stage.supplied();
+        }
+        let most = self.delivery.0.options.holder_timeout;
+        let nothing_comes = run.last_came.elapsed() > PATIENCE.max(most);
+        let (in_vain, may_wait) = match run.stage {
+            Stage::Starving { since, in_vain } => (in_vain, since.elapsed() < most),
+            Stage::Supplied | Stage::Complete { .. } => (0, false),
+        };
+        if in_vain < DRY_SEARCHES && !nothing_comes {
+            return Ok(());
+        }
+        if self.has_rival(run) {
+            return Err(GetError::Doubted(self.key.clone()));
+        }
+        // Of a file that is repaired others are to be repaired too.
+        if may_wait && !nothing_comes && !self.repairs {
+            self.search_within(MOST_BETWEEN_SEARCHES);
+            return Ok(());
+        }
+        Err(run.starves())
+    }
+
+    /// Whether somebody may become a source who was found already.
+    fn is_about_to_have_one(&self) -> bool {
+        !self.sources.is_empty() || !self.holders.is_empty()
+    }
+
+    /// Nobody gives what is missing. Whoever has it is looked for as at the beginning.
+    fn starve(&mut self, run: &mut Run) {
+        if run.stage == Stage::Supplied {
+            run.stage = Stage::Starving { since: Instant::now(), in_vain: 0 };
+            self.search_anew();
+        }
+    }
+}
