@@ -63,19 +63,19 @@ impl Fetch {
             self.identified(Identity { manifest: Arc::new(manifest), description });
             return self.get_files(request, root, collection).await;
         }
-        let same = std::fs::canonicalize(&entry.path).ok() == std::fs::canonicalize(&request.to).ok();
-        let taken = matches!(destination(&request.to)?.there()?, There::File { .. });
-        if !same && taken && !request.in_place {
+        let (path, to) = (entry.path.clone(), request.to.clone());
+        let (is_itself, is_taken) = self.work.run(move |_| is_it_or_taken(&path, &to)).await??;
+        if is_itself {
+            self.here_before = entry.size;
+            return Ok(self.got(request, entry.root, entry.size, None));
+        }
+        if is_taken && !request.in_place {
             return self.check_there(request).await;
         }
-        if !same {
-            lock(&self.job.report).copied_from = Some(entry.path.clone());
-            // What is not right here after all is fetched.
-            let part = self.fill_from_here(request, entry).await?;
-            return self.get_file(request, part).await;
-        }
-        self.here_before = entry.size;
-        Ok(self.got(request, entry.root, entry.size, None))
+        lock(&self.job.report).copied_from = Some(entry.path.clone());
+        // What is not right here after all is fetched.
+        let part = self.fill_from_here(request, entry).await?;
+        self.get_file(request, part).await
     }
 
     /// Begins the part of a file with what is right of it in another file here.
@@ -220,5 +220,34 @@ impl Fetch {
         let part = self.work.run(begin).await??;
         self.identified_by(&part, sparse);
         Ok(part)
+    }
+}
+
+/// Whether a destination is the file at `path` itself, and whether there is any file. Blocks.
+fn is_it_or_taken(path: &Path, to: &Path) -> Result<(bool, bool), GetError> {
+    let is_taken = matches!(destination(to)?.there()?, There::File { .. });
+    // What has no path is gone, and not the same as what is not there yet.
+    let is_it = matches!((path.canonicalize(), to.canonicalize()), (Ok(path), Ok(to)) if path == to);
+    Ok((is_it, is_taken))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_gone_is_not_the_same_as_what_is_not_there_yet() {
+        let folder = tempfile::tempdir().unwrap();
+        let [here, other, gone, new] = ["here", "other", "gone", "new"].map(|name| folder.path().join(name));
+        std::fs::write(&here, "a").unwrap();
+        std::fs::write(&other, "a").unwrap();
+        for (path, to, expected) in [
+            (&here, &here, (true, true)),
+            (&here, &other, (false, true)),
+            (&here, &new, (false, false)),
+            (&gone, &new, (false, false)),
+        ] {
+            assert_eq!(is_it_or_taken(path, to).unwrap(), expected, "{path:?} {to:?}");
+        }
     }
 }

@@ -29,13 +29,20 @@ impl Fetch {
         let target = Arc::new(MemoryTarget::new(self.key.clone(), identity.manifest.clone()));
         let served = Serving { keys: Vec::new(), files: false, opens: target.clone() };
         self.run(Order { target: target.clone(), serving: served, md5: None, hashes: None }).await?;
-        let list = target.bytes();
-        if let Some(md5) = Md5::from_key(&self.key).filter(|md5| *md5 != md5_of(&list)) {
+        let md5 = Md5::from_key(&self.key);
+        // It is megabytes.
+        let parse = move |_: &AtomicBool| {
+            let list = target.bytes();
+            match md5.filter(|md5| *md5 != md5_of(&list)) {
+                Some(wrong) => Err(GetError::WrongMd5(wrong.key())),
+                None => Ok(Collection::parse(&list)?),
+            }
+        };
+        let parsed = self.work.run(parse).await?;
+        if let Err(GetError::WrongMd5(_)) = parsed {
             self.wrong.insert(root);
-            return Err(GetError::WrongMd5(md5.key()));
         }
-        let collection = self.work.run(move |_| Collection::parse(&list)).await??;
-        self.get_files(request, root, collection).await
+        self.get_files(request, root, parsed?).await
     }
 
     pub(super) async fn get_files(
