@@ -102,11 +102,6 @@ impl FileTarget {
         Self { key, part, named: AtomicBool::new(false) }
     }
 
-    /// What came, without what it was fetched for.
-    pub(super) fn into_part(self) -> Part {
-        self.part
-    }
-
     fn geometry(&self) -> Geometry {
         self.part.wanted().manifest.geometry()
     }

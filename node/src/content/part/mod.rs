@@ -325,11 +325,12 @@ impl Part {
         Ok(())
     }
 
-    /// Gives the fetch up: removes what came so far.
+    /// Gives the fetch up: removes what came so far. Whoever still writes a piece, or is served one, has
+    /// to do with a file without a name: there may be another part at once.
     ///
     /// # Errors
     /// If the disk says no.
-    pub fn discard(self) -> Result<(), DiskError> {
+    pub fn discard(&self) -> Result<(), DiskError> {
         self.data_place().remove()?;
         self.place.beside(JOURNAL).remove()
     }

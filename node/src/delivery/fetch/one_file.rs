@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use super::super::error::GetError;
 use super::super::target::FileTarget;
@@ -12,10 +11,6 @@ use super::run::{Md5InOrder, Order, Serving};
 use super::{Fetch, Identity, destination};
 use crate::content::{Collection, HashError, Md5, Part, PartOptions, There, Wanted};
 use crate::lock;
-
-/// How long is waited for pieces that are being written to let go of their file, so many times.
-const LAST_PIECE: Duration = Duration::from_millis(20);
-const LAST_PIECES: u32 = 500;
 
 impl Fetch {
     /// Begins the part of a file that is known now.
@@ -64,7 +59,6 @@ impl Fetch {
         if let Some(collection) = self.list_in(&target).await? {
             // Whoever described it as a file was wrong.
             drop(serving);
-            self.complete.store(false, Ordering::Release);
             self.give_up(target).await?;
             if let Some(identity) = &mut self.identity {
                 identity.description.collection = true;
@@ -100,20 +94,14 @@ impl Fetch {
         list.map_err(|error| GetError::Read { path, error: HashError::Disk(error) })
     }
 
-    /// Removes what came of a file that is not what was asked for, once the last piece that is being
-    /// written lets go of it.
-    async fn give_up(&mut self, mut target: Arc<FileTarget>) -> Result<(), GetError> {
+    /// Removes what came of a file that is not what was asked for. From then on the fetch can be stopped
+    /// again.
+    async fn give_up(&mut self, target: Arc<FileTarget>) -> Result<(), GetError> {
         self.slot.clear();
-        for _ in 0..LAST_PIECES {
-            match Arc::try_unwrap(target) {
-                Ok(alone) => {
-                    self.work.run(move |_| alone.into_part().discard()).await??;
-                    return Ok(());
-                }
-                Err(shared) => target = shared,
-            }
-            tokio::time::sleep(LAST_PIECE).await;
-        }
+        // What the disk says of it matters no more, and must not be noted where the next file's is.
+        while self.syncing.join_next().await.is_some() {}
+        self.work.run(move |_| target.part.discard()).await??;
+        self.complete.store(false, Ordering::Release);
         Ok(())
     }
 }

@@ -57,6 +57,28 @@ fn two_fetches_of_one_destination_do_not_mix() {
 }
 
 #[test]
+fn what_is_given_up_is_in_nobodys_way_although_a_piece_of_it_is_still_written() {
+    for in_place in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let options = PartOptions { in_place, ..PartOptions::default() };
+        let (bytes, other) = (content(SIZE), content(SIZE + 70_000));
+        let first = Part::create(place(dir.path()), wanted(&bytes), options).unwrap();
+        first.discard().unwrap();
+        assert_eq!(files(dir.path()).len(), 0);
+        let second = Part::create(place(dir.path()), wanted(&other), options).unwrap();
+        first.record(&[write(&first, &bytes, 0).unwrap()]).unwrap();
+        drop(first);
+        assert!(second.pieces().is_empty());
+        for piece in 0..second.pieces().count() {
+            second.record(&[write(&second, &other, piece).unwrap()]).unwrap();
+        }
+        second.finish().unwrap();
+        assert_eq!(files(dir.path()), ["out é.bin"]);
+        assert!(std::fs::read(dir.path().join("out é.bin")).unwrap() == other);
+    }
+}
+
+#[test]
 fn what_cannot_be_gone_on_with_is_started_anew() {
     let dir = tempfile::tempdir().unwrap();
     let (bytes, other) = (content(SIZE), content(SIZE + 70_000));
