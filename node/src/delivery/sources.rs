@@ -156,6 +156,15 @@ impl Sources {
         self.by_id.get(&id)
     }
 
+    /// What a source said first, if it has.
+    pub(super) fn opened(&self, id: SourceId) -> Option<&Opened> {
+        self.get(id)?.opened.as_ref()
+    }
+
+    pub(super) fn opened_mut(&mut self, id: SourceId) -> Option<&mut Opened> {
+        self.get_mut(id)?.opened.as_mut()
+    }
+
     pub(super) fn get_mut(&mut self, id: SourceId) -> Option<&mut Source> {
         self.by_id.get_mut(&id)
     }

@@ -111,9 +111,7 @@ impl Fetch {
 
     /// Asks for the rest of the hashes, or sees whether they prove the description.
     async fn ask_or_prove(&mut self, id: SourceId) -> Result<(), GetError> {
-        let Some(opened) = self.sources.get(id).and_then(|source| source.opened.as_ref()) else {
-            return Ok(());
-        };
+        let Some(opened) = self.sources.opened(id) else { return Ok(()) };
         if self.identity.is_some() {
             return Ok(());
         }
@@ -134,10 +132,7 @@ impl Fetch {
             }
             Ok(None) => {}
         }
-        let Some(Opened { description, hashes, .. }) = self.sources.get(id).and_then(|s| s.opened.as_ref())
-        else {
-            return Ok(());
-        };
+        let Some(Opened { description, hashes, .. }) = self.sources.opened(id) else { return Ok(()) };
         let (description, hashes) = (description.clone(), hashes.clone());
         let proven = self.work.run(move |_| {
             let manifest = Manifest::from_bytes(description.root, description.size, &hashes);
@@ -159,7 +154,7 @@ impl Fetch {
 
     /// A source has got more of the content itself. Whenever it takes part, that counts.
     pub(super) fn has_more(&mut self, id: SourceId, pieces: &[u32]) {
-        if let Some(opened) = self.sources.get_mut(id).and_then(|source| source.opened.as_mut()) {
+        if let Some(opened) = self.sources.opened_mut(id) {
             let count = Geometry::new(opened.description.size).map_or(0, |geometry| geometry.count());
             opened.has.add(count, pieces);
         }

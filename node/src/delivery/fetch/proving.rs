@@ -11,8 +11,8 @@ use askaround_core::pieces::{Geometry, HASH_LEN};
 use tokio::time::Instant;
 
 use super::super::error::GetError;
-use super::super::sources::Source;
 use super::Fetch;
+use crate::transfer::source::Opened;
 
 /// How long a turn is while others wait; twice as long each time that all have had theirs.
 const TURN: Duration = Duration::from_secs(5);
@@ -53,8 +53,7 @@ impl Proving {
 }
 
 /// How many hashes have come of a source, if it has more of them to send.
-fn lacks(source: &Source) -> Option<u32> {
-    let opened = source.opened.as_ref()?;
+fn lacks(opened: &Opened) -> Option<u32> {
     let count = Geometry::new(opened.description.size).map_or(0, |geometry| geometry.count());
     let come = (opened.hashes.len() / HASH_LEN) as u32;
     (come < count && come.is_multiple_of(MAX_HASHES)).then_some(come)
@@ -64,7 +63,7 @@ impl Fetch {
     /// The piece from which on this source is to be asked for hashes, if it has more to send and it is
     /// its turn. The error if it has to wait.
     pub(super) fn turn_of(&mut self, id: SourceId) -> Result<Option<u32>, Waits> {
-        match self.sources.get(id).and_then(lacks) {
+        match self.sources.opened(id).and_then(lacks) {
             Some(_) if !self.proving.takes(id) => Err(Waits),
             first => Ok(first),
         }
@@ -73,10 +72,10 @@ impl Fetch {
     /// Takes more hashes. False if they are of a turn before: they are asked for again, or not needed.
     pub(super) fn more_hashes(&mut self, id: SourceId, first: u32, hashes: Vec<u8>) -> bool {
         let is_turn = self.proving.is_of(id);
-        let Some(source) = self.sources.get_mut(id).filter(|source| lacks(source) == Some(first)) else {
+        let Some(opened) = self.sources.opened_mut(id).filter(|opened| lacks(opened) == Some(first)) else {
             return false;
         };
-        if let Some(opened) = source.opened.as_mut().filter(|_| is_turn) {
+        if is_turn {
             opened.hashes.extend(hashes);
         }
         is_turn
@@ -92,8 +91,7 @@ impl Fetch {
         let Some((id, since)) = &mut self.proving.turn else { return Ok(()) };
         let doubts = &self.doubts;
         let waits = |other: &SourceId| {
-            let opened = self.sources.get(*other).filter(|source| lacks(source).is_some());
-            let opened = opened.and_then(|source| source.opened.as_ref());
+            let opened = self.sources.opened(*other).filter(|opened| lacks(opened).is_some());
             opened.is_some_and(|opened| !doubts.include(&opened.description))
         };
         if !self.sources.ids().iter().any(|other| other != id && waits(other)) {
@@ -101,7 +99,7 @@ impl Fetch {
             return Ok(());
         }
         let id = *id;
-        if let Some(opened) = self.sources.get_mut(id).and_then(|source| source.opened.as_mut()) {
+        if let Some(opened) = self.sources.opened_mut(id) {
             opened.hashes.truncate(MAX_HASHES as usize * HASH_LEN);
         }
         self.proving.turn = None;

@@ -2,7 +2,6 @@
 //! is nor, if it is an md5, its BLAKE3 hash: that is known when the last piece has come, or the
 //! whole. Until then nobody's word is better than another's.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use askaround_core::message::Description;
@@ -10,8 +9,8 @@ use askaround_core::pieces::{Md5, Root};
 use tokio::time::Instant;
 
 use super::super::error::GetError;
-use super::Fetch;
 use super::run::Run;
+use super::{Fetch, Identity};
 use crate::content::{DiskError, Fault, PartError};
 
 /// How long a description is believed of which nothing has proved right yet, while others describe
@@ -66,7 +65,7 @@ impl Fetch {
     /// What sources describe that is not known to be wrong.
     fn all_said(&self) -> impl Iterator<Item = Said> {
         let opened = self.sources.ids().into_iter();
-        let opened = opened.filter_map(|id| Some(&self.sources.get(id)?.opened.as_ref()?.description));
+        let opened = opened.filter_map(|id| Some(&self.sources.opened(id)?.description));
         opened.filter(|description| !self.wrong.contains(&description.root)).map(Said::from)
     }
 
@@ -105,9 +104,7 @@ impl Fetch {
     /// # Errors
     /// If everybody was believed often enough.
     pub(super) async fn doubt(&mut self) -> Result<(), GetError> {
-        let Some(identity) = self.identity.take() else { return Ok(()) };
-        self.complete.store(false, Ordering::Release);
-        self.sources.know_hashes(false);
+        let Some(identity) = self.unidentified() else { return Ok(()) };
         let said = Said::from(&identity.description);
         self.doubts.count += 1;
         self.doubts.of.push(said);
@@ -139,29 +136,34 @@ impl Fetch {
     /// Whoever describes what there is no room for is used no longer. If nobody describes something else,
     /// that is how it ends.
     pub(super) async fn has_no_room(&mut self, error: GetError) -> Result<(), GetError> {
-        for id in self.sources.ids() {
-            let opened = self.sources.get(id).and_then(|source| source.opened.as_ref());
-            if opened.is_some_and(|opened| self.fits(&opened.description)) {
-                self.lost(id, &error.to_string(), false);
-            }
+        if let Some(identity) = self.unidentified() {
+            let known = Said::from(&identity.description);
+            self.lose_all(|description| Said::from(description) == known, &error.to_string(), false);
         }
-        self.identity = None;
-        self.sources.know_hashes(false);
         self.no_room = Some(error);
         self.ask_all().await
     }
 
     /// What came under the md5 was not it: nobody who describes it so is asked again.
     pub(super) async fn disown(&mut self) -> Result<(), GetError> {
-        let Some(identity) = self.identity.take() else { return Ok(()) };
-        self.complete.store(false, Ordering::Release);
+        let Some(identity) = self.unidentified() else { return Ok(()) };
+        let is_it = |description: &Description| description.root == identity.description.root;
+        self.lose_all(is_it, "what it described turned out to have another md5", true);
+        self.ask_all().await
+    }
+
+    /// What the key names is known no longer. What it was taken for.
+    fn unidentified(&mut self) -> Option<Identity> {
         self.sources.know_hashes(false);
+        self.identity.take()
+    }
+
+    /// Whoever describes it like this is a source no longer.
+    fn lose_all(&mut self, describes: impl Fn(&Description) -> bool, why: &str, blame: bool) {
         for id in self.sources.ids() {
-            let opened = self.sources.get(id).and_then(|source| source.opened.as_ref());
-            if opened.is_some_and(|opened| opened.description.root == identity.description.root) {
-                self.lost(id, "what it described turned out to have another md5", true);
+            if self.sources.opened(id).is_some_and(|opened| describes(&opened.description)) {
+                self.lost(id, why, blame);
             }
         }
-        self.ask_all().await
     }
 }
