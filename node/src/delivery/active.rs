@@ -38,6 +38,7 @@ pub(super) struct Active {
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) began: Instant,
+    /// Whoever has it locked locks nothing else.
     pub(super) report: Mutex<FetchReport>,
     /// Cancelled when it is over.
     pub(super) over: CancellationToken,

@@ -132,6 +132,7 @@ struct Inner {
     pool: Arc<Pool>,
     up: Arc<Rate>,
     down: Arc<Rate>,
+    /// Whoever has it locked locks at most the report of a fetch besides.
     active: Mutex<Active>,
     conditions: Conditions,
     open_files: Arc<OpenFiles>,

@@ -48,7 +48,9 @@ impl Shelf for Delivery {
     }
 
     fn interest(&self, from: IpAddr, interest: &Interest) -> io::Result<Option<Holding>> {
-        if let Some(fetch) = lock(&self.0.active).served(&interest.key, interest.files) {
+        // Of itself, so that it is not locked any more when the fetch's own lock is taken.
+        let served = |files| lock(&self.0.active).served(&interest.key, files);
+        if let Some(fetch) = served(interest.files) {
             let (told, live) = watch::channel(lock(&fetch.download).have().clone());
             let addr = interest.port.map(|port| SocketAddr::new(from, port));
             let subscribe = Subscribe { told, addr, id: interest.id };
@@ -58,7 +60,7 @@ impl Shelf for Delivery {
             return Ok(Some(Holding { root: fetch.description.root, pieces: Pieces::Live(live), layout }));
         }
         if !interest.files
-            && let Some(fetch) = lock(&self.0.active).served(&interest.key, true)
+            && let Some(fetch) = served(true)
         {
             let Description { root, size, .. } = fetch.description;
             let count = Geometry::new(size).map_err(io::Error::other)?.count();
