@@ -32,6 +32,11 @@ pub(super) struct FolderFile {
     shared: Arc<Shared>,
     /// Which of the collection.
     index: usize,
+    /// Its pieces that are here; `None` if there are none. Apart from its state, since the thread that
+    /// runs the node asks for it, and must not wait for a disk.
+    here: Mutex<Option<PieceSet>>,
+    /// Locked while its file is opened, named or copied, and while it waits for that. Whoever has it
+    /// locked may lock that of the file that it becomes a copy of.
     state: Mutex<State>,
 }
 
@@ -45,7 +50,7 @@ enum State {
     /// It becomes a copy of another file of the folder, as soon as that is there.
     Same,
     /// Some of it has, and it is closed.
-    Closed { have: PieceSet, unsynced: bool },
+    Closed { unsynced: bool },
     /// Some of it has, or is about to, and it is open.
     Open { part: Arc<Part>, leave: Leave, unsynced: bool },
     /// It is there.
@@ -62,24 +67,26 @@ impl FolderFile {
         catalogue: &Catalogue,
         cancel: &AtomicBool,
     ) -> Result<Arc<Self>, GetError> {
-        let new = Self { shared: shared.clone(), index, state: Mutex::new(State::Unknown) };
-        let here = match step {
-            Step::There(addition) => return Ok(new.with(State::Done(Box::new(addition)))),
-            // What cannot be opened after all is fetched.
-            Step::Copy(entry) => catalogue.open_entry(&entry).ok(),
-            Step::Same(_) => return Ok(new.with(State::Same)),
-            Step::Fetch => None,
+        let (here, state) = (Mutex::default(), Mutex::new(State::Unknown));
+        let new = Self { shared: shared.clone(), index, here, state };
+        let state = match step {
+            Step::There(addition) => new.done(addition),
+            Step::Same(_) => State::Same,
+            Step::Fetch => new.to_fetch(cancel)?,
+            Step::Copy(entry) => match catalogue.open_entry(&entry) {
+                Ok(content) => new.copy(&content, cancel)?,
+                // What cannot be opened after all is fetched.
+                Err(_) => new.to_fetch(cancel)?,
+            },
         };
-        let state = match here {
-            Some(content) => new.copy(&content, cancel)?,
-            None => new.to_fetch(cancel)?,
-        };
-        Ok(new.with(state))
+        *lock(&new.state) = state;
+        Ok(Arc::new(new))
     }
 
-    fn with(mut self, state: State) -> Arc<Self> {
-        self.state = Mutex::new(state);
-        Arc::new(self)
+    /// It is there.
+    fn done(&self, addition: Addition) -> State {
+        *lock(&self.here) = Some(PieceSet::full(addition.manifest.geometry().count()));
+        State::Done(Box::new(addition))
     }
 
     fn listed(&self) -> &ListedFile {
@@ -119,7 +126,27 @@ impl FolderFile {
     fn copy(&self, content: &ContentFile, cancel: &AtomicBool) -> Result<State, PartError> {
         let part = self.create(content.manifest())?;
         part.fill_from(content, &|_| (), cancel)?;
-        after(&part)
+        self.after(&part)
+    }
+
+    /// What it is after what came without asking anybody.
+    fn after(&self, part: &Part) -> Result<State, PartError> {
+        let pieces = part.pieces();
+        if !pieces.is_full() {
+            *lock(&self.here) = Some(pieces).filter(|pieces| !pieces.is_empty());
+            return Ok(self.closed(part, true));
+        }
+        part.finish()?;
+        Ok(self.done(Addition::fetched(part, None)?))
+    }
+
+    /// What it is once nobody has it open.
+    fn closed(&self, part: &Part, unsynced: bool) -> State {
+        match &*lock(&self.here) {
+            Some(_) => State::Closed { unsynced },
+            // There may be no journal to go on with.
+            None => State::Missing(part.wanted().manifest.clone()),
+        }
     }
 
     /// What there is before anything was fetched.
@@ -138,7 +165,7 @@ impl FolderFile {
         };
         let is_empty = hashes.is_empty();
         let manifest = Arc::new(Manifest::new(file.root, file.size, hashes).map_err(|_| not_it())?);
-        if is_empty { Ok(after(&self.create(&manifest)?)?) } else { Ok(State::Missing(manifest)) }
+        if is_empty { Ok(self.after(&self.create(&manifest)?)?) } else { Ok(State::Missing(manifest)) }
     }
 
     /// What an earlier try has left of it; its piece hashes are there too.
@@ -147,7 +174,7 @@ impl FolderFile {
         let found = Part::resume(place.clone(), &self.listed().root.key(), self.options())?;
         let Found::Part(part) = found else { return Ok(State::Unknown) };
         part.check_doubtful(cancel).map_err(|error| GetError::Read { path: place.path(), error })?;
-        Ok(after(&part)?)
+        Ok(self.after(&part)?)
     }
 
     /// Whether its piece hashes have to be asked for.
@@ -165,22 +192,12 @@ impl FolderFile {
 
     /// The pieces that are here; `None` if none are.
     pub(super) fn pieces(&self) -> Option<PieceSet> {
-        match &*lock(&self.state) {
-            State::Done(addition) => Some(PieceSet::full(addition.manifest.geometry().count())),
-            State::Open { part, .. } => Some(part.pieces()),
-            State::Closed { have, .. } => Some(have.clone()),
-            State::Missing(_) | State::Unknown | State::Same => None,
-        }
+        lock(&self.here).clone()
     }
 
     /// Whether a piece of it is there.
     pub(super) fn has(&self, piece: PieceIndex) -> bool {
-        match &*lock(&self.state) {
-            State::Done(_) => true,
-            State::Open { part, .. } => part.has(piece.get()),
-            State::Closed { have, .. } => have.contains(piece.get()),
-            State::Missing(_) | State::Unknown | State::Same => false,
-        }
+        lock(&self.here).as_ref().is_some_and(|here| here.contains(piece.get()))
     }
 
     /// Whether it is there.
@@ -230,6 +247,8 @@ impl FolderFile {
             return if self.is_done() { Ok(()) } else { Err(Rejected::Late) };
         };
         write(&part, piece, bytes)?;
+        let count = part.wanted().manifest.geometry().count();
+        lock(&self.here).get_or_insert_with(|| PieceSet::empty(count)).insert(piece.get());
         if part.pieces().is_full() {
             self.finish(&part).map_err(disk)?;
         }
@@ -240,7 +259,7 @@ impl FolderFile {
         let mut state = lock(&self.state);
         if matches!(*state, State::Open { .. }) {
             part.finish()?;
-            *state = State::Done(Box::new(Addition::fetched(part, None)?));
+            *state = self.done(Addition::fetched(part, None)?);
         }
         Ok(())
     }
@@ -248,7 +267,7 @@ impl FolderFile {
     /// Sees to it that what is here survives the machine. Blocks for as long as the disk does.
     pub(super) fn sync(self: &Arc<Self>) -> Result<(), DiskError> {
         let needed = match &mut *lock(&self.state) {
-            State::Open { unsynced, .. } | State::Closed { unsynced, .. } => std::mem::take(unsynced),
+            State::Open { unsynced, .. } | State::Closed { unsynced } => std::mem::take(unsynced),
             _ => false,
         };
         if !needed {
@@ -275,14 +294,14 @@ impl FolderFile {
                 let leave = self.leave();
                 (self.create(manifest)?, leave)
             }
-            State::Closed { have, .. } => {
+            State::Closed { .. } => {
                 let leave = self.leave();
-                (self.reopen(have)?, leave)
+                (self.reopen()?, leave)
             }
             State::Missing(_) | State::Unknown | State::Same | State::Done(_) => return Ok(None),
         };
         let part = Arc::new(part);
-        let unsynced = writes || matches!(*state, State::Closed { unsynced: true, .. });
+        let unsynced = writes || matches!(*state, State::Closed { unsynced: true });
         *state = State::Open { part: part.clone(), leave, unsynced };
         Ok(Some(part))
     }
@@ -293,13 +312,13 @@ impl FolderFile {
     }
 
     /// Opens what was closed. The pieces that were there have to be.
-    fn reopen(&self, have: &PieceSet) -> Result<Part, PartError> {
+    fn reopen(&self) -> Result<Part, PartError> {
         let found = Part::resume(self.place()?, &self.listed().root.key(), self.options())?;
         let Found::Part(part) = found else { return Err(self.changed().into()) };
         let checked = part.check_doubtful(&AtomicBool::new(false));
         checked.map_err(|error| self.fault(io::Error::other(error)))?;
-        let here = part.pieces();
-        if have.iter().any(|piece| !here.contains(piece)) {
+        let (had, here) = (self.pieces(), part.pieces());
+        if had.iter().flat_map(PieceSet::iter).any(|piece| !here.contains(piece)) {
             return Err(self.changed().into());
         }
         Ok(*part)
@@ -322,28 +341,9 @@ impl Closes for FolderFile {
         if Arc::strong_count(part) > 1 {
             return false;
         }
-        *state = closed(part, *unsynced);
+        *state = self.closed(part, *unsynced);
         true
     }
-}
-
-/// What a file is once nobody has it open.
-fn closed(part: &Part, unsynced: bool) -> State {
-    let have = part.pieces();
-    if have.is_empty() {
-        // There may be no journal to go on with.
-        return State::Missing(part.wanted().manifest.clone());
-    }
-    State::Closed { have, unsynced }
-}
-
-/// What a file is after what came without asking anybody.
-fn after(part: &Part) -> Result<State, PartError> {
-    if !part.pieces().is_full() {
-        return Ok(closed(part, true));
-    }
-    part.finish()?;
-    Ok(State::Done(Box::new(Addition::fetched(part, None)?)))
 }
 
 #[cfg(test)]

@@ -60,6 +60,42 @@ fn what_was_closed_goes_on_where_it_was_and_is_served_and_synced() {
     assert!(files.iter().all(|file| file.addition().is_some()));
 }
 
+/// Keeps its file open, and says when it is asked to close it.
+#[derive(Debug)]
+struct InUse(std::sync::mpsc::Sender<()>);
+
+impl Closes for InUse {
+    fn close(&self) -> bool {
+        self.0.send(()).unwrap();
+        false
+    }
+}
+
+#[test]
+fn what_is_here_is_known_while_its_file_waits_to_be_opened() {
+    let to = tempfile::tempdir().unwrap();
+    let (files, bytes) = two(to.path());
+    let (file, bytes) = (&files[0], &bytes[0]);
+    take(file, bytes, 0).unwrap();
+    let (asked, is_asked) = std::sync::mpsc::channel();
+    let other: Arc<dyn Closes> = Arc::new(InUse(asked));
+    let leave = file.shared.open.leave(Arc::downgrade(&other));
+    assert!(!is_open(file));
+    let (tell, told) = std::sync::mpsc::channel();
+    let here = std::thread::scope(|scope| {
+        scope.spawn(|| take(file, bytes, 1).unwrap());
+        is_asked.recv().unwrap();
+        let pieces = Geometry::new(bytes.len() as u64).unwrap().pieces();
+        scope.spawn(move || tell.send(pieces.map(|piece| file.has(piece)).collect::<Vec<_>>()));
+        // Only if it is not known does this take any time.
+        let here = told.recv_timeout(std::time::Duration::from_secs(10));
+        drop(leave);
+        here
+    });
+    assert_eq!(here, Ok(vec![true, false]));
+    assert!(file.is_done() && file.pieces().unwrap().is_full());
+}
+
 #[test]
 fn what_another_program_does_to_a_closed_file_is_noticed() {
     let to = tempfile::tempdir().unwrap();
