@@ -1,32 +1,22 @@
 //! What a key names: whoever has it describes it, and the first description whose piece hashes fit
 //! is believed until it turns out to be wrong (`rivals`).
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use askaround_core::download::SourceId;
 use askaround_core::id::Contact;
 use askaround_core::message::ErrorCode;
-use askaround_core::peer::{AskError, Outcome};
+use askaround_core::peer::AskError;
 use askaround_core::pieces::{Geometry, Manifest};
-use askaround_core::search::{Ask, Holder};
-use tokio::time::Instant;
+use askaround_core::search::Holder;
 
 use super::super::error::GetError;
 use super::super::sources::Source;
-use super::super::types::{AskedReport, GetEvent};
+use super::super::types::GetEvent;
 use super::proving::{Waits, turn_is_over};
+use super::searches::Searched;
 use super::{Fetch, Identity};
-use crate::lock;
-use crate::peer::gather;
 use crate::transfer::source::{Opened, SourceCommand, SourceEvent};
-
-/// How long after a search begins the next one does: short times first, since those who begin at
-/// the same time cannot find each other at once. The last one lasts.
-const PAUSES_MS: [u64; 6] = [100, 300, 1000, 3000, 10_000, 30_000];
-/// The most searches at once.
-const MAX_SEARCHES: usize = 3;
 
 impl Fetch {
     /// Finds somebody who can say what the key names.
@@ -46,7 +36,7 @@ impl Fetch {
             }
             self.search_if_due();
             if self.has_nobody()
-                && let Some((asked, truncated)) = self.searched
+                && let Some(searched) = self.searches.last.clone()
             {
                 if let Some(error) = self.no_room.take() {
                     return Err(error);
@@ -54,7 +44,7 @@ impl Fetch {
                 let why = self.sources.complaints();
                 return Err(match why.is_empty() {
                     true => {
-                        let tracker = self.tracker_failed.clone();
+                        let Searched { asked, truncated, tracker_failed: tracker } = searched;
                         GetError::NotFound { key: self.key.clone(), asked, truncated, tracker }
                     }
                     false => GetError::NoSource { key: self.key.clone(), why },
@@ -62,11 +52,11 @@ impl Fetch {
             }
             tokio::select! {
                 Some((id, event)) = self.incoming.recv() => self.heard_first(id, event).await?,
-                Some(holder) = self.holders.recv() => {
+                Some(holder) = self.searches.holders.recv() => {
                     self.add_holder(holder);
                 }
-                Some(over) = self.search.join_next() => self.search_over(over?)?,
-                () = tokio::time::sleep_until(self.next_search), if self.may_search() => {}
+                Some(over) = self.searches.running.join_next() => self.search_over(over?)?,
+                () = tokio::time::sleep_until(self.searches.next_at), if self.may_search() => {}
                 () = turn_is_over(self.proving.until()) => self.pass_on().await?,
             }
         }
@@ -218,64 +208,9 @@ impl Fetch {
         self.tell(GetEvent::Note { text });
     }
 
-    /// Takes this source, and never another.
+    /// Takes this source, which a search has found before.
     pub(super) fn only_from(&mut self, peer: Contact) {
         self.sources.open(peer.addr(), Some(peer), "it was found before".into(), false);
-        self.one_source = true;
-        self.searched = Some((1, false));
-    }
-
-    /// Whether there is no source, and nobody who could become one is known or looked for.
-    pub(super) fn has_nobody(&self) -> bool {
-        self.sources.is_empty() && self.holders.is_empty() && self.search.is_empty()
-    }
-
-    /// Whether there may be another search. A search is as slow as the slowest that it asks, and
-    /// must not keep a fetch that has begun from finding others.
-    pub(super) fn may_search(&self) -> bool {
-        let most = if self.sources.is_empty() { 1 } else { MAX_SEARCHES };
-        !self.one_source && self.search.len() < most
-    }
-
-    pub(super) fn search_if_due(&mut self) {
-        if self.may_search() && self.next_search <= Instant::now() {
-            let pause = PAUSES_MS[self.searches.min(PAUSES_MS.len() - 1)];
-            self.searches += 1;
-            self.next_search = Instant::now() + Duration::from_millis(pause);
-            let commands = self.delivery.0.commands.clone();
-            let (key, found) = (self.key.clone(), self.found.clone());
-            self.search.spawn(async move { gather(&commands, key, found).await });
-        }
-    }
-
-    /// Searches follow each other as quickly as at the beginning.
-    pub(super) fn search_anew(&mut self) {
-        self.searches = 0;
-        self.next_search = Instant::now();
-    }
-
-    /// The next search begins no later than after so long.
-    pub(super) fn search_within(&mut self, pause: Duration) {
-        self.next_search = self.next_search.min(Instant::now() + pause);
-    }
-
-    pub(super) fn search_over(&mut self, outcome: Option<Outcome>) -> Result<(), GetError> {
-        let Some(outcome) = outcome else { return Err(GetError::PeerEnded) };
-        self.next_search = self.next_search.max(Instant::now() + Duration::from_millis(PAUSES_MS[0]));
-        let Outcome::Found { report, .. } = outcome else { return Ok(()) };
-        let asked: BTreeSet<_> = report.trace.iter().filter_map(|step| step.question.ask.peer()).collect();
-        self.searched = Some((asked.len(), report.truncated));
-        self.tracker_failed = report.tracker_failed.map(|error| error.to_string());
-        let words = report.trace.iter().map(|step| AskedReport {
-            who: match &step.question.ask {
-                Ask::Tracker(_) => "the tracker".into(),
-                Ask::OwnKnown => "itself".into(),
-                Ask::Have(peer) | Ask::Known(peer, _) => format!("peer {} at {}", peer.id, peer.addr()),
-            },
-            why: step.question.reason.to_string(),
-            answer: step.answer(),
-        });
-        lock(&self.job.report).asked = words.collect();
-        Ok(())
+        self.searches.last = Some(Searched { asked: 1, truncated: false, tracker_failed: None });
     }
 }

@@ -9,6 +9,7 @@ mod progress;
 mod proving;
 mod rivals;
 mod run;
+mod searches;
 mod work;
 
 use std::collections::BTreeSet;
@@ -20,9 +21,7 @@ use std::time::{Duration, Instant};
 use askaround_core::id::Contact;
 use askaround_core::key::Key;
 use askaround_core::message::Description;
-use askaround_core::peer::Outcome;
 use askaround_core::pieces::{Manifest, Root};
-use askaround_core::search::Holder;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use self::in_turn::{Running, begin_in_turn};
 use self::proving::Proving;
 use self::rivals::Doubts;
+use self::searches::Searches;
 use self::work::Work;
 use super::active::Job;
 use super::error::GetError;
@@ -43,8 +43,6 @@ use crate::peer::{delivered, fetching};
 
 /// How often is told how far it is.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
-/// Holders that a search has found and nobody has looked at yet.
-const HOLDERS: usize = 256;
 
 /// Fetches content.
 pub(super) async fn get(
@@ -94,6 +92,26 @@ enum What {
     Missing(Box<Entry>, ToRepair),
 }
 
+/// The same in short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Wanted,
+    /// Nobody is searched for, and nobody else becomes a source.
+    FromOne,
+    /// What it is, is known, and most of it is here.
+    Repair,
+}
+
+impl What {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Wanted => Kind::Wanted,
+            Self::From(_) => Kind::FromOne,
+            Self::Missing(..) => Kind::Repair,
+        }
+    }
+}
+
 async fn run(
     delivery: Delivery,
     request: GetRequest,
@@ -104,7 +122,7 @@ async fn run(
     let makes = request.in_place && !matches!(what, What::Missing(..));
     let job = begin_in_turn(&delivery, &request, makes, &events, &stop).await?;
     let _running = Running::new(&delivery, &request.key);
-    let mut fetch = Fetch::new(delivery, &request, job.clone(), events, stop.clone());
+    let mut fetch = Fetch::new(delivery, &request, what.kind(), job.clone(), events, stop.clone());
     let complete = fetch.complete.clone();
     let stopped = async {
         stop.cancelled().await;
@@ -134,6 +152,7 @@ struct Identity {
 }
 
 struct Fetch {
+    kind: Kind,
     stop: CancellationToken,
     /// Whether every piece is here: then it is not stopped any more, but ends.
     complete: Arc<AtomicBool>,
@@ -144,24 +163,11 @@ struct Fetch {
     slot: Arc<Slot>,
     sources: Sources,
     incoming: mpsc::Receiver<Event>,
-    holders: mpsc::Receiver<Holder>,
-    found: mpsc::Sender<Holder>,
-    /// The searches that are under way.
-    search: JoinSet<Option<Outcome>>,
+    searches: Searches,
     /// What is done on threads that may block.
     work: Work,
     /// What came is being made to survive the machine.
     syncing: JoinSet<Result<(), DiskError>>,
-    /// How the last one ended: how many peers were asked, and whether a bound cut it short.
-    searched: Option<(usize, bool)>,
-    /// Why the tracker did not say who is online, when it was asked last.
-    tracker_failed: Option<String>,
-    next_search: tokio::time::Instant,
-    /// Whether it has the one source that it was given.
-    one_source: bool,
-    /// Whether it repairs a file that is here.
-    repairs: bool,
-    searches: usize,
     identity: Option<Identity>,
     /// Roots that turned out not to have the md5.
     wrong: BTreeSet<Root>,
@@ -179,14 +185,16 @@ impl Fetch {
     fn new(
         delivery: Delivery,
         request: &GetRequest,
+        kind: Kind,
         job: Arc<Job>,
         events: mpsc::Sender<GetEvent>,
         stop: CancellationToken,
     ) -> Self {
         let slot = Arc::new(Slot::default());
         let (sources, incoming) = Sources::new(delivery.clone(), request.key.clone(), slot.clone());
-        let (found, holders) = mpsc::channel(HOLDERS);
+        let searches = Searches::new(request.key.clone(), delivery.0.commands.clone());
         Self {
+            kind,
             stop,
             complete: Arc::default(),
             delivery,
@@ -196,17 +204,9 @@ impl Fetch {
             slot,
             sources,
             incoming,
-            holders,
-            found,
-            search: JoinSet::new(),
+            searches,
             work: Work::default(),
             syncing: JoinSet::new(),
-            searched: None,
-            tracker_failed: None,
-            next_search: tokio::time::Instant::now(),
-            one_source: false,
-            repairs: false,
-            searches: 0,
             identity: None,
             wrong: BTreeSet::new(),
             doubts: Doubts::default(),
@@ -224,7 +224,6 @@ impl Fetch {
             What::From(peer) => self.only_from(peer),
             What::Missing(entry, found) => {
                 let part = self.begin_repair(*entry, found).await?;
-                self.repairs = true;
                 return self.get_file(request, part).await;
             }
         }
@@ -333,7 +332,7 @@ impl Fetch {
     async fn end(&mut self) {
         self.report();
         self.work.end().await;
-        self.search.shutdown().await;
+        self.searches.running.shutdown().await;
         self.incoming.close();
         self.sources.shutdown().await;
         // It cannot be cut short, and has the file locked.

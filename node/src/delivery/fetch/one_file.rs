@@ -8,7 +8,7 @@ use super::super::error::GetError;
 use super::super::target::FileTarget;
 use super::super::types::{GetRequest, Got};
 use super::run::{Md5InOrder, Order, Serving};
-use super::{Fetch, Identity, destination};
+use super::{Fetch, Identity, Kind, destination};
 use crate::content::{Collection, HashError, Md5, Part, PartOptions, There, Wanted};
 use crate::lock;
 
@@ -66,7 +66,7 @@ impl Fetch {
             return Box::pin(self.get_files(request, root, collection)).await;
         }
         let (catalogue, finished) = (self.delivery.0.catalogue.clone(), target);
-        let repairs = self.repairs;
+        let repairs = self.kind == Kind::Repair;
         let enter = move |_: &AtomicBool| {
             finished.name()?;
             if repairs {
@@ -86,7 +86,7 @@ impl Fetch {
 
     /// The list of a folder, if that is what has come.
     async fn list_in(&mut self, target: &Arc<FileTarget>) -> Result<Option<Collection>, GetError> {
-        if self.repairs {
+        if self.kind == Kind::Repair {
             return Ok(None);
         }
         let (target, path) = (target.clone(), lock(&self.job.report).to.clone());

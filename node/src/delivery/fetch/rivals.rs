@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::super::error::GetError;
 use super::run::Run;
-use super::{Fetch, Identity};
+use super::{Fetch, Identity, Kind};
 use crate::content::{DiskError, Fault, PartError};
 
 /// How long a description is believed of which nothing has proved right yet, while others describe
@@ -79,7 +79,8 @@ impl Fetch {
     /// Whether somebody describes something else, and may be right.
     pub(super) fn has_rival(&self, run: &Run) -> bool {
         // A list is proved by its hash, a file that is here by what the catalogue says of it.
-        let Some(identity) = self.identity.as_ref().filter(|_| !run.files && !self.repairs) else {
+        let Some(identity) = self.identity.as_ref().filter(|_| !run.files && self.kind != Kind::Repair)
+        else {
             return false;
         };
         let known = Said::from(&identity.description);

@@ -25,7 +25,7 @@ use self::stage::Stage;
 pub(super) use self::state::Run;
 use super::super::error::GetError;
 use super::super::target::Target;
-use super::{Fetch, Md5, PROGRESS_EVERY};
+use super::{Fetch, Kind, Md5, PROGRESS_EVERY};
 use crate::lock;
 use crate::transfer::source::{Has, Rejected, SourceCommand, SourceEvent};
 
@@ -72,7 +72,7 @@ impl Fetch {
                 break;
             }
             if !run.stage.is_complete() {
-                if self.one_source && self.sources.is_empty() {
+                if self.kind == Kind::FromOne && self.sources.is_empty() {
                     return Err(GetError::NoSource { key: self.key.clone(), why: self.sources.complaints() });
                 }
                 self.search_if_due();
@@ -81,12 +81,12 @@ impl Fetch {
             let deadline = lock(&run.download).poll_timeout();
             tokio::select! {
                 Some((id, event)) = self.incoming.recv() => self.heard(&mut run, id, event).await?,
-                Some(holder) = self.holders.recv() => {
+                Some(holder) = self.searches.holders.recv() => {
                     if let Some(id) = self.add_holder(holder) {
                         run.handle(DownloadInput::Closed(id));
                     }
                 }
-                Some(over) = self.search.join_next() => {
+                Some(over) = self.searches.running.join_next() => {
                     self.search_over(over?)?;
                     run.hashes.iter_mut().for_each(FileHashes::ask_again);
                     self.go_on_or_starve(&mut run)?;
@@ -102,7 +102,7 @@ impl Fetch {
                     self.syncing.spawn_blocking(move || target.sync());
                 }
                 Some(synced) = self.syncing.join_next() => synced??,
-                () = tokio::time::sleep_until(self.next_search),
+                () = tokio::time::sleep_until(self.searches.next_at),
                     if self.may_search() && !run.stage.is_complete() => {}
                 () = stop.cancelled(), if run.stage.is_complete() => break,
                 Ok(()) = uplink_idle.changed() => {

@@ -9,7 +9,7 @@ use askaround_core::id::{Contact, PeerId};
 use askaround_core::pieces::PieceSet;
 use tokio::sync::watch;
 
-use super::super::Fetch;
+use super::super::{Fetch, Kind};
 use super::Run;
 use super::stage::Stage;
 use crate::delivery::active::Subscribe;
@@ -46,7 +46,7 @@ impl Fetch {
         run.last_subscriber += 1;
         run.subscribers.insert(run.last_subscriber, Subscriber { told, id });
         run.handle(DownloadInput::Subscribed { subscriber: run.last_subscriber, addr });
-        if let (Some(addr), false) = (addr, self.one_source) {
+        if let Some(addr) = addr.filter(|_| self.kind != Kind::FromOne) {
             let contact = id.map(|id| Contact::new(id, addr));
             self.sources.open(addr, contact, "it asked for pieces itself".into(), true);
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::super::super::error::GetError;
-use super::super::Fetch;
+use super::super::{Fetch, Kind};
 use super::Run;
 
 /// How long a fetch goes on while nothing comes.
@@ -56,7 +56,7 @@ impl Fetch {
     /// If they have not, and it is to come from nobody else.
     pub(super) fn look_at_supply(&mut self, run: &mut Run) -> Result<(), GetError> {
         if run.is_stuck() {
-            if self.one_source {
+            if self.kind == Kind::FromOne {
                 return Err(run.starves());
             }
             self.starve(run);
@@ -95,8 +95,8 @@ impl Fetch {
             return Err(GetError::Doubted(self.key.clone()));
         }
         // Of a file that is repaired others are to be repaired too.
-        if may_wait && !nothing_comes && !self.repairs {
-            self.search_within(MOST_BETWEEN_SEARCHES);
+        if may_wait && !nothing_comes && self.kind != Kind::Repair {
+            self.searches.begin_within(MOST_BETWEEN_SEARCHES);
             return Ok(());
         }
         Err(run.starves())
@@ -104,14 +104,14 @@ impl Fetch {
 
     /// Whether somebody may become a source who was found already.
     fn is_about_to_have_one(&self) -> bool {
-        !self.sources.is_empty() || !self.holders.is_empty()
+        !self.sources.is_empty() || !self.searches.holders.is_empty()
     }
 
     /// Nobody gives what is missing. Whoever has it is looked for as at the beginning.
     fn starve(&mut self, run: &mut Run) {
         if run.stage == Stage::Supplied {
             run.stage = Stage::Starving { since: Instant::now(), in_vain: 0 };
-            self.search_anew();
+            self.searches.begin_anew();
         }
     }
 }
