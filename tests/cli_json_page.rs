@@ -10,7 +10,7 @@ use askaround_node::content::{Condition, Kept};
 use askaround_node::delivery::conditions::ConditionChange;
 use askaround_node::delivery::keep::{Added, KeepEvent, Listed, Purged};
 use askaround_node::delivery::types::{
-    AskedReport, FetchReport, GetEvent, Got, SourceReport, Status, TrackerStatus,
+    AskedReport, FetchReport, FetchState, GetEvent, Got, SourceReport, Status, TrackerStatus,
 };
 use askaround_node::delivery::verify::{Checked, Verdict, VerifySummary};
 use serde_json::json;
@@ -46,13 +46,12 @@ fn fetch(size: Option<u64>) -> FetchReport {
     FetchReport {
         key: key(),
         to: "to".into(),
-        in_place: false,
         here: 1,
         size,
         seconds: 1.0,
         rate: 1,
         ended: false,
-        state: "searching".into(),
+        state: FetchState::Searching,
         copied_from: size.map(|_| "from".into()),
         sources: sources(),
         asked: vec![AskedReport { who: "who".into(), why: "why".into(), answer: "answer".into() }],

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use askaround_node::delivery::types::{AskedReport, FetchReport, SourceReport};
+use askaround_node::delivery::types::{AskedReport, FetchReport, FetchState, SourceReport};
 
 use super::units;
 use crate::{plain, table};
@@ -25,7 +25,7 @@ fn fetch_text(fetch: &FetchReport) -> String {
         let from = plain::name(&from.to_string_lossy()).into_owned();
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  copied, as far as it was here, from {from}");
-    } else if fetch.state == "done" && fetch.sources.iter().all(|source| source.bytes == 0) {
+    } else if fetch.state == FetchState::Done && fetch.sources.iter().all(|source| source.bytes == 0) {
         text += "  it was here already\n";
     }
     for because in &fetch.because {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ use askaround_core::pieces::{Manifest, PieceSet};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::types::FetchReport;
+use super::types::{FetchReport, FetchState};
 use crate::content::{ContentFile, Layout};
 use crate::lock;
 
@@ -31,17 +31,34 @@ pub(super) struct Active {
     running: BTreeMap<Key, Arc<Job>>,
     /// More than one where the same is fetched to several places.
     served: BTreeMap<(Key, bool), Vec<Arc<Served>>>,
-    ended: VecDeque<FetchReport>,
+    ended: VecDeque<Ended>,
 }
 
 /// A fetch, as others see it.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) began: Instant,
+    in_place: bool,
     /// Whoever has it locked locks nothing else.
     pub(super) report: Mutex<FetchReport>,
     /// Cancelled when it is over.
     pub(super) over: CancellationToken,
+}
+
+/// A fetch that is over.
+#[derive(Debug)]
+struct Ended {
+    report: FetchReport,
+    in_place: bool,
+}
+
+/// Where a fetch goes, or went.
+pub(super) struct Destination {
+    pub(super) to: PathBuf,
+    /// Whether it makes a file that has its name from the beginning; not so of one that repairs a file.
+    pub(super) in_place: bool,
+    /// Whether it is over.
+    pub(super) ended: bool,
 }
 
 /// What is here of a fetch, for others.
@@ -87,7 +104,7 @@ impl fmt::Debug for Served {
 
 impl Active {
     /// A fetch begins, unless there is one of that key: then that one.
-    /// `in_place` as in the report.
+    /// `in_place` as in [`Destination`].
     pub(super) fn begin(&mut self, key: &Key, to: &Path, in_place: bool) -> Result<Arc<Job>, Arc<Job>> {
         if let Some(job) = self.running.get(key) {
             return Err(job.clone());
@@ -95,20 +112,19 @@ impl Active {
         let report = FetchReport {
             key: key.clone(),
             to: to.to_owned(),
-            in_place,
             here: 0,
             size: None,
             seconds: 0.0,
             rate: 0,
             ended: false,
-            state: "searching".into(),
+            state: FetchState::Searching,
             copied_from: None,
             sources: Vec::new(),
             asked: Vec::new(),
             because: Vec::new(),
         };
         let over = CancellationToken::new();
-        let job = Arc::new(Job { began: Instant::now(), report: Mutex::new(report), over });
+        let job = Arc::new(Job { began: Instant::now(), in_place, report: Mutex::new(report), over });
         self.running.insert(key.clone(), job.clone());
         Ok(job)
     }
@@ -120,7 +136,7 @@ impl Active {
             let mut report = lock(&job.report).clone();
             report.seconds = job.began.elapsed().as_secs_f64();
             report.ended = true;
-            self.ended.push_back(report);
+            self.ended.push_back(Ended { report, in_place: job.in_place });
             if self.ended.len() > REMEMBERED {
                 self.ended.pop_front();
             }
@@ -161,7 +177,23 @@ impl Active {
             report.seconds = job.began.elapsed().as_secs_f64();
             report
         });
-        let all = self.ended.iter().cloned().chain(running);
+        let all = self.ended.iter().map(|ended| ended.report.clone()).chain(running);
         all.filter(|report| key.is_none_or(|key| report.key == *key)).collect()
+    }
+
+    /// Where the fetches of a key go that are under way, and went that are remembered.
+    pub(super) fn destinations(&self, key: &Key) -> Vec<Destination> {
+        let ended = self.ended.iter().filter(|ended| ended.report.key == *key);
+        let ended = ended.map(|Ended { report, in_place }| Destination {
+            to: report.to.clone(),
+            in_place: *in_place,
+            ended: true,
+        });
+        let running = self.running.get(key).map(|job| Destination {
+            to: lock(&job.report).to.clone(),
+            in_place: job.in_place,
+            ended: false,
+        });
+        ended.chain(running).collect()
     }
 }

@@ -17,8 +17,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use self::types::{AddRequest, Added, KeepError, KeepEvent, Listed, Purged, UnknownCopy};
+use super::Delivery;
+use super::active::Destination;
 use super::pace::Pace;
-use super::{Delivery, FetchReport};
 use crate::content::{
     Catalogue, CatalogueError, Collection, Condition, Entry, How, Kept, Part, PartError, Place, Removed,
     UnknownCopies,
@@ -130,7 +131,7 @@ impl Delivery {
     /// If the catalogue cannot be written, or a copy not removed.
     pub async fn purge(&self, key: &Key) -> Result<Purged, KeepError> {
         let (catalogue, named) = (self.catalogue().clone(), key.clone());
-        let fetches = lock(&self.0.active).reports(Some(key));
+        let fetches = lock(&self.0.active).destinations(key);
         let work = move || -> Result<_, CatalogueError> {
             let entry = catalogue.get(&named)?;
             let removed = catalogue.remove(&named)?;
@@ -205,7 +206,7 @@ impl Delivery {
 }
 
 /// Removes what a stopped fetch has left where it was to go, if nobody goes on with it.
-fn give_up(fetch: &FetchReport, key: &Key) -> bool {
+fn give_up(fetch: &Destination, key: &Key) -> bool {
     let place = Place::new(&fetch.to).map_err(PartError::from);
     place.and_then(|place| Part::give_up(&place, key, fetch.in_place)).unwrap_or_else(|error| {
         tracing::warn!(%error, "what a stopped fetch has left stays");

@@ -14,9 +14,11 @@
 //! | `target` | where pieces go: a file, or memory |
 //! | `folder`, `folder_file` | where pieces go: the files of a collection |
 //! | `open_files` | how many of those are open at once |
+//! | `settle` | work on what is here that nobody asked for: synced, verified, known by its md5 |
 //! | `shelf` | what others are served: the catalogue, and what is being fetched |
 //! | [`conditions`] | files that were served and are not what they were |
 //! | `active` | what is being fetched, for those who serve it and those who ask about it |
+//! | `pace` | how often progress is told |
 //!
 //! A fetch is one loop that owns a [`Download`](askaround_core::download::Download). It ends with
 //! the future that runs it: dropping that ends every connection, and what came is kept.
@@ -66,7 +68,7 @@ use active::Active;
 use conditions::Conditions;
 pub use error::GetError;
 use open_files::OpenFiles;
-pub use types::{FetchReport, GetEvent, GetRequest, Got, SourceReport, Status, TrackerStatus};
+pub use types::{FetchReport, FetchState, GetEvent, GetRequest, Got, SourceReport, Status, TrackerStatus};
 
 /// How a peer delivers content. Every bound has a default.
 #[derive(Debug, Clone)]

@@ -1,6 +1,7 @@
 //! What is asked of a delivery and what it says: the words of the commands `add`, `get`, `ls`,
 //! `verify`, `why` and `status`, in the process or over the local API.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -127,6 +128,52 @@ pub struct SourceReport {
     pub lost: Option<String>,
 }
 
+/// How a fetch stands. Told as `searching`, `fetching`, `waiting`, `done`, or why it failed, in words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum FetchState {
+    /// It is not known yet what the key names.
+    Searching,
+    /// Pieces come.
+    Fetching,
+    /// Some piece is missing that no source has.
+    Waiting,
+    /// It is here.
+    Done,
+    /// It ended otherwise, for this reason.
+    Failed(String),
+}
+
+impl fmt::Display for FetchState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Searching => "searching",
+            Self::Fetching => "fetching",
+            Self::Waiting => "waiting",
+            Self::Done => "done",
+            Self::Failed(why) => why,
+        })
+    }
+}
+
+impl From<FetchState> for String {
+    fn from(state: FetchState) -> Self {
+        state.to_string()
+    }
+}
+
+impl From<String> for FetchState {
+    fn from(text: String) -> Self {
+        match text.as_str() {
+            "searching" => Self::Searching,
+            "fetching" => Self::Fetching,
+            "waiting" => Self::Waiting,
+            "done" => Self::Done,
+            _ => Self::Failed(text),
+        }
+    }
+}
+
 /// One fetch, as `why` and `status` show it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FetchReport {
@@ -134,10 +181,6 @@ pub struct FetchReport {
     pub key: Key,
     /// Where it goes.
     pub to: PathBuf,
-    /// Whether it makes a file that has its name from the beginning; not so of one that repairs a
-    /// file. For those who clear up; not told to others.
-    #[serde(skip)]
-    pub in_place: bool,
     /// Bytes that are here and verified.
     pub here: u64,
     /// Of so many, once known.
@@ -148,8 +191,8 @@ pub struct FetchReport {
     pub rate: u64,
     /// Whether it is over.
     pub ended: bool,
-    /// How it stands: `searching`, `fetching`, `waiting`, `done`, or why it failed, in words.
-    pub state: String,
+    /// How it stands.
+    pub state: FetchState,
     /// As [`Got::copied_from`].
     #[serde(default)]
     pub copied_from: Option<PathBuf>,
@@ -211,4 +254,25 @@ pub struct Status {
     pub up_limit: Option<u64>,
     /// The most bytes received a second.
     pub down_limit: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_a_fetch_stands_is_told_as_words_and_understood() {
+        use FetchState::{Done, Failed, Fetching, Searching, Waiting};
+        for (state, words) in [
+            (Searching, "searching"),
+            (Fetching, "fetching"),
+            (Waiting, "waiting"),
+            (Done, "done"),
+            (Failed("nobody has it".into()), "nobody has it"),
+        ] {
+            let json = serde_json::to_string(&state).unwrap();
+            assert_eq!(json, format!("\"{words}\""));
+            assert_eq!(serde_json::from_str::<FetchState>(&json).unwrap(), state);
+        }
+    }
 }

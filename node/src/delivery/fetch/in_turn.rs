@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::Delivery;
 use super::super::active::Job;
 use super::super::error::GetError;
-use super::super::types::{GetEvent, GetRequest};
+use super::super::types::{FetchState, GetEvent, GetRequest};
 use super::PROGRESS_EVERY;
 use crate::lock;
 use crate::peer::fetching_no_longer;
@@ -39,7 +39,7 @@ pub(super) async fn begin_in_turn(
         let progress = {
             let report = lock(&other.report);
             let sources = report.sources.iter().filter(|source| source.lost.is_none()).count();
-            let (here, rate, waiting) = (report.here, report.rate, report.state == "waiting");
+            let (here, rate, waiting) = (report.here, report.rate, report.state == FetchState::Waiting);
             report.size.map(|size| GetEvent::Progress { here, size, rate, sources, waiting })
         };
         if let Some(progress) = progress {

@@ -1,4 +1,18 @@
 //! One fetch: its sources, the machine that chooses what is asked of whom, and the end.
+//!
+//! | module | what lives there |
+//! | --- | --- |
+//! | here | [`Fetch`], from the request to what was got |
+//! | `in_turn` | one fetch of a key at a time |
+//! | `already` | what is here before anything is fetched |
+//! | `searches` | looking for holders |
+//! | `identify` | what the key names, by what sources say |
+//! | `proving` | whose turn it is to prove that with piece hashes |
+//! | `rivals` | sources that say different things |
+//! | `run` | the loop that fetches the pieces of a target |
+//! | `one_file`, `files` | what becomes of a file, and of a folder |
+//! | `progress` | what is told meanwhile |
+//! | `work` | what is done on threads that may block |
 
 mod already;
 mod files;
@@ -35,7 +49,7 @@ use super::active::Job;
 use super::error::GetError;
 use super::sources::{Event, Sources};
 use super::target::Slot;
-use super::types::{GetEvent, GetRequest, Got};
+use super::types::{FetchState, GetEvent, GetRequest, Got};
 use super::{Delivery, absolute};
 use crate::content::{CollectionError, DiskError, Entry, Md5, Part, PartOptions, Place, ToRepair};
 use crate::lock;
@@ -138,8 +152,8 @@ async fn run(
     };
     fetch.end().await;
     lock(&job.report).state = match &result {
-        Ok(_) => "done".into(),
-        Err(error) => error.to_string(),
+        Ok(_) => FetchState::Done,
+        Err(error) => FetchState::Failed(error.to_string()),
     };
     result
 }

@@ -6,7 +6,7 @@ use askaround_core::download::Download;
 use tokio::time::Instant;
 
 use super::super::target::Target;
-use super::super::types::{GetEvent, SourceReport};
+use super::super::types::{FetchState, GetEvent, SourceReport};
 use super::Fetch;
 use super::run::Run;
 use crate::lock;
@@ -76,7 +76,7 @@ impl Fetch {
         let here = have.iter().map(|piece| worth[piece as usize]).sum();
         {
             let mut report = lock(&self.job.report);
-            (report.size, report.here, report.state) = (Some(size), here, "fetching".into());
+            (report.size, report.here, report.state) = (Some(size), here, FetchState::Fetching);
         }
         let event = GetEvent::Found { size, pieces: have.count(), files, here };
         self.tell(event);
@@ -102,7 +102,7 @@ impl Fetch {
             let mut report = lock(&self.job.report);
             report.here = here;
             report.rate = rate;
-            report.state = if waiting { "waiting".into() } else { "fetching".into() };
+            report.state = if waiting { FetchState::Waiting } else { FetchState::Fetching };
             let size = report.size.unwrap_or(here);
             report.because = because(&sources, missing, self.delivery.0.down.limit(), rate, here == size);
             report.sources = sources;
