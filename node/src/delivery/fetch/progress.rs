@@ -156,7 +156,7 @@ fn because(
     }
     because.extend(missing);
     if let Some(limit) = limit
-        && rate * 10 >= limit * 9
+        && u128::from(rate) * 10 >= u128::from(limit) * 9
     {
         because.push(format!("--down limits it to {limit} bytes a second"));
     }
@@ -206,6 +206,14 @@ mod tests {
         let told = rates(&[&[(1, 200_000)][..], &[(250, 250_000); 8]].concat());
         assert!(told[1] < 2_000_000, "{told:?}");
         assert!((1_000_000..1_050_000).contains(&told[8]), "{told:?}");
+    }
+
+    #[test]
+    fn a_limit_is_blamed_where_it_is_nearly_reached_however_high() {
+        let why = |rate, limit| because(&[], None, Some(limit), rate, true);
+        assert_eq!(why(900, 1000), ["--down limits it to 1000 bytes a second"]);
+        assert_eq!(why(899, 1000), [""; 0]);
+        assert_eq!(why(1000, u64::MAX), [""; 0]);
     }
 
     #[test]
