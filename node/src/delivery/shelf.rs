@@ -7,6 +7,7 @@ use std::sync::Arc;
 use askaround_core::key::Key;
 use askaround_core::message::{Description, Interest};
 use askaround_core::pieces::{Geometry, Manifest, Root};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::watch;
 
 use super::Delivery;
@@ -54,8 +55,12 @@ impl Shelf for Delivery {
             let (told, live) = watch::channel(lock(&fetch.download).have().clone());
             let addr = interest.port.map(|port| SocketAddr::new(from, port));
             let subscribe = Subscribe { told, addr, id: interest.id };
-            // A fetch that is so busy, or over, tells nobody; they ask again.
-            fetch.subscribe.try_send(subscribe).map_err(io::Error::other)?;
+            match fetch.subscribe.try_send(subscribe) {
+                // Of one that is over, and about to be in the catalogue, there is nothing more to tell.
+                Ok(()) | Err(TrySendError::Closed(_)) => {}
+                // One that is so busy tells nobody; they ask again.
+                Err(full @ TrySendError::Full(_)) => return Err(io::Error::other(full)),
+            }
             let layout = fetch.files.layout().filter(|_| interest.files);
             return Ok(Some(Holding { root: fetch.description.root, pieces: Pieces::Live(live), layout }));
         }
@@ -139,5 +144,57 @@ impl Delivery {
             let collection = self.0.catalogue.collection(root).map_err(io::Error::other)?;
             Layout::new(&collection).map_err(io::Error::other)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use askaround_core::download::{Download, DownloadConfig};
+    use askaround_core::id::{Contact, PeerId};
+    use askaround_core::pieces::PieceSet;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::content::Catalogue;
+    use crate::delivery::DeliveryOptions;
+    use crate::delivery::active::Served;
+    use crate::peer::command_channel;
+
+    /// Of a fetch nothing can be opened.
+    struct Nothing;
+
+    impl Opens for Nothing {
+        fn open(&self, _: &Key) -> io::Result<Option<Arc<ContentFile>>> {
+            Ok(None)
+        }
+    }
+
+    #[test]
+    fn what_is_here_of_a_fetch_that_is_just_over_is_told() {
+        let me = Contact::new(PeerId::new(1).unwrap(), "127.0.0.1:7".parse().unwrap());
+        let (commands, catalogue) = (command_channel().0, Catalogue::temporary().unwrap());
+        let (delivery, _) = Delivery::new(me, catalogue, commands, DeliveryOptions::default());
+        let root = Root::new([1; 32]);
+        let download = Download::new(DownloadConfig::default(), vec![9], PieceSet::full(1));
+        let (subscribe, subscriptions) = mpsc::channel(1);
+        let served = Arc::new(Served {
+            description: Description { root, size: 9, md5: None, collection: false, sparse: false },
+            download: Arc::new(Mutex::new(download)),
+            subscribe,
+            files: Arc::new(Nothing),
+        });
+        lock(&delivery.0.active).serve(&[root.key()], false, &served);
+        let interest = Interest { key: root.key(), files: false, id: None, port: None };
+        let ask = || delivery.interest([127, 0, 0, 1].into(), &interest);
+        ask().unwrap().unwrap();
+        assert!(ask().is_err(), "it is too busy");
+        drop(subscriptions);
+        let Some(Holding { pieces: Pieces::Live(live), .. }) = ask().unwrap() else {
+            panic!("it is fetched")
+        };
+        assert!(live.borrow().is_full());
+        assert!(live.has_changed().is_err(), "nothing more is to come");
     }
 }
