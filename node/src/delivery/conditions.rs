@@ -72,7 +72,7 @@ impl Conditions {
     }
 
     /// From now on what is unchecked is verified by the peer itself.
-    pub(super) fn settles(&self) {
+    pub(super) fn begin_to_settle(&self) {
         self.settles.store(true, Ordering::Relaxed);
     }
 

@@ -21,7 +21,7 @@ impl Delivery {
     /// catalogue is on a disk.
     pub async fn settle(&self, stop: CancellationToken) {
         let mut known = None;
-        self.0.conditions.settles();
+        self.0.conditions.begin_to_settle();
         loop {
             let now = self.catalogue().changes();
             if self.0.conditions.take_unchecked() || known != Some(now) {

@@ -28,7 +28,7 @@ impl Fetch {
         }
         let target = Arc::new(MemoryTarget::new(self.key.clone(), identity.manifest.clone()));
         let served = Serving { keys: Vec::new(), files: false, opens: target.clone() };
-        self.run(Order { target: target.clone(), serving: served, md5: None, hashes: None }).await?;
+        self.get_pieces(Order { target: target.clone(), serving: served, md5: None, hashes: None }).await?;
         let md5 = Md5::from_key(&self.key);
         // It is megabytes.
         let parse = move |_: &AtomicBool| {
@@ -71,7 +71,7 @@ impl Fetch {
         let served = Serving { keys: self.names(root), files: true, opens: target.clone() };
         let hashes = FileHashes::of(&target);
         let order = Order { target: target.clone(), serving: served, md5: None, hashes };
-        let (_, serving) = self.run(order).await?;
+        let (_, serving) = self.get_pieces(order).await?;
         let catalogue = self.delivery.0.catalogue.clone();
         let keys = self.work.run(move |_| target.finish(&catalogue)).await??;
         self.deliver(keys).await;

@@ -42,7 +42,7 @@ impl Fetch {
         let path = lock(&self.job.report).to.clone();
         let md5 = Md5::from_key(&self.key).map(|_| Md5InOrder::of(target.part.content(), path));
         let serving = Serving { keys: self.names(root), files: false, opens: target.clone() };
-        let ran = self.run(Order { target: target.clone(), serving, md5, hashes: None }).await;
+        let ran = self.get_pieces(Order { target: target.clone(), serving, md5, hashes: None }).await;
         if let Err(GetError::Doubted(_)) = ran {
             self.give_up(target).await?;
             return Err(GetError::Doubted(self.key.clone()));

@@ -19,8 +19,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 pub(super) use self::hashes::FileHashes;
 pub(super) use self::md5::Md5InOrder;
-use self::serving::Serves;
 pub(super) use self::serving::Serving;
+use self::serving::ServingGuard;
 use self::stage::Stage;
 pub(super) use self::state::Run;
 use super::super::error::GetError;
@@ -47,7 +47,7 @@ impl Fetch {
     /// Fetches all pieces of a target. Gives its md5, if that is worked out, and what has others
     /// served until it is dropped: it is to be in the catalogue by then, or they are told that it is
     /// not here.
-    pub(super) async fn run(&mut self, order: Order) -> Result<(Option<Md5>, Serves), GetError> {
+    pub(super) async fn get_pieces(&mut self, order: Order) -> Result<(Option<Md5>, ServingGuard), GetError> {
         let Order { target, serving, md5, hashes } = order;
         let (files, served) = (serving.files, !serving.keys.is_empty());
         let download = Arc::new(Mutex::new(self.download(&*target, served)));
@@ -274,6 +274,7 @@ impl Fetch {
                     continue;
                 }
                 DownloadOutput::Done => {
+                    // Otherwise it has its name when the md5 proves it right.
                     if run.md5.is_none() {
                         let target = run.target.clone();
                         self.work.run(move |_| target.complete()).await??;

@@ -20,14 +20,14 @@ pub(in super::super) struct Serving {
 }
 
 /// Ends the serving when it is dropped, however the fetch ends.
-pub(in super::super) struct Serves {
+pub(in super::super) struct ServingGuard {
     delivery: Delivery,
     keys: Vec<Key>,
     files: bool,
     fetch: Arc<Served>,
 }
 
-impl Drop for Serves {
+impl Drop for ServingGuard {
     fn drop(&mut self) {
         let mut active = lock(&self.delivery.0.active);
         active.serve_no_longer(&self.keys, self.files, &self.fetch);
@@ -44,7 +44,7 @@ impl Fetch {
         serving: Serving,
         download: &Arc<Mutex<Download>>,
         subscribe: mpsc::Sender<Subscribe>,
-    ) -> Serves {
+    ) -> ServingGuard {
         let Serving { keys, files, opens } = serving;
         let description = match &self.identity {
             Some(Identity { description, .. }) => description.clone(),
@@ -56,6 +56,6 @@ impl Fetch {
         for key in &keys {
             fetching(&self.delivery.0.commands, key.clone(), true).await;
         }
-        Serves { delivery: self.delivery.clone(), keys, files, fetch }
+        ServingGuard { delivery: self.delivery.clone(), keys, files, fetch }
     }
 }
