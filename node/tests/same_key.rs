@@ -3,12 +3,16 @@
 mod nodes;
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 
+use askaround_core::id::{Contact, PeerId};
 use askaround_core::key::Key;
+use askaround_node::content::Catalogue;
 use askaround_node::delivery::keep::{AddRequest, KeepError, KeepEvent};
 use askaround_node::delivery::verify::Verdict;
-use askaround_node::delivery::{DeliveryOptions, GetError, GetEvent, GetRequest, Got};
+use askaround_node::delivery::{Delivery, DeliveryOptions, GetError, GetEvent, GetRequest, Got};
+use askaround_node::peer::command_channel;
 use nodes::{Network, Node, bytes};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -104,6 +108,36 @@ async fn a_fetch_goes_on_with_what_another_leaves() {
     let got = second.unwrap();
     assert!(got.here_before > 0, "{got:?}");
     assert!(fs::read(&to).unwrap() == content);
+    network.stop().await;
+}
+
+#[tokio::test]
+async fn a_fetch_that_is_stopped_while_its_peer_is_busy_leaves_what_came_to_another() {
+    let network = Network::start().await;
+    let seed = network.peer(1).await;
+    let content = bytes(300_000);
+    let key = seed.add_file("x", &content).await.root.key();
+    let from = seed.delivery.status().unwrap().me;
+    let me = Contact::new(PeerId::new(2).unwrap(), SocketAddr::new(network.ip(), 9));
+    let (commands, mut peer) = command_channel();
+    let (delivery, _) = Delivery::new(me, Catalogue::temporary().unwrap(), commands, Default::default());
+    let (folder, stop) = (tempfile::tempdir().unwrap(), CancellationToken::new());
+    let to = folder.path().join("x");
+    let fetch = tokio::spawn({
+        let (delivery, key, to, stop) = (delivery.clone(), key.clone(), to.clone(), stop.clone());
+        async move { delivery.get_from(key, to, from, stop).await }
+    });
+    // That it is being fetched: from then on others are served.
+    let busy_with = peer.recv().await.unwrap();
+    stop.cancel();
+    let idle = tokio::spawn(async move { while peer.recv().await.is_some() {} });
+    drop(busy_with);
+    let stopped = fetch.await.unwrap();
+    assert!(matches!(stopped, Err(GetError::Stopped)), "{stopped:?}");
+    delivery.get_from(key, to.clone(), from, CancellationToken::new()).await.unwrap();
+    assert!(fs::read(&to).unwrap() == content);
+    drop(delivery);
+    idle.await.unwrap();
     network.stop().await;
 }
 

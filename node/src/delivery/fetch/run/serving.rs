@@ -53,9 +53,11 @@ impl Fetch {
         let fetch = Served { description, download: download.clone(), subscribe, files: opens };
         let fetch = Arc::new(fetch);
         lock(&self.delivery.0.active).serve(&keys, files, &fetch);
-        for key in &keys {
+        // Before anything is waited for: a fetch may be stopped meanwhile.
+        let guard = ServingGuard { delivery: self.delivery.clone(), keys, files, fetch };
+        for key in &guard.keys {
             fetching(&self.delivery.0.commands, key.clone(), true).await;
         }
-        ServingGuard { delivery: self.delivery.clone(), keys, files, fetch }
+        guard
     }
 }
