@@ -1,20 +1,21 @@
 //! What a live peer keeps over a restart: its id, its content list and its originator list, in
 //! an embedded database whose every commit survives a crash.
 
-use std::cell::Cell;
+mod database;
+
 use std::collections::BTreeSet;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use askaround_core::Key;
 use askaround_core::id::{Contact, PeerId};
 use askaround_core::peer::Change;
-use redb::backends::FileBackend;
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Durability, ReadableTable, TableDefinition};
 
-use crate::content::{Catalogue, DiskError, Fault, Place};
+pub(crate) use self::database::Database;
+pub use self::database::{StoreError, is_opening};
+use crate::content::Catalogue;
 
 /// Serial number to key, in the order in which the keys came.
 const CONTENTS: TableDefinition<'_, u64, &str> = TableDefinition::new("contents");
@@ -23,44 +24,11 @@ const ORIGINATORS: TableDefinition<'_, &str, &str> = TableDefinition::new("origi
 /// `id` and `token`.
 const IDENTITY: TableDefinition<'_, &str, &str> = TableDefinition::new("identity");
 
-/// How the name of a database begins that is being made.
-const HALF_MADE: &str = "state.redb.new-";
-
-/// The memory in which the database keeps what it has read; its own default is a gigabyte.
-pub(crate) const CACHE: usize = 4 << 20;
-
 /// The state of one live peer, in a folder that no other peer uses at the same time.
 #[derive(Debug, Clone)]
 pub struct Store {
     database: Arc<Database>,
     path: PathBuf,
-}
-
-/// Why the state cannot be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// Another peer has it open.
-    #[error("another peer is running on {0}: stop it, or give this one another --dir")]
-    InUse(PathBuf),
-    /// What is in the file is not what was written.
-    #[error(
-        "{path} is damaged ({text}): move it away and start the peer again; it finds the copies that it keeps, \
-         and files elsewhere can be added again"
-    )]
-    Damaged {
-        /// Which file.
-        path: PathBuf,
-        /// What is wrong with it.
-        text: String,
-    },
-    /// The disk or the database says no.
-    #[error("the state in {path} cannot be used: {text}")]
-    Unusable {
-        /// Which file or folder.
-        path: PathBuf,
-        /// Why.
-        text: String,
-    },
 }
 
 impl Store {
@@ -76,16 +44,8 @@ impl Store {
             let taken = error.kind() == io::ErrorKind::AlreadyExists;
             return Err(unusable(if taken { "its folder is a file".into() } else { error.to_string() }));
         }
-        let database = match open_whole(&path) {
-            Ok(database) => database,
-            Err(redb::DatabaseError::DatabaseAlreadyOpen) => {
-                return Err(StoreError::InUse(folder.to_owned()));
-            }
-            Err(error) => return Err(StoreError::of(path, error.into())),
-        };
-        let store = Self { database: Arc::new(database), path };
-        // Tables without anything in them are as good made again after a crash.
-        store.transaction(Durability::None, |tables| {
+        let store = Self { database: Arc::new(Database::open(&path)?), path };
+        store.database.make_tables(|tables| {
             tables.open_table(CONTENTS)?;
             tables.open_table(ORIGINATORS)?;
             tables.open_table(IDENTITY)?;
@@ -105,26 +65,23 @@ impl Store {
 
     /// Everything kept, as the changes that lead to it.
     pub(crate) fn load(&self) -> Result<Vec<Change>, StoreError> {
-        self.try_load().map_err(|error| StoreError::of(self.path.clone(), error))
-    }
-
-    fn try_load(&self) -> Result<Vec<Change>, redb::Error> {
-        let tables = self.database.begin_read()?;
-        let mut changes = Vec::new();
-        for row in tables.open_table(ORIGINATORS)?.iter()? {
-            let (key, from) = row?;
-            if let (Ok(key), Ok(from)) =
-                (Key::new(key.value()), serde_json::from_str::<Contact>(from.value()))
-            {
-                changes.push(Change::Originator(key, from));
+        self.database.read(|tables| {
+            let mut changes = Vec::new();
+            for row in tables.open_table(ORIGINATORS)?.iter()? {
+                let (key, from) = row?;
+                if let (Ok(key), Ok(from)) =
+                    (Key::new(key.value()), serde_json::from_str::<Contact>(from.value()))
+                {
+                    changes.push(Change::Originator(key, from));
+                }
             }
-        }
-        for row in tables.open_table(CONTENTS)?.iter()? {
-            if let Ok(key) = Key::new(row?.1.value()) {
-                changes.push(Change::Held(key));
+            for row in tables.open_table(CONTENTS)?.iter()? {
+                if let Ok(key) = Key::new(row?.1.value()) {
+                    changes.push(Change::Held(key));
+                }
             }
-        }
-        Ok(changes)
+            Ok(changes)
+        })
     }
 
     /// The identity kept, or `make`s one and keeps it.
@@ -132,25 +89,23 @@ impl Store {
     /// # Errors
     /// If the disk says no.
     pub fn identity(&self, make: impl FnOnce() -> (PeerId, String)) -> Result<(PeerId, String), StoreError> {
-        let kept = self.kept_identity().map_err(|error| StoreError::of(self.path.clone(), error))?;
+        let kept = self.database.read(|tables| {
+            let table = tables.open_table(IDENTITY)?;
+            let id = table.get("id")?.and_then(|id| id.value().parse().ok());
+            let token = table.get("token")?.map(|token| token.value().to_owned());
+            Ok(id.zip(token))
+        })?;
         if let Some(identity) = kept {
             return Ok(identity);
         }
         let (id, token) = make();
-        self.transaction(Durability::Immediate, |tables| {
+        self.database.write(Durability::Immediate, |tables| {
             let mut table = tables.open_table(IDENTITY)?;
             table.insert("id", id.to_string().as_str())?;
             table.insert("token", token.as_str())?;
             Ok(())
         })?;
         Ok((id, token))
-    }
-
-    fn kept_identity(&self) -> Result<Option<(PeerId, String)>, redb::Error> {
-        let table = self.database.begin_read()?.open_table(IDENTITY)?;
-        let id = table.get("id")?.and_then(|id| id.value().parse().ok());
-        let token = table.get("token")?.map(|token| token.value().to_owned());
-        Ok(id.zip(token))
     }
 
     /// Keeps changes. They are on disk when this returns.
@@ -164,7 +119,7 @@ impl Store {
     }
 
     fn save_blocking(&self, changes: &[Change]) -> Result<(), StoreError> {
-        self.transaction(Durability::Immediate, |tables| {
+        self.database.write(Durability::Immediate, |tables| {
             let mut contents = tables.open_table(CONTENTS)?;
             let mut originators = tables.open_table(ORIGINATORS)?;
             let mut purged = BTreeSet::new();
@@ -187,106 +142,6 @@ impl Store {
             }
             remove(&mut contents, &mut purged)
         })
-    }
-
-    fn transaction(
-        &self,
-        durability: Durability,
-        change: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>,
-    ) -> Result<(), StoreError> {
-        let run = move || -> Result<(), redb::Error> {
-            let mut tables = self.database.begin_write()?;
-            tables.set_durability(durability)?;
-            change(&tables)?;
-            tables.commit()?;
-            Ok(())
-        };
-        run().map_err(|error| StoreError::of(self.path.clone(), error))
-    }
-}
-
-impl StoreError {
-    pub(crate) fn of(path: PathBuf, error: redb::Error) -> Self {
-        let text = match error {
-            redb::Error::Corrupted(text) => text,
-            redb::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => error.to_string(),
-            redb::Error::Io(error)
-                if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
-            {
-                let text = "the disk is full: make room, then start the peer again".into();
-                return Self::Unusable { path, text };
-            }
-            // The database takes nothing more after a write that failed.
-            redb::Error::PreviousIo => {
-                let text = "it could not be written before: see that the disk has room and works, then start \
-                            the peer again";
-                return Self::Unusable { path, text: text.into() };
-            }
-            error => return Self::Unusable { path, text: error.to_string() },
-        };
-        Self::Damaged { path, text }
-    }
-}
-
-thread_local! {
-    static OPENING: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Whether this thread is opening a state. A panic is an error then, [`StoreError::Damaged`], which
-/// a panic hook need not tell.
-pub fn is_opening() -> bool {
-    OPENING.get()
-}
-
-/// Opens a database and compares all of it with its checksums, or makes one.
-fn open_whole(path: &Path) -> Result<Database, redb::DatabaseError> {
-    OPENING.set(true);
-    // The database panics at some damages before it comes to its checksums.
-    let opened = catch_unwind(AssertUnwindSafe(|| {
-        if !path.exists()
-            && let Some(database) = make(path)?
-        {
-            return Ok(database);
-        }
-        let mut database = Database::builder().set_cache_size(CACHE).create(path)?;
-        // If it is not whole but could be made so, it goes on from its last commit that is.
-        database.check_integrity()?;
-        remove_half_made(path);
-        Ok(database)
-    }));
-    OPENING.set(false);
-    opened.unwrap_or_else(|_| Err(redb::StorageError::Corrupted("it cannot be read".into()).into()))
-}
-
-/// Makes a database that has its name only when it is whole: whoever is killed before that leaves
-/// nothing that could not be opened. `None` if another peer was faster.
-fn make(path: &Path) -> Result<Option<Database>, redb::DatabaseError> {
-    let folder = path.parent().unwrap_or(Path::new(""));
-    // Its lock must not end with another handle of the same file.
-    let (file, name) = tempfile::Builder::new().prefix(HALF_MADE).tempfile_in(folder)?.into_parts();
-    let database = Database::builder().set_cache_size(CACHE).create_with_backend(FileBackend::new(file)?)?;
-    match Place::new(&name).and_then(|made| made.rename(&Place::new(path)?)) {
-        Ok(()) => {
-            // It has no other name any more that would be removed.
-            let _ = name.keep();
-            Ok(Some(database))
-        }
-        // The other may have removed what it took for left behind.
-        Err(DiskError { fault: Fault::Exists | Fault::Missing, .. }) => Ok(None),
-        Err(DiskError { fault: Fault::Other(error), .. }) => Err(error.into()),
-        Err(error) => Err(io::Error::other(error).into()),
-    }
-}
-
-/// Removes what was left behind by peers that were killed while they made the database that is
-/// here now.
-fn remove_half_made(path: &Path) {
-    let folder = path.parent().map(std::fs::read_dir).into_iter().flatten();
-    for file in folder.flatten().flatten() {
-        if file.file_name().to_string_lossy().starts_with(HALF_MADE) {
-            // The next one tries again.
-            let _ = std::fs::remove_file(file.path());
-        }
     }
 }
 
@@ -315,6 +170,7 @@ fn contact(contact: &Contact) -> String {
 mod tests {
     use std::sync::Barrier;
 
+    use super::database::HALF_MADE;
     use super::*;
 
     #[test]

@@ -29,7 +29,7 @@ use std::sync::{Arc, Mutex};
 
 use askaround_core::Key;
 use askaround_core::pieces::{Geometry, Manifest, Root};
-use redb::{Database, Durability, ReadableDatabase as _};
+use redb::Durability;
 use rustix::fs::{Access, access};
 
 use self::tables::Tables;
@@ -40,7 +40,7 @@ use super::hash::HashError;
 use super::md5::Md5;
 use super::part::PartError;
 use crate::shared::Shared;
-use crate::store::StoreError;
+use crate::store::{Database, StoreError};
 
 pub use add::How;
 pub use addition::Addition;
@@ -142,19 +142,13 @@ impl Catalogue {
     /// # Errors
     /// If there is no memory for it.
     pub fn temporary() -> Result<Self, StoreError> {
-        let made = Database::builder()
-            .set_cache_size(crate::store::CACHE)
-            .create_with_backend(redb::backends::InMemoryBackend::new());
-        let database = made.map_err(|error| StoreError::of(database_path(None), error.into()))?;
-        Self::with(Arc::new(database), None)
+        Self::with(Arc::new(Database::in_memory()?), None)
     }
 
     fn with(database: Arc<Database>, home: Option<PathBuf>) -> Result<Self, StoreError> {
+        database.make_tables(|write| Tables::open(write).map(drop))?;
         let (changes, repairing, lists) = (Arc::default(), Arc::default(), Arc::default());
-        let catalogue = Self { database, home, changes, repairing, lists };
-        // Tables without anything in them are as good made again after a crash.
-        catalogue.change_with(Durability::None, |_| Ok(()))?;
-        Ok(catalogue)
+        Ok(Self { database, home, changes, repairing, lists })
     }
 
     /// The content that a key of either kind names, if it is here, at the best of its places: the
@@ -323,8 +317,7 @@ impl Catalogue {
         &self,
         look: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
-        let run = || look(&self.database.begin_read()?);
-        run().map_err(|error| StoreError::of(database_path(self.home.as_deref()), error))
+        self.database.read(look)
     }
 
     /// All of `change` or nothing; on disk when this returns.
@@ -340,15 +333,9 @@ impl Catalogue {
         durability: Durability,
         change: impl FnOnce(&mut Tables<'_>) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
-        let run = || {
-            let mut write = self.database.begin_write()?;
-            write.set_durability(durability)?;
-            let result = change(&mut Tables::open(&write)?)?;
-            write.commit()?;
-            self.changes.fetch_add(1, Ordering::Relaxed);
-            Ok(result)
-        };
-        run().map_err(|error: redb::Error| StoreError::of(database_path(self.home.as_deref()), error))
+        let result = self.database.write(durability, |write| change(&mut Tables::open(write)?))?;
+        self.changes.fetch_add(1, Ordering::Relaxed);
+        Ok(result)
     }
 
     /// Whether that is the peer's own state: it has the token of its registration, and changes with
@@ -361,10 +348,6 @@ impl Catalogue {
 
 /// The name of the database in a peer's folder.
 const STATE: &str = "state.redb";
-
-fn database_path(home: Option<&Path>) -> PathBuf {
-    home.map_or_else(|| PathBuf::from("the catalogue in memory"), |home| home.join(STATE))
-}
 
 /// Opens a file of the user's to read it. Looks first: opening a pipe would wait for its other end.
 fn open(path: &Path) -> Result<File, DiskError> {
