@@ -2,9 +2,12 @@
 
 mod support;
 
+use std::process::Command;
+
 use support::content::{json_lines, write};
 use support::net::{Net, start};
-use support::{ASKAROUND, run, stderr, stdout, wait_for};
+use support::serving::wait_for_words;
+use support::{ASKAROUND, Running, run, stderr, stdout, wait_for};
 
 #[test]
 fn the_verbs_do_what_they_say() {
@@ -67,6 +70,39 @@ fn a_peer_that_was_killed_comes_back_with_what_it_held() {
     net.peers[0] = Some(net.start_peer(0));
     wait_for("the peer to be back", || (stdout(&net.verb(0, &["peers"])).lines().count() == 2).then_some(()));
     assert_eq!(stdout(&net.verb(0, &["contents", "1"])), "b\nc\n");
+}
+
+/// The system takes nothing from a program whose files must not grow, as from all on a full disk.
+#[test]
+fn what_the_disk_does_not_take_is_told_and_stored_once_it_does() {
+    let mut net = Net::new(1);
+    let stop = |peer: Running| {
+        peer.signal("-KILL");
+        peer.end();
+    };
+    stop(net.peers[0].take().unwrap());
+    let (tracker, dir) = (&net.tracker, net.dir(0).display());
+    // Without the trap the system would end it.
+    let words = format!("peer --listen 127.0.0.1:0 --tracker {tracker} --dir {dir} --id 1");
+    let mut command = Command::new("sh");
+    let mut peer = Running::start(command.args(["-c", &format!("trap '' XFSZ; exec {ASKAROUND} {words}")]));
+    let files_end_at = |bytes: &str, peer: &Running| {
+        let (limit, process) = (format!("--fsize={bytes}:"), format!("--pid={}", peer.0.id()));
+        assert!(Command::new("prlimit").args([limit, process]).status().unwrap().success());
+    };
+    wait_for("the peer to listen", || (net.verb(0, &["hold", "a"]).status.code() == Some(0)).then_some(()));
+    files_end_at("4096", &peer);
+    net.assert_says(0, &["hold", "b"], 1, "File too large");
+    net.assert_says(0, &["hold", "c"], 1, "the peer stores it as soon as it can");
+    net.assert_says(0, &["purge", "a"], 1, "File too large");
+    net.assert_says(0, &["peers"], 0, "127.0.0.1:");
+    files_end_at("unlimited", &peer);
+    wait_for_words(&mut peer, "is stored again");
+    peer.signal("-KILL");
+    peer.0.wait().unwrap();
+    net.peers[0] = Some(net.start_peer(0));
+    wait_for("the peer to be back", || (stdout(&net.verb(0, &["peers"])).lines().count() == 2).then_some(()));
+    assert_eq!(stdout(&net.verb(0, &["contents", "1"])), "a\nb\nc\n");
 }
 
 #[test]

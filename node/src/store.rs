@@ -109,10 +109,7 @@ impl Store {
     }
 
     /// Keeps changes. They are on disk when this returns.
-    pub(crate) async fn save(&self, changes: Vec<Change>) -> Result<(), StoreError> {
-        if changes.is_empty() {
-            return Ok(());
-        }
+    pub(crate) async fn save(&self, changes: Arc<Vec<Change>>) -> Result<(), StoreError> {
         let store = self.clone();
         let saved = tokio::task::spawn_blocking(move || store.save_blocking(&changes)).await;
         saved.map_err(|e| StoreError::Unusable { path: self.path.clone(), text: e.to_string() })?

@@ -9,6 +9,7 @@ use askaround_core::Key;
 use askaround_node::api::{self, ApiError, ApiReply, ApiRequest, MAX_REQUEST};
 use askaround_node::delivery::keep::{AddRequest, Added, KeepError};
 use askaround_node::delivery::types::GetRequest;
+use askaround_node::peer::CommandError;
 use tokio_util::sync::CancellationToken;
 
 use super::args::{AddArgs, GetArgs};
@@ -241,7 +242,7 @@ async fn serve(
             let begun = Instant::now();
             match node.delivery.look_at_files().await {
                 // Why, is known in the end.
-                Err(KeepError::Ended) => break,
+                Err(KeepError::Command(CommandError::Ended)) => break,
                 looked => looked.map_err(Failure::run)?,
             }
             // Where many files are served, that is not to be all that is done.

@@ -189,7 +189,7 @@ impl Node {
         let node = PeerNode::live(listener, me, config, options).map_err(Failure::run)?;
         let mut registered = None;
         let tracker = tracker.map_or("the tracker".into(), |addr| addr.to_string());
-        let news = move |news| membership(&news, &tracker, &mut registered, &mut say);
+        let news = move |news| tell(&news, &tracker, &mut registered, &mut say);
         let running = tokio::spawn(node.run(stop, incoming, news));
         let settling = settling.map(|(stop, settling)| (stop, tokio::spawn(settling)));
         Ok(Self { me, delivery, running, settling })
@@ -253,13 +253,8 @@ fn random() -> Result<u64, Failure> {
     getrandom::u64().map_err(|e| Failure::run(format!("the system gives no random numbers: {e}")))
 }
 
-/// Says when the registration changes, not each time it is renewed.
-fn membership(
-    news: &PeerNews,
-    tracker: &str,
-    registered: &mut Option<bool>,
-    say: &mut impl FnMut(bool, &str),
-) {
+/// Says when the registration changes, not each time it is renewed, and what the disk does not take.
+fn tell(news: &PeerNews, tracker: &str, registered: &mut Option<bool>, say: &mut impl FnMut(bool, &str)) {
     match news {
         PeerNews::Membership(Outcome::Registered { contact, .. }) if *registered != Some(true) => {
             *registered = Some(true);
@@ -269,6 +264,10 @@ fn membership(
             *registered = Some(false);
             say(false, &format!("cannot register with {tracker}: {error}; it is tried again"));
         }
+        PeerNews::NotStored(why) => {
+            say(false, &format!("{why}; what this peer holds is stored as soon as that is possible"));
+        }
+        PeerNews::Stored => say(true, "what this peer holds is stored again"),
         _ => {}
     }
 }

@@ -324,6 +324,11 @@ impl Outcome {
         Self::Found { report: Box::new(report), obtain }
     }
 
+    /// Whether what the peer holds was changed by the command itself.
+    pub fn has_changed(&self) -> bool {
+        matches!(self, Self::Purged(_) | Self::Held { new: true, .. })
+    }
+
     /// What the assignment's log says of it.
     pub fn log_text(&self) -> String {
         match self {

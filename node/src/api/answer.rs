@@ -92,8 +92,8 @@ async fn act(delivery: &Delivery, action: Action, trace: bool, stop: &Cancellati
         // The command is given up with its future.
         () = stop.cancelled() => ApiReply::Stopped,
         outcome = command(delivery.commands(), action, trace) => match outcome {
-            Some(outcome) => outcome.into(),
-            None => ApiReply::Error("the peer is ending".into()),
+            Ok(outcome) => outcome.into(),
+            Err(error) => ApiReply::Error(error.to_string()),
         },
     }
 }

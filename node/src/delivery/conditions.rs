@@ -129,7 +129,7 @@ impl Delivery {
         };
         for (condition, entry) in tokio::task::spawn_blocking(look).await?? {
             for action in actions(&entry, condition) {
-                command(self.commands(), action, false).await.ok_or(KeepError::Ended)?;
+                command(self.commands(), action, false).await?;
             }
         }
         Ok(())

@@ -25,7 +25,7 @@ use crate::content::{
     UnknownCopies,
 };
 use crate::lock;
-use crate::peer::{command, delivered};
+use crate::peer::{CommandError, command, delivered};
 
 /// How many keys the machine is told of at once.
 const TELLING: usize = 64;
@@ -181,13 +181,9 @@ impl Delivery {
     async fn purge_keys(&self, keys: impl IntoIterator<Item = Key>) -> Result<usize, KeepError> {
         let mut asked = JoinSet::new();
         let mut changed = 0;
-        let mut count = |outcome: Option<Outcome>| match outcome {
-            Some(outcome) => {
-                changed +=
-                    usize::from(matches!(outcome, Outcome::Purged(_) | Outcome::Held { new: true, .. }));
-                Ok(())
-            }
-            None => Err(KeepError::Ended),
+        let mut count = |outcome: Result<Outcome, CommandError>| {
+            changed += usize::from(outcome?.has_changed());
+            Ok::<_, KeepError>(())
         };
         for key in keys {
             if asked.len() == TELLING

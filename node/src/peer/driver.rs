@@ -17,7 +17,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::orders::{COMMANDS, Command, PeerCommand};
+use super::orders::{COMMANDS, Command, CommandError, PeerCommand};
+use super::saver::{Saver, until};
 use super::{PeerEnd, PeerError, PeerNews, PeerOptions, Shared};
 use crate::delivery::stock::Stock;
 use crate::delivery::types::TrackerStatus;
@@ -26,7 +27,6 @@ use crate::link::{self, Outgoing};
 use crate::lock;
 use crate::log_file::LogFile;
 use crate::observe::Seen;
-use crate::store::Store;
 
 const LINK_QUEUE: usize = 64;
 /// How long the end of a live peer may wait for its tracker.
@@ -36,7 +36,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 struct Waiting {
     holders: Option<mpsc::Sender<Holder>>,
-    done: oneshot::Sender<Outcome>,
+    done: oneshot::Sender<Result<Outcome, CommandError>>,
 }
 
 /// The loop that owns everything of a peer but what is served from memory.
@@ -53,7 +53,7 @@ pub(super) struct Driver<'a> {
     /// Whoever waits until what was just handed over has been carried out.
     noted: Vec<oneshot::Sender<()>>,
     log: Option<LogFile>,
-    store: Option<Store>,
+    saver: Option<Saver>,
     stock: Option<Arc<Stock>>,
 }
 
@@ -76,7 +76,7 @@ impl<'a> Driver<'a> {
             last_command: 0,
             noted: Vec::new(),
             log: options.log.map(LogFile::new),
-            store: options.store,
+            saver: options.store.map(Saver::new),
             stock: options.stock,
         };
         let (to_driver, mut from_link) = mpsc::channel(LINK_QUEUE);
@@ -102,12 +102,14 @@ impl<'a> Driver<'a> {
                 // Whoever asked may have gone.
                 let _ = noted.send(());
             }
+            let try_again = driver.saver.as_ref().and_then(Saver::try_again);
             inputs = tokio::select! {
                 () = stop.cancelled() => break PeerEnd::Stopped,
                 Some(from_link) = from_link.recv() => vec![from_link],
                 Some(asked) = driver.asks.join_next() => driver.answered(asked).into_iter().collect(),
                 Some(first) = incoming.recv() => driver.commands(first, &mut incoming),
                 () = shared.epoch.sleep_until(deadline) => vec![PeerInput::Timeout],
+                () = until(try_again) => Vec::new(),
             };
         };
         driver.asks.shutdown().await;
@@ -115,6 +117,9 @@ impl<'a> Driver<'a> {
         driver.link = None;
         while link_task.join_next().await.transpose()?.is_some() {}
         driver.write_log().await?;
+        if let Some(saver) = driver.saver {
+            saver.end().await.map_err(PeerError::NotStored)?;
+        }
         Ok(end)
     }
 
@@ -139,14 +144,11 @@ impl<'a> Driver<'a> {
         outputs: Vec<PeerOutput>,
         news: &mut impl FnMut(PeerNews),
     ) -> Result<Option<PeerEnd>, PeerError> {
-        if let Some(store) = &self.store {
-            let changed = |output: &PeerOutput| match output {
-                PeerOutput::Changed(change) => Some(change.clone()),
-                _ => None,
-            };
-            // All in one go, before anybody is told: what a folder changes are thousands.
-            store.save(outputs.iter().filter_map(changed).collect()).await?;
-        }
+        // Before anybody is told.
+        let not_stored = match &mut self.saver {
+            Some(saver) => saver.save(&outputs, news).await.err(),
+            None => None,
+        };
         for output in outputs {
             match output {
                 PeerOutput::Ask { ask, to, request, .. } => self.ask(ask, to, request).await,
@@ -162,8 +164,9 @@ impl<'a> Driver<'a> {
                 }
                 PeerOutput::Done { command, outcome } => {
                     if let Some(waiting) = self.commands.remove(&command) {
+                        let error = not_stored.clone().filter(|_| outcome.has_changed());
                         // Whoever asked may have gone.
-                        let _ = waiting.done.send(outcome);
+                        let _ = waiting.done.send(error.map_or(Ok(outcome), Err));
                     }
                 }
                 PeerOutput::Holder { command, holder } => {

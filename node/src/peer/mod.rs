@@ -8,6 +8,7 @@
 
 mod driver;
 mod orders;
+mod saver;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -34,7 +35,7 @@ use crate::store::Store;
 use crate::transfer::serve::{ContentServer, is_about_content};
 use crate::{Epoch, lock};
 use driver::Driver;
-pub use orders::{PeerCommand, command, command_channel, delivered, fetching, gather};
+pub use orders::{CommandError, PeerCommand, command, command_channel, delivered, fetching, gather};
 pub(crate) use orders::{command_soon, fetching_no_longer, registration};
 
 /// A peer that listens.
@@ -78,6 +79,10 @@ pub enum PeerNews {
     Log(LogEntry),
     /// The registration was renewed, or could not be.
     Membership(Outcome),
+    /// The disk does not take what has changed, and why; it is tried again.
+    NotStored(String),
+    /// Now it has.
+    Stored,
 }
 
 /// How a peer ended.
@@ -113,6 +118,9 @@ pub enum PeerError {
     /// The state cannot be stored.
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
+    /// The state could not be stored to the end.
+    #[error("{0}; what changed since it could be stored is lost")]
+    NotStored(#[source] crate::store::StoreError),
     /// Content cannot be removed.
     #[error(transparent)]
     Stock(#[from] StockError),

@@ -1,6 +1,8 @@
 //! What the rest of the program has a running peer do, from other tasks: commands, and what its
 //! fetches have come to.
 
+use std::sync::Arc;
+
 use askaround_core::id::Contact;
 use askaround_core::key::Key;
 use askaround_core::peer::{Outcome, PeerInput};
@@ -9,9 +11,21 @@ use askaround_core::search::Holder;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::delivery::types::TrackerStatus;
+use crate::store::StoreError;
 
 /// The most commands that wait for a peer.
 pub(super) const COMMANDS: usize = 64;
+
+/// Why a running peer has not done what it was to do.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CommandError {
+    /// It has ended.
+    #[error("the peer is ending")]
+    Ended,
+    /// It has, and the disk does not take it; it goes on trying.
+    #[error("{0}; the peer stores it as soon as it can")]
+    NotStored(Arc<StoreError>),
+}
 
 /// Something that a running peer is to do.
 #[derive(Debug)]
@@ -21,7 +35,7 @@ pub(super) enum Command {
         trace: bool,
         /// Who is told of holders.
         holders: Option<mpsc::Sender<Holder>>,
-        done: oneshot::Sender<Outcome>,
+        done: oneshot::Sender<Result<Outcome, CommandError>>,
     },
     /// Something that came of a delivery; `done` is told when it is stored.
     Note { input: PeerInput, done: oneshot::Sender<()> },
@@ -38,12 +52,29 @@ pub fn command_channel() -> (mpsc::Sender<PeerCommand>, mpsc::Receiver<PeerComma
     mpsc::channel(COMMANDS)
 }
 
-/// Has a running peer do something and waits for the outcome; `None` if the peer has ended.
-/// Dropping the future gives the command up.
-pub async fn command(peer: &mpsc::Sender<PeerCommand>, action: Action, trace: bool) -> Option<Outcome> {
+/// Has a running peer do something and waits for the outcome. Dropping the future gives the command
+/// up.
+///
+/// # Errors
+/// If the peer has ended, or the disk does not take what changed.
+pub async fn command(
+    peer: &mpsc::Sender<PeerCommand>,
+    action: Action,
+    trace: bool,
+) -> Result<Outcome, CommandError> {
+    ask(peer, action, trace, None).await
+}
+
+async fn ask(
+    peer: &mpsc::Sender<PeerCommand>,
+    action: Action,
+    trace: bool,
+    holders: Option<mpsc::Sender<Holder>>,
+) -> Result<Outcome, CommandError> {
     let (done, outcome) = oneshot::channel();
-    peer.send(PeerCommand(Command::Do { action, trace, holders: None, done })).await.ok()?;
-    outcome.await.ok()
+    let command = PeerCommand(Command::Do { action, trace, holders, done });
+    peer.send(command).await.map_err(|_| CommandError::Ended)?;
+    outcome.await.unwrap_or(Err(CommandError::Ended))
 }
 
 /// How a running peer stands with its tracker; `None` if it has none, or has ended.
@@ -67,16 +98,14 @@ pub(crate) fn fetching_no_longer(peer: &mpsc::Sender<PeerCommand>, key: Key) {
 }
 
 /// Has a running peer look for everybody who holds a content or is fetching it. Each comes through
-/// `holders`; one that finds no room there is passed over. The outcome tells how the search went.
+/// `holders`; one that finds no room there is passed over. The outcome tells how the search went;
+/// `None` if the peer has ended.
 pub async fn gather(
     peer: &mpsc::Sender<PeerCommand>,
     key: Key,
     holders: mpsc::Sender<Holder>,
 ) -> Option<Outcome> {
-    let (done, outcome) = oneshot::channel();
-    let (action, holders) = (Action::Gather(key), Some(holders));
-    peer.send(PeerCommand(Command::Do { action, trace: true, holders, done })).await.ok()?;
-    outcome.await.ok()
+    ask(peer, Action::Gather(key), true, Some(holders)).await.ok()
 }
 
 /// Tells a running peer that a content is being fetched, or no longer.
@@ -85,7 +114,7 @@ pub async fn fetching(peer: &mpsc::Sender<PeerCommand>, key: Key, fetching: bool
 }
 
 /// Tells a running peer that a content was fetched and verified, and by whom it was sent. It is
-/// stored when this returns.
+/// stored when this returns, or the disk does not take it and the peer has said so.
 pub async fn delivered(peer: &mpsc::Sender<PeerCommand>, keys: Vec<Key>, from: Option<Contact>) {
     note(peer, PeerInput::Delivered { keys, from }).await;
 }

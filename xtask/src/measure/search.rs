@@ -70,7 +70,7 @@ async fn measure(rows: &mut Vec<Row>) -> Result<(), String> {
         let (mut took, mut questions) = (Vec::new(), 0);
         for _ in 0..RUNS {
             let key = "nowhere".parse().map_err(|e| format!("{e}"))?;
-            let Some(Outcome::Found { report, .. }) = command(&way, Action::Find(key), false).await else {
+            let Ok(Outcome::Found { report, .. }) = command(&way, Action::Find(key), false).await else {
                 return Err("the search gave no report".into());
             };
             took.push(report.took.as_secs_f64() * 1000.0);

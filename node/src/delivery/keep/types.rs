@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::content::{CatalogueError, Condition, Kept};
 use crate::delivery::verify::Checked;
+use crate::peer::CommandError;
 use crate::store::StoreError;
 
 /// What to add.
@@ -140,9 +141,9 @@ pub enum KeepError {
     /// The catalogue's, or the disk's.
     #[error(transparent)]
     Catalogue(CatalogueError),
-    /// The peer has ended.
-    #[error("the peer is ending")]
-    Ended,
+    /// The peer has ended, or cannot store what changed.
+    #[error(transparent)]
+    Command(#[from] CommandError),
     /// A task of ours panicked.
     #[error("a bug of ours: {0}")]
     Bug(#[from] tokio::task::JoinError),
