@@ -53,6 +53,23 @@ fn hardly_any_piece_comes_twice() {
     }
 }
 
+/// There a turn is waited for longer than a source may be silent elsewhere: nobody is dropped for that (the
+/// swarm would end with a panic), and hardly anything is asked of others too.
+#[test]
+fn behind_slow_uplinks_everybody_waits_for_its_turn() {
+    for (pieces, most, twice) in [(64, 1.16, 7), (512, 1.02, 2)] {
+        for seed in 1..=5 {
+            let (fetchers, up) = (12, 0.5e6);
+            let crowd = Crowd { fetchers, up, seed_up: up, pieces, seed, ..Crowd::default() };
+            let report = Swarm::new(&crowd).run();
+            let ratio = report.last_seconds / bound(&crowd);
+            assert!(ratio < most, "{ratio:.3} for {crowd:?}");
+            let all = fetchers as u64 * u64::from(pieces);
+            assert!(report.duplicates * 100 < all * twice, "{crowd:?}: {report:?}");
+        }
+    }
+}
+
 /// Requests have to be under way for as long as the path takes, and not only one after the other.
 #[test]
 fn a_long_path_is_filled_too() {

@@ -12,6 +12,7 @@ mod types;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::pieces::PieceSet;
 use crate::time::Instant;
@@ -54,6 +55,8 @@ pub struct Download {
     news: BTreeMap<Listener, Vec<u32>>,
     news_at: Option<Instant>,
     uplink_idle: bool,
+    /// How long it takes lately until a piece that was asked for begins to come.
+    usual_wait: Option<Duration>,
     /// When it was last looked who could be of more use in the end game.
     looked_at: Instant,
     done: bool,
@@ -82,6 +85,7 @@ impl Download {
             news: BTreeMap::new(),
             news_at: None,
             uplink_idle: false,
+            usual_wait: None,
             looked_at: Instant::ZERO,
             done: false,
             stay: Stay::default(),
@@ -256,6 +260,9 @@ impl Download {
 
     fn begun(&mut self, now: Instant, id: SourceId, piece: u32, asked: u32) {
         let Some(source) = self.sources.get_mut(&id) else { return };
+        if let Some(waited) = source.has_waited(now, asked) {
+            self.usual_wait = Some(self.usual_wait.map_or(waited, |usual| (usual * 7 + waited) / 8));
+        }
         let taken_back = source.answers_taken_back(asked);
         if piece != asked && source.sent.contains(piece) {
             // Who may choose knows what it has sent.

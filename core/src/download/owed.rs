@@ -14,10 +14,11 @@ pub(super) const SOON: Duration = Duration::from_millis(250);
 impl Download {
     /// What this source owes may be asked of others.
     pub(super) fn is_slow(&mut self, now: Instant, id: SourceId) {
+        let slow_after = self.slow_after();
         let Some(source) = self.sources.get_mut(&id) else { return };
         source.slow = true;
         // Also where nobody looked for long, it may be us who were away: what it sent waits to be read.
-        source.kept_until = now + self.config.slow_after;
+        source.kept_until = now + slow_after;
         let owed: Vec<u32> = source.owes.iter().map(|owed| owed.piece).collect();
         for piece in owed {
             self.update_asked(piece);

@@ -105,6 +105,12 @@ impl Source {
         }
     }
 
+    /// How long ago it was asked for a piece that it owes.
+    pub(super) fn has_waited(&self, now: Instant, piece: u32) -> Option<Duration> {
+        let owed = self.owes.iter().find(|owed| owed.piece == piece)?;
+        Some(now.since(owed.asked_at))
+    }
+
     /// A piece that it owes begins to come. How far it was with it; none if it does not owe it.
     pub(super) fn begins(&mut self, now: Instant, piece: u32) -> Option<Owing> {
         let owed = self.owes.iter_mut().find(|owed| owed.piece == piece)?;

@@ -37,8 +37,8 @@ impl Download {
             Timer::Source => {
                 let owing = self.sources.values().filter(|source| !source.owes.is_empty());
                 let at = |source: &Source| match source.slow {
-                    true => (source.last_progress + self.config.drop_after).max(source.kept_until),
-                    false => source.last_progress + self.config.slow_after,
+                    true => (source.last_progress + self.drop_after()).max(source.kept_until),
+                    false => source.last_progress + self.slow_after(),
                 };
                 owing.map(at).min()
             }
@@ -71,11 +71,11 @@ impl Download {
             Timer::Source => {
                 let owing = self.sources.iter().filter(|(_, source)| !source.owes.is_empty());
                 let silent = owing.map(|(id, source)| (*id, source.slow, now.since(source.last_progress)));
-                let silent: Vec<_> = silent.filter(|(_, _, time)| *time >= self.config.slow_after).collect();
+                let silent: Vec<_> = silent.filter(|(_, _, time)| *time >= self.slow_after()).collect();
                 for (source, slow, time) in silent {
                     if !slow {
                         self.is_slow(now, source);
-                    } else if time >= self.config.drop_after {
+                    } else if time >= self.drop_after() {
                         self.drop_or_keep(now, source, time);
                     }
                 }
@@ -83,15 +83,26 @@ impl Download {
         }
     }
 
+    /// How long a source may send nothing before others are asked for what it owes. Behind slow uplinks
+    /// everybody waits long for a turn, and who asks others too soon has everything sent twice.
+    pub(super) fn slow_after(&self) -> Duration {
+        self.config.slow_after.max(self.usual_wait.unwrap_or_default() * 4).min(self.config.drop_after)
+    }
+
+    /// How long before it is dropped.
+    fn drop_after(&self) -> Duration {
+        self.config.drop_after.max(self.slow_after() * 4)
+    }
+
     /// A source has been slow for long.
     fn drop_or_keep(&mut self, now: Instant, id: SourceId, silent: Duration) {
-        let is_needed = self.is_needed(id);
+        let (is_needed, slow_after) = (self.is_needed(id), self.slow_after());
         let Some(source) = self.sources.get_mut(&id).filter(|source| source.kept_until <= now) else {
             return;
         };
         if is_needed {
             // It may have others to serve before, for longer than that.
-            source.kept_until = now + self.config.slow_after;
+            source.kept_until = now + slow_after;
         } else {
             self.outputs.push_back(DownloadOutput::Drop(id, DropReason::Stalled(silent)));
             self.closed(now, id);
