@@ -81,6 +81,9 @@ fn without_its_tracker_a_peer_asks_those_it_knows() {
     let key = "0b".repeat(32);
     net.assert_says(1, &["get", &key, "-o", &to("c")], 1, "the tracker did not say who is online");
     net.assert_says(1, &["why", &key], 0, "not reachable");
+    net.assert_says(1, &["find", &key], 1, "but the tracker did not say who is online: not reachable");
+    net.peers[0] = None;
+    net.assert_says(1, &["find", &key], 1, "; 1 peer did not answer)");
 }
 
 #[test]

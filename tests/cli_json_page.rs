@@ -72,6 +72,7 @@ fn search(found: Option<Contact>) -> ApiSearch {
         found,
         how: found.map(|_| "how".into()),
         truncated: false,
+        silent: 1,
         tracker_failed: found.is_none().then(|| "why".into()),
         questions: 1,
         seconds: 1.0,

@@ -333,7 +333,11 @@ fn search_text(search: &ApiSearch) -> String {
         text += &table::render(&["ASKED", "WHAT", "TOOK", "ANSWER", "WHY ASKED"], &rows);
     }
     let questions = units::count(search.questions, "question");
-    let asked = format!("{questions} in {:.1} ms", search.seconds * 1e3);
+    let silent = match search.silent {
+        0 => String::new(),
+        peers => format!("; {} did not answer", units::count(peers, "peer")),
+    };
+    let asked = format!("{questions} in {:.1} ms{silent}", search.seconds * 1e3);
     // Writing to a String cannot fail.
     let _ = match (&search.found, &search.how) {
         (Some(peer), Some(how)) => writeln!(text, "found {} at {peer}: {how} ({asked})", search.key),

@@ -42,23 +42,18 @@ pub(super) enum Waiting {
     List(Vec<Contact>),
     KnownAddress(PeerId),
     ContentsAddress(PeerId),
-    Known {
-        id: PeerId,
-        at: SocketAddr,
-        peers: Vec<Contact>,
-    },
-    Contents {
-        id: PeerId,
-        at: SocketAddr,
-        keys: Vec<Key>,
-    },
-    Search {
-        key: Key,
-        obtain: bool,
-        search: Box<Search>,
-        trace: Option<Vec<TraceStep>>,
-        tracker_failed: Option<AskError>,
-    },
+    Known { id: PeerId, at: SocketAddr, peers: Vec<Contact> },
+    Contents { id: PeerId, at: SocketAddr, keys: Vec<Key> },
+    Search { key: Key, obtain: bool, search: Box<Search>, trace: Option<Vec<TraceStep>>, silent: Silent },
+}
+
+/// Who did not answer a search.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Silent {
+    /// Why the tracker did not, when it was asked last.
+    tracker: Option<AskError>,
+    /// How many peers did not say whether they have the key.
+    peers: u64,
 }
 
 /// What an answer leads to.
@@ -78,7 +73,7 @@ impl Operation {
         result: Result<Answer, AskError>,
         config: &PeerConfig,
     ) -> Progress {
-        if let Waiting::Search { search, trace, tracker_failed, .. } = &mut self.waiting {
+        if let Waiting::Search { search, trace, silent, .. } = &mut self.waiting {
             let result = result.and_then(reply);
             // Questions are numbered in the order in which they are asked.
             if let Some(trace) = trace
@@ -89,8 +84,9 @@ impl Operation {
             match result {
                 Ok(reply) => search.on_answer(question, reply),
                 Err(error) => {
+                    silent.peers += u64::from(search.asks_for_key(question));
                     if search.asks_tracker(question) {
-                        *tracker_failed = Some(error);
+                        silent.tracker = Some(error);
                     }
                     search.on_failure(question);
                 }
@@ -183,7 +179,7 @@ impl Operation {
 
     /// The outcome of a search; one that has no result yet was cut short.
     pub(super) fn search_ended(self, now: Instant) -> Outcome {
-        let Waiting::Search { key, obtain, search, trace, tracker_failed } = self.waiting else {
+        let Waiting::Search { key, obtain, search, trace, silent } = self.waiting else {
             unreachable!("only a search ends so");
         };
         let (found, route, truncated) = match search.result() {
@@ -197,7 +193,8 @@ impl Operation {
             route,
             level: search.level(),
             truncated,
-            tracker_failed,
+            tracker_failed: silent.tracker,
+            silent: silent.peers,
             questions: search.questions(),
             took: now.since(self.started),
             trace: trace.unwrap_or_default(),

@@ -4,7 +4,7 @@
 
 use super::Peer;
 use super::asks::{Ask, Awaited};
-use super::operation::{Operation, Owner, Progress, Waiting};
+use super::operation::{Operation, Owner, Progress, Silent, Waiting};
 use super::report::{MAX_TRACE, TraceStep};
 use super::types::{AskError, AskId, Asked, Change, CommandId, FailReason, Outcome, PeerOutput, Target};
 use crate::id::Contact;
@@ -91,7 +91,7 @@ impl Peer {
                     obtain,
                     search: Box::new(search),
                     trace: trace.then(Vec::new),
-                    tracker_failed: None,
+                    silent: Silent::default(),
                 }
             }
         };

@@ -93,6 +93,8 @@ pub struct FindReport {
     /// Why the tracker did not say who is online, if it was asked: then only peers that were known
     /// otherwise could be asked.
     pub tracker_failed: Option<AskError>,
+    /// How many peers did not say whether they have it.
+    pub silent: u64,
     /// How many questions were asked.
     pub questions: u64,
     /// How long it took.

@@ -317,6 +317,7 @@ impl Outcome {
             level: 0,
             truncated: false,
             tracker_failed: None,
+            silent: 0,
             questions: 0,
             took: Duration::ZERO,
             trace: Vec::new(),

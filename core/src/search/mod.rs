@@ -197,6 +197,11 @@ impl Search {
         matches!(self.open.get(&number), Some(Open::Listing))
     }
 
+    /// Whether question `number` is whether somebody has the key, and has no answer yet.
+    pub fn asks_for_key(&self, number: u64) -> bool {
+        matches!(self.open.get(&number), Some(Open::OwnOriginator(_) | Open::Chain(..)))
+    }
+
     /// Question `number` could not be asked or was not answered: that counts as *no*.
     pub fn on_failure(&mut self, number: u64) {
         if let Some(open) = self.open.remove(&number) {

@@ -21,6 +21,8 @@ pub struct ApiSearch {
     pub truncated: bool,
     /// Why the tracker did not say who is online.
     pub tracker_failed: Option<String>,
+    /// How many peers did not say whether they have it.
+    pub silent: u64,
     /// How many questions were asked.
     pub questions: u64,
     /// How long it took, in seconds.
@@ -58,6 +60,7 @@ impl From<FindReport> for ApiSearch {
             },
             truncated: report.truncated,
             tracker_failed: report.tracker_failed.map(|error| error.to_string()),
+            silent: report.silent,
             questions: report.questions,
             seconds: seconds(report.took),
             trace: report.trace.into_iter().map(Into::into).collect(),
