@@ -29,6 +29,9 @@ use crate::log_file::LogFile;
 use crate::observe::Seen;
 
 const LINK_QUEUE: usize = 64;
+/// So many of the keys that were delivered are handled and stored in one go: a folder may have hundreds
+/// of thousands, and the machine's output for each takes many times as much as the key.
+const KEYS_AT_ONCE: usize = 4096;
 /// How long the end of a live peer may wait for its tracker.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -37,6 +40,22 @@ const GOODBYE: Duration = Duration::from_secs(1);
 struct Waiting {
     holders: Option<mpsc::Sender<Holder>>,
     done: oneshot::Sender<Result<Outcome, CommandError>>,
+}
+
+/// Inputs in portions, of which each is handled and what it changes is stored in one go.
+fn in_portions(inputs: Vec<PeerInput>) -> Vec<Vec<PeerInput>> {
+    let mut portions = vec![Vec::new()];
+    for input in inputs {
+        match input {
+            PeerInput::Delivered { keys, from } if keys.len() > KEYS_AT_ONCE => {
+                let some = keys.chunks(KEYS_AT_ONCE).map(<[_]>::to_vec);
+                portions.extend(some.map(|keys| vec![PeerInput::Delivered { keys, from }]));
+                portions.push(Vec::new());
+            }
+            input => portions.last_mut().expect("there is one").push(input),
+        }
+    }
+    portions
 }
 
 /// The loop that owns everything of a peer but what is served from memory.
@@ -93,10 +112,14 @@ impl<'a> Driver<'a> {
             link_task.spawn(link::run(stream, receiver, to_driver));
         }
         let mut inputs = vec![PeerInput::Begin];
-        let end = loop {
-            let (outputs, deadline) = driver.step(inputs);
-            if let Some(end) = driver.carry_out(outputs, news).await? {
-                break end;
+        let end = 'run: loop {
+            let mut deadline = None;
+            for some in in_portions(inputs) {
+                let outputs;
+                (outputs, deadline) = driver.step(some);
+                if let Some(end) = driver.carry_out(outputs, news).await? {
+                    break 'run end;
+                }
             }
             for noted in driver.noted.drain(..) {
                 // Whoever asked may have gone.
@@ -317,5 +340,37 @@ impl<'a> Driver<'a> {
     async fn write_log(&mut self) -> Result<(), PeerError> {
         let Some(log) = &mut self.log else { return Ok(()) };
         log.write().await.map_err(|source| PeerError::Log { path: log.path().to_owned(), source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_keys_are_handled_in_portions_and_everything_stays_in_order() {
+        let keys: Vec<_> = (0..2 * KEYS_AT_ONCE + 1).map(|n| Key::new(&n.to_string()).unwrap()).collect();
+        let few = keys[..KEYS_AT_ONCE].to_vec();
+        let inputs = vec![
+            PeerInput::Delivered { keys: few.clone(), from: None },
+            PeerInput::Timeout,
+            PeerInput::Delivered { keys: keys.clone(), from: None },
+            PeerInput::Begin,
+        ];
+        let portions = in_portions(inputs);
+        let count = |input: &PeerInput| match input {
+            PeerInput::Delivered { keys, .. } => keys.len(),
+            _ => 0,
+        };
+        assert!(portions.iter().all(|some| some.iter().map(count).sum::<usize>() <= KEYS_AT_ONCE));
+        let (mut handled, mut others) = (Vec::new(), Vec::new());
+        for input in portions.into_iter().flatten() {
+            match input {
+                PeerInput::Delivered { keys, .. } => handled.extend(keys),
+                other => others.push((handled.len(), format!("{other:?}"))),
+            }
+        }
+        assert_eq!(others, [(few.len(), "Timeout".into()), (few.len() + keys.len(), "Begin".into())]);
+        assert_eq!(handled, [few, keys].concat());
     }
 }
