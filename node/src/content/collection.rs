@@ -11,7 +11,7 @@
 //! folder, no link, no owner, no time.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write};
 
 use askaround_core::pieces::{Geometry, Root, TooLarge};
 
@@ -134,20 +134,12 @@ impl Collection {
         if files.len() > MAX_FILES {
             return Err(CollectionError::TooManyFiles);
         }
-        let (mut pieces, mut sizes) = (0, HashMap::with_capacity(files.len()));
-        for file in &files {
-            pieces += u64::from(Geometry::new(file.size)?.count());
-            if *sizes.entry(file.root).or_insert(file.size) != file.size {
-                return Err(CollectionError::TwoSizes(file.root));
-            }
-        }
-        if pieces > MAX_TOTAL_PIECES {
-            return Err(CollectionError::TooManyPieces);
-        }
+        refuse_sizes(&files)?;
         refuse_clashes(&files)?;
-        files.sort_by(|a, b| a.path.cmp(&b.path));
+        files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        files.shrink_to_fit();
         let collection = Self { files };
-        if collection.to_bytes().len() > MAX_LIST {
+        if collection.length() > MAX_LIST {
             return Err(CollectionError::ListTooLong);
         }
         Ok(collection)
@@ -173,22 +165,35 @@ impl Collection {
             files.push(file);
         }
         let collection = Self::new(files)?;
-        if collection.to_bytes() != bytes {
-            return Err(CollectionError::NotCanonical);
+        let mut rest = Expected(bytes);
+        match collection.write(&mut rest) {
+            Ok(()) if rest.0.is_empty() => Ok(collection),
+            _ => Err(CollectionError::NotCanonical),
         }
-        Ok(collection)
     }
 
     /// The list.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut text = String::from(Self::FIRST_LINE);
-        text.push('\n');
+        let mut text = String::with_capacity(self.length());
+        self.write(&mut text).expect("a string takes all");
+        text.into_bytes()
+    }
+
+    fn write(&self, to: &mut impl Write) -> fmt::Result {
+        writeln!(to, "{}", Self::FIRST_LINE)?;
         for file in &self.files {
             let path = serde_json::Value::from(file.path.as_str());
             let run = if file.executable { 'x' } else { '-' };
-            writeln!(text, "{} {} {run} {path}", file.root, file.size).expect("a string takes all");
+            writeln!(to, "{} {} {run} {path}", file.root, file.size)?;
         }
-        text.into_bytes()
+        Ok(())
+    }
+
+    /// The bytes of the list.
+    fn length(&self) -> usize {
+        let mut length = Length(0);
+        self.write(&mut length).expect("all is counted");
+        length.0
     }
 
     /// The files, in the order of their paths.
@@ -200,6 +205,26 @@ impl Collection {
     pub fn size(&self) -> u64 {
         // At most MAX_TOTAL_PIECES of 4 MiB.
         self.files.iter().map(|file| file.size).sum()
+    }
+}
+
+/// Counts what is written, of which nothing is kept: a list may be long.
+struct Length(usize);
+
+impl Write for Length {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0 += text.len();
+        Ok(())
+    }
+}
+
+/// Takes nothing but these bytes.
+struct Expected<'b>(&'b [u8]);
+
+impl Write for Expected<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0 = self.0.strip_prefix(text.as_bytes()).ok_or(fmt::Error)?;
+        Ok(())
     }
 }
 
@@ -218,6 +243,17 @@ fn parse_line(line: &str) -> Result<ListedFile, LineFault> {
         },
         path: RelativePath::new(&path)?,
     })
+}
+
+fn refuse_sizes(files: &[ListedFile]) -> Result<(), CollectionError> {
+    let (mut pieces, mut sizes) = (0, HashMap::with_capacity(files.len()));
+    for file in files {
+        pieces += u64::from(Geometry::new(file.size)?.count());
+        if *sizes.entry(file.root).or_insert(file.size) != file.size {
+            return Err(CollectionError::TwoSizes(file.root));
+        }
+    }
+    if pieces > MAX_TOTAL_PIECES { Err(CollectionError::TooManyPieces) } else { Ok(()) }
 }
 
 /// In the order of their components, whatever is below a path comes right behind it.
@@ -266,6 +302,7 @@ mod tests {
         let collection = Collection::new(files).unwrap();
         assert_eq!(collection, Collection::new(turned).unwrap());
         let bytes = collection.to_bytes();
+        assert_eq!(collection.length(), bytes.len());
         assert_eq!(Collection::parse(&bytes), Ok(collection.clone()));
         let paths: Vec<_> = collection.files().iter().map(|file| file.path.as_str()).collect();
         assert_eq!(paths, ["a-b", "a/b/c", "a/é \" \\ \n.txt", "b"]);

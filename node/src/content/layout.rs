@@ -33,7 +33,8 @@ impl Layout {
     /// # Errors
     /// If a file is too large. No collection from a list has such a file.
     pub fn new(collection: &Collection) -> Result<Self, TooLarge> {
-        let (mut files, mut by_root, mut count) = (vec![], BTreeMap::new(), 0);
+        let mut files = Vec::with_capacity(collection.files().len());
+        let (mut by_root, mut count) = (BTreeMap::new(), 0);
         for file in collection.files() {
             if let btree_map::Entry::Vacant(new) = by_root.entry(file.root) {
                 new.insert(files.len());

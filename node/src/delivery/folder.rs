@@ -17,9 +17,7 @@ use super::error::GetError;
 use super::folder_file::{FolderFile, Shared};
 use super::open_files::OpenFiles;
 use super::target::Target;
-use crate::content::{
-    Addition, Catalogue, Collection, ContentFile, DiskError, Folder, Layout, PartError, Step, plan,
-};
+use crate::content::{Catalogue, Collection, ContentFile, DiskError, Folder, Layout, PartError, Step, plan};
 use crate::lock;
 use crate::transfer::source::Rejected;
 
@@ -153,12 +151,12 @@ impl FolderTarget {
 
     /// Notes everything in the catalogue; the keys that are held now. Blocks.
     pub(super) fn finish(&self, catalogue: &Catalogue) -> Result<Vec<Key>, GetError> {
-        let additions: Vec<Addition> = self.files.iter().filter_map(|file| file.addition()).collect();
-        if let missing @ 1.. = self.files.len() - additions.len() {
+        if let missing @ 1.. = self.files.iter().filter(|file| !file.is_done()).count() {
             return Err(PartError::Incomplete { missing: missing as u32 }.into());
         }
         let Shared { folder, collection, .. } = &*self.shared;
-        let entry = catalogue.add_collection(collection, folder.path(), &additions)?;
+        let additions = self.files.iter().filter_map(|file| file.addition());
+        let entry = catalogue.add_collection(collection, folder.path(), additions)?;
         let mut keys = vec![entry.root.key()];
         keys.extend(self.layout.files().map(|(root, _)| root.key()));
         Ok(keys)

@@ -201,9 +201,9 @@ impl MemoryTarget {
         Self { key, manifest, state: Mutex::new(state) }
     }
 
-    /// The bytes, once all pieces are here.
-    pub(super) fn bytes(&self) -> Vec<u8> {
-        lock(&self.state).0.clone()
+    /// The bytes, once all pieces are here: nothing comes any more.
+    pub(super) fn take_bytes(&self) -> Vec<u8> {
+        std::mem::take(&mut lock(&self.state).0)
     }
 }
 
@@ -228,9 +228,11 @@ impl Target for MemoryTarget {
         let geometry = self.manifest.geometry();
         let index = geometry.piece(piece).filter(|index| self.manifest.verify(*index, bytes));
         let range = geometry.range(index.ok_or(Rejected::Bad)?);
-        let mut state = lock(&self.state);
-        state.0[range.start as usize..range.end as usize].copy_from_slice(bytes);
-        state.1.insert(piece);
+        let (list, have) = &mut *lock(&self.state);
+        // The list may have been taken by the time a piece comes once more.
+        if have.insert(piece) {
+            list[range.start as usize..range.end as usize].copy_from_slice(bytes);
+        }
         Ok(())
     }
 
@@ -244,5 +246,33 @@ impl Target for MemoryTarget {
 
     fn has(&self, piece: u32) -> bool {
         lock(&self.state).1.contains(piece)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use askaround_core::pieces::piece_hash;
+
+    use super::*;
+
+    #[test]
+    fn a_piece_that_comes_once_more_after_the_list_was_taken_changes_nothing() {
+        let bytes = vec![7; 70_000];
+        let geometry = Geometry::new(bytes.len() as u64).unwrap();
+        let part = |piece: PieceIndex| {
+            let range = geometry.range(piece);
+            &bytes[range.start as usize..range.end as usize]
+        };
+        let hashes = geometry.pieces().map(|piece| piece_hash(&geometry, piece, part(piece))).collect();
+        let manifest = Arc::new(Manifest::of(bytes.len() as u64, hashes).unwrap());
+        let target = MemoryTarget::new(manifest.root().key(), manifest);
+        for piece in geometry.pieces() {
+            target.accept(piece.get(), part(piece)).unwrap();
+        }
+        assert_eq!(target.take_bytes(), bytes);
+        for piece in geometry.pieces() {
+            target.accept(piece.get(), part(piece)).unwrap();
+            assert!(matches!(target.accept(piece.get(), b"wrong"), Err(Rejected::Bad)));
+        }
     }
 }

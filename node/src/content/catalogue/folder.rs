@@ -1,5 +1,6 @@
 //! How folders come into the catalogue, as collections.
 
+use std::borrow::Borrow;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -119,7 +120,7 @@ impl Catalogue {
         &self,
         collection: &Collection,
         folder: &Path,
-        files: &[Addition],
+        files: impl IntoIterator<Item = impl Borrow<Addition>>,
     ) -> Result<Entry, CatalogueError> {
         let list = collection.to_bytes();
         let (manifest, md5) = hash_bytes(&list)?;
@@ -146,6 +147,7 @@ impl Catalogue {
             tables.put_manifest(&manifest)?;
             tables.lists.insert(*root.as_bytes(), list.as_slice())?;
             for file in files {
+                let file = file.borrow();
                 note(tables, file, false)?;
                 tables.join(&file.manifest.root(), &file.path, &root)?;
             }

@@ -32,7 +32,7 @@ impl Fetch {
         let md5 = Md5::from_key(&self.key);
         // It is megabytes.
         let parse = move |_: &AtomicBool| {
-            let list = target.bytes();
+            let list = target.take_bytes();
             match md5.filter(|md5| *md5 != md5_of(&list)) {
                 Some(wrong) => Err(GetError::WrongMd5(wrong.key())),
                 None => Ok(Collection::parse(&list)?),
