@@ -1,5 +1,5 @@
-//! [`Database`]: the file of a peer's state, or a database in memory. How it is made and opened, and
-//! opened again after a write that the disk did not take.
+//! [`Database`]: the file of a peer's state, or a temporary one. How it is made and opened, and opened
+//! again after a write that the disk did not take.
 
 use std::cell::Cell;
 use std::fmt;
@@ -8,9 +8,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use redb::backends::{FileBackend, InMemoryBackend};
+use redb::backends::FileBackend;
 use redb::{DatabaseError, Durability, ReadTransaction, ReadableDatabase as _, WriteTransaction};
 
+use super::temporary::Temporary;
 use crate::content::{DiskError, Fault, Place};
 use crate::lock;
 
@@ -82,15 +83,15 @@ impl Database {
         Self::new(path.to_owned(), open_whole(path), open_again)
     }
 
-    /// Makes one in memory.
+    /// Makes one that lasts as long as this: in memory, or in a file without a name if it becomes long.
     ///
     /// # Errors
     /// If there is no memory for it.
-    pub(crate) fn in_memory() -> Result<Self, StoreError> {
-        let made = builder().create_with_backend(InMemoryBackend::new());
-        // There is no disk that could fail.
+    pub(crate) fn temporary() -> Result<Self, StoreError> {
+        let made = builder().create_with_backend(Temporary::new());
+        // It is gone with the backend.
         let open_again = || Err(redb::StorageError::PreviousIo.into());
-        Self::new("the catalogue in memory".into(), made, open_again)
+        Self::new(std::env::temp_dir(), made, open_again)
     }
 
     fn new(

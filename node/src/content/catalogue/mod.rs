@@ -137,12 +137,13 @@ impl Catalogue {
         Self::with(database, Some(home.to_owned()))
     }
 
-    /// A catalogue in memory, for a peer that lasts as long as a command.
+    /// A catalogue for a peer that lasts as long as a command: in memory, or in a file without a name if
+    /// it becomes long.
     ///
     /// # Errors
     /// If there is no memory for it.
     pub fn temporary() -> Result<Self, StoreError> {
-        Self::with(Arc::new(Database::in_memory()?), None)
+        Self::with(Arc::new(Database::temporary()?), None)
     }
 
     fn with(database: Arc<Database>, home: Option<PathBuf>) -> Result<Self, StoreError> {
