@@ -64,24 +64,23 @@ impl Store {
         Catalogue::in_database(Arc::clone(&self.database), folder)
     }
 
-    /// Everything kept, as the changes that lead to it.
-    pub(crate) fn load(&self) -> Result<Vec<Change>, StoreError> {
+    /// Gives `restore` everything kept, as the changes that lead to it.
+    pub(crate) fn load(&self, mut restore: impl FnMut(Change)) -> Result<(), StoreError> {
         self.database.read(|tables| {
-            let mut changes = Vec::new();
             for row in tables.open_table(ORIGINATORS)?.iter()? {
                 let (key, from) = row?;
                 if let (Ok(key), Ok(from)) =
                     (Key::new(key.value()), serde_json::from_str::<Contact>(from.value()))
                 {
-                    changes.push(Change::Originator(key, from));
+                    restore(Change::Originator(key, from));
                 }
             }
             for row in tables.open_table(CONTENTS)?.iter()? {
                 if let Ok(key) = Key::new(row?.1.value()) {
-                    changes.push(Change::Held(key));
+                    restore(Change::Held(key));
                 }
             }
-            Ok(changes)
+            Ok(())
         })
     }
 

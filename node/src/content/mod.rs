@@ -40,8 +40,8 @@ mod walk;
 
 pub use boot::BootId;
 pub use catalogue::{
-    AddedFolder, Addition, Catalogue, CatalogueError, Condition, Entry, How, Kept, Removed, UnknownCopies,
-    Verified,
+    AddedFolder, Addition, Catalogue, CatalogueError, Condition, Entries, Entry, How, Kept, Removed,
+    UnknownCopies, Verified,
 };
 pub use collection::{Collection, CollectionError, ListedFile};
 pub use disk::{DiskError, Fault};

@@ -117,15 +117,26 @@ impl Delivery {
     pub async fn look_at_files(&self) -> Result<(), KeepError> {
         let delivery = self.clone();
         let look = move || {
-            let mut best: BTreeMap<Root, (Condition, Entry)> = BTreeMap::new();
-            for entry in delivery.catalogue().list()?.into_iter().filter(|entry| entry.kept != Kept::List) {
+            let mut best: Option<(Condition, Entry)> = None;
+            let (mut changed, conditions) = (Vec::new(), &delivery.0.conditions);
+            let mut note = |best: Option<(Condition, Entry)>| {
+                changed.extend(best.filter(|(condition, entry)| conditions.note(entry, *condition)));
+            };
+            for entry in delivery.catalogue().entries() {
+                let entry = entry?;
+                if entry.kept == Kept::List {
+                    continue;
+                }
                 let condition = delivery.catalogue().condition(&entry);
-                if best.get(&entry.root).is_none_or(|(best, _)| condition < *best) {
-                    best.insert(entry.root, (condition, entry));
+                match &best {
+                    Some((best, of)) if of.root == entry.root && *best <= condition => {}
+                    // Those of one content come behind each other.
+                    Some((_, of)) if of.root != entry.root => note(best.replace((condition, entry))),
+                    _ => best = Some((condition, entry)),
                 }
             }
-            let changed = |(condition, entry): &(_, Entry)| delivery.0.conditions.note(entry, *condition);
-            Ok::<_, KeepError>(best.into_values().filter(changed).collect::<Vec<_>>())
+            note(best);
+            Ok::<_, KeepError>(changed)
         };
         for (condition, entry) in tokio::task::spawn_blocking(look).await?? {
             for action in actions(&entry, condition) {

@@ -3,7 +3,7 @@
 
 mod types;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -111,14 +111,20 @@ impl Delivery {
     pub async fn list(&self) -> Result<Vec<Listed>, KeepError> {
         let catalogue = self.catalogue().clone();
         let list = move || {
-            let mut contents: BTreeMap<Root, Vec<Entry>> = BTreeMap::new();
-            for entry in catalogue.list()? {
-                contents.entry(entry.root).or_default().push(entry);
+            let (mut contents, mut places) = (Vec::new(), Vec::<Entry>::new());
+            for entry in catalogue.entries() {
+                let entry = entry?;
+                // Those of one content come behind each other.
+                if places.last().is_some_and(|last| last.root != entry.root) {
+                    contents.push(listed(&catalogue, std::mem::take(&mut places))?);
+                }
+                places.push(entry);
             }
-            let listed = contents.into_values().map(|places| listed(&catalogue, places));
-            let mut listed = listed.collect::<Result<Vec<_>, _>>()?;
-            listed.sort_by(|a, b| (&a.path, &a.blake3).cmp(&(&b.path, &b.blake3)));
-            Ok(listed)
+            if !places.is_empty() {
+                contents.push(listed(&catalogue, places)?);
+            }
+            contents.sort_unstable_by(|a, b| (&a.path, &a.blake3).cmp(&(&b.path, &b.blake3)));
+            Ok(contents)
         };
         tokio::task::spawn_blocking(list).await?
     }
@@ -298,8 +304,10 @@ fn md5_key(entry: &Entry) -> Option<Key> {
 fn listed(catalogue: &Catalogue, places: Vec<Entry>) -> Result<Listed, KeepError> {
     let own = places.iter().any(|place| place.own);
     let mut places: Vec<_> = places.into_iter().map(|place| (catalogue.condition(&place), place)).collect();
-    // Copies of ours before others, as they are served.
-    places.sort_by_key(|(condition, place)| (*condition, place.kept != Kept::Copy));
+    // By path, but copies of ours before others, as they are served.
+    places.sort_by(|(a, at), (b, other)| {
+        (a, at.kept != Kept::Copy, &at.path).cmp(&(b, other.kept != Kept::Copy, &other.path))
+    });
     let mut places = places.into_iter();
     let Some((mut condition, entry)) = places.next() else { unreachable!("it has a place") };
     let mut size = entry.size;

@@ -41,7 +41,6 @@ mod target;
 pub mod types;
 pub mod verify;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -49,7 +48,7 @@ use std::time::Duration;
 
 use askaround_core::id::Contact;
 use askaround_core::key::Key;
-use askaround_core::pieces::{MAX_PIECE, Root};
+use askaround_core::pieces::MAX_PIECE;
 use askaround_core::upload::UploadConfig;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -222,15 +221,22 @@ impl Delivery {
     /// # Errors
     /// If the catalogue cannot be read.
     pub fn status(&self) -> Result<Status, crate::store::StoreError> {
-        let sizes = self.0.catalogue.list()?.into_iter().map(|entry| (entry.root, entry.size));
-        let sizes: BTreeMap<Root, u64> = sizes.collect();
+        let (mut contents, mut bytes, mut last) = (0, 0, None);
+        for entry in self.0.catalogue.entries() {
+            let entry = entry?;
+            // Those of one content come behind each other.
+            if last.replace(entry.root) != Some(entry.root) {
+                contents += 1;
+                bytes += entry.size;
+            }
+        }
         let mut fetches = lock(&self.0.active).reports(None);
         fetches.retain(|fetch| !fetch.ended);
         Ok(Status {
             me: self.0.me,
             tracker: None,
-            contents: sizes.len(),
-            bytes: sizes.values().sum(),
+            contents,
+            bytes,
             fetches,
             sent: self.sent(),
             received: self.0.down.passed(),

@@ -66,17 +66,24 @@ impl Delivery {
         let mut keys: BTreeSet<_> = self.why(None).into_iter().map(|fetch| fetch.key).collect();
         // A catalogue can be long, and reading it blocks.
         let work = move || {
-            keys.extend(catalogue.list()?.iter().flat_map(keys_of));
+            for entry in catalogue.entries() {
+                keys.extend(keys_of(&entry?).filter(|known| begins(known, &key)));
+            }
             unique(key, &keys)
         };
         tokio::task::spawn_blocking(work).await?
     }
 }
 
+/// Whether these are the first digits of a key.
+fn begins(key: &Key, prefix: &Key) -> bool {
+    let begins = key.as_str().as_bytes().get(..prefix.as_str().len());
+    begins.is_some_and(|begins| begins.eq_ignore_ascii_case(prefix.as_str().as_bytes()))
+}
+
 /// The only one of `keys` that begins with `prefix`.
 fn unique(prefix: Key, keys: &BTreeSet<Key>) -> Result<Key, PrefixError> {
-    let digits = prefix.as_str().to_ascii_lowercase();
-    let mut found = keys.iter().filter(|key| key.as_str().starts_with(&digits));
+    let mut found = keys.iter().filter(|key| begins(key, &prefix));
     match (found.next(), found.next()) {
         (None, _) => Err(PrefixError::NotHere(prefix)),
         (Some(only), None) => Ok(only.clone()),

@@ -8,8 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Delivery;
 use super::keep::{KeepError, blocking, keys_of};
-use crate::content::{Condition, Entry, Kept};
-use crate::store::StoreError;
+use crate::content::{Condition, Entries, Entry, Kept};
 
 /// How often. By then the system has written most of what is new by itself.
 const EVERY: Duration = Duration::from_secs(30);
@@ -43,23 +42,23 @@ impl Delivery {
     /// # Errors
     /// If it is to stop, or the catalogue cannot be read or written.
     pub async fn settle_once(&self, stop: &CancellationToken) -> Result<(), KeepError> {
-        let catalogue = self.catalogue().clone();
-        let (all, unchecked) = tokio::task::spawn_blocking(move || {
-            let all = catalogue.list()?;
-            let is_unchecked = |entry: &&Entry| catalogue.condition(entry) == Condition::Unchecked;
-            let unchecked: Vec<_> = all.iter().filter(is_unchecked).cloned().collect();
-            Ok::<_, StoreError>((all, unchecked))
-        })
-        .await??;
-        for entry in unchecked {
-            let (catalogue, unchecked) = (self.catalogue().clone(), entry.clone());
-            let delivery = self.clone();
-            let work = move |cancel: &AtomicBool| {
-                let verified = catalogue.verify(&unchecked, &|_| (), cancel);
-                delivery.hold_only_if_good(&unchecked.root.key());
+        let mut entries = self.catalogue().entries();
+        loop {
+            let (catalogue, delivery) = (self.catalogue().clone(), self.clone());
+            let is_unchecked = {
+                let catalogue = catalogue.clone();
+                move |entry: &Entry| catalogue.condition(entry) == Condition::Unchecked
+            };
+            let verify = move |entry: &Entry, cancel: &AtomicBool| {
+                let verified = catalogue.verify(entry, &|_| (), cancel);
+                delivery.hold_only_if_good(&entry.root.key());
                 verified.map(|verified| catalogue.condition(&verified.entry))
             };
-            match blocking(stop, work).await? {
+            let Some((entry, verified, rest)) = with_next(entries, is_unchecked, verify, stop).await? else {
+                break;
+            };
+            entries = rest;
+            match verified {
                 Ok(Condition::Good) => self.hold(keys_of(&entry).collect()).await,
                 Ok(Condition::Damaged) => {
                     let path = entry.path.display();
@@ -73,23 +72,46 @@ impl Delivery {
         }
         let catalogue = self.catalogue().clone();
         // Also what was verified just now.
-        blocking(stop, move |cancel: &AtomicBool| catalogue.sync(&catalogue.list()?, cancel)).await??;
-        self.learn_md5s(&all, stop).await
+        blocking(stop, move |cancel: &AtomicBool| catalogue.sync(cancel)).await??;
+        self.learn_md5s(stop).await
     }
 
-    async fn learn_md5s(&self, all: &[Entry], stop: &CancellationToken) -> Result<(), KeepError> {
-        for entry in all.iter().filter(|entry| entry.md5.is_none() && entry.kept != Kept::List) {
-            let (catalogue, entry) = (self.catalogue().clone(), entry.clone());
-            let work = move |cancel: &AtomicBool| catalogue.learn_md5(&entry, cancel);
-            match blocking(stop, work).await? {
+    async fn learn_md5s(&self, stop: &CancellationToken) -> Result<(), KeepError> {
+        let mut entries = self.catalogue().entries();
+        loop {
+            let catalogue = self.catalogue().clone();
+            let lacks = |entry: &Entry| entry.md5.is_none() && entry.kept != Kept::List;
+            let learn = move |entry: &Entry, cancel: &AtomicBool| catalogue.learn_md5(entry, cancel);
+            let Some((_, learnt, rest)) = with_next(entries, lacks, learn, stop).await? else {
+                return Ok(());
+            };
+            entries = rest;
+            match learnt {
                 Ok(Some(md5)) => self.hold(vec![md5.key()]).await,
                 Ok(None) => {}
                 Err(error) if error.is_cancelled() => return Err(KeepError::Stopped),
                 Err(error) => tracing::debug!(%error, "its md5 is not known yet"),
             }
         }
-        Ok(())
     }
+}
+
+/// Does `work` with the next place of which `is_meant` is true. That place, what came of it, and those
+/// behind it; none if there is none.
+async fn with_next<T: Send + 'static>(
+    mut entries: Entries,
+    is_meant: impl Fn(&Entry) -> bool + Send + 'static,
+    work: impl FnOnce(&Entry, &AtomicBool) -> T + Send + 'static,
+    stop: &CancellationToken,
+) -> Result<Option<(Entry, T, Entries)>, KeepError> {
+    let find = move |cancel: &AtomicBool| {
+        let next = entries.find(|entry| entry.as_ref().map_or(true, &is_meant)).transpose()?;
+        Ok::<_, KeepError>(next.map(|entry| {
+            let done = work(&entry, cancel);
+            (entry, done, entries)
+        }))
+    };
+    blocking(stop, find).await?
 }
 
 #[cfg(test)]
@@ -197,6 +219,31 @@ mod tests {
         let key = delivery.catalogue().list().unwrap()[0].root.key();
         delivery.hold_only_if_good(&key);
         assert_eq!(delivery.take_condition_changes().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_is_good_at_one_of_its_places_is_not_told_when_files_are_looked_at() {
+        let (delivery, user) = (delivery(), tempfile::tempdir().unwrap());
+        let paths: Vec<_> = (0..6).map(|number: u8| user.path().join(number.to_string())).collect();
+        // Three contents, each at two places.
+        for (byte, path) in (0..).zip(&paths) {
+            add(&delivery, path, byte % 3).await;
+        }
+        let told = async || {
+            // It ends early: no machine says that it has taken what changed.
+            let _ = delivery.look_at_files().await;
+            delivery.take_condition_changes().into_iter().map(|change| change.condition).collect::<Vec<_>>()
+        };
+        paths[..3].iter().for_each(|path| std::fs::remove_file(path).unwrap());
+        assert_eq!(told().await, []);
+        paths[3..5].iter().for_each(|path| std::fs::remove_file(path).unwrap());
+        assert_eq!(told().await, [Condition::Missing; 2]);
+        assert_eq!(told().await, [], "that is known");
+        std::fs::remove_file(&paths[5]).unwrap();
+        assert_eq!(told().await, [Condition::Missing]);
+        let listed = delivery.list().await.unwrap();
+        assert_eq!(listed.iter().map(|one| 1 + one.also.len()).collect::<Vec<_>>(), [2; 3]);
+        assert_eq!(delivery.status().unwrap().contents, 3);
     }
 
     #[tokio::test]

@@ -228,8 +228,8 @@ fn edited(catalogue: &Catalogue, entry: &Entry, named: bool) -> Result<Option<St
     let is_other = |other: &Entry| {
         other.path == entry.path && other.root != entry.root && catalogue.condition(other) == Condition::Good
     };
-    if let Some(other) = catalogue.list()?.into_iter().find(is_other) {
-        let root = other.root;
+    if let Some(other) = catalogue.entries().find(|other| other.as_ref().map_or(true, is_other)) {
+        let root = other?.root;
         return Ok(Some(format!("its file is other content now, {root}: get it to another place")));
     }
     let why = "its file was changed since: to have it written over, verify and repair it by its key";

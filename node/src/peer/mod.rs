@@ -158,9 +158,7 @@ impl PeerNode {
     ) -> Result<Self, PeerError> {
         let mut machine = Peer::live(config, me);
         if let Some(store) = &options.store {
-            for change in store.load()? {
-                machine.restore(change);
-            }
+            store.load(|change| machine.restore(change))?;
         }
         Ok(Self::new(listener, machine, options))
     }

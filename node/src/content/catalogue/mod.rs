@@ -10,6 +10,7 @@ mod add;
 mod addition;
 mod copy;
 mod damage;
+mod entries;
 mod entry;
 mod folder;
 mod hashing;
@@ -45,6 +46,7 @@ use crate::store::{Database, StoreError};
 pub use add::How;
 pub use addition::Addition;
 pub use damage::Repairing;
+pub use entries::Entries;
 pub use entry::{Condition, Entry, Kept};
 pub use folder::AddedFolder;
 pub use lost::UnknownCopies;
@@ -192,13 +194,14 @@ impl Catalogue {
         self.read(|read| tables::at(read, root, path))
     }
 
-    /// Every place of everything that is here, by path.
+    /// Every place of everything that is here, by path. All are in memory at once; where that is not
+    /// needed, [`Catalogue::entries`] gives them.
     ///
     /// # Errors
     /// If the catalogue cannot be read.
     pub fn list(&self) -> Result<Vec<Entry>, StoreError> {
-        let mut entries = self.read(tables::list)?;
-        entries.sort_by(|a, b| (&a.path, a.root).cmp(&(&b.path, b.root)));
+        let mut entries = self.entries().collect::<Result<Vec<_>, _>>()?;
+        entries.sort_unstable_by(|a, b| (&a.path, a.root).cmp(&(&b.path, b.root)));
         Ok(entries)
     }
 

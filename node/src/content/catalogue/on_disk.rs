@@ -16,21 +16,25 @@ use crate::store::StoreError;
 const AT_ONCE: usize = 256;
 
 impl Catalogue {
-    /// Sees to it that these places are surely on the disk, so that they need not be verified after
-    /// a power loss. Takes as long as the disk does: for a background thread. What the disk fails to
+    /// Sees to it that every place is surely on the disk, so that none needs to be verified after a
+    /// power loss. Takes as long as the disk does: for a background thread. What the disk fails to
     /// take has to be verified; what cannot be synced otherwise is tried again the next time. How many
     /// places are sure now that were not.
     ///
     /// # Errors
     /// If the catalogue cannot be read or written.
-    pub fn sync(&self, entries: &[Entry], cancel: &AtomicBool) -> Result<usize, CatalogueError> {
-        let is_unsure = |entry: &&Entry| !entry.synced && Self::look(entry) == Condition::Good;
-        let unsure: Vec<_> = entries.iter().filter(is_unsure).collect();
+    pub fn sync(&self, cancel: &AtomicBool) -> Result<usize, CatalogueError> {
+        let is_unsure = |entry: &Entry| !entry.synced && Self::look(entry) == Condition::Good;
+        let mut unsure = self.entries().filter(|entry| entry.as_ref().map_or(true, is_unsure));
         let mut count = 0;
-        for some in unsure.chunks(AT_ONCE) {
+        loop {
+            let some = unsure.by_ref().take(AT_ONCE).collect::<Result<Vec<_>, _>>()?;
+            if some.is_empty() {
+                return Ok(count);
+            }
             let (mut sure, mut lost) = (Vec::new(), Vec::new());
             let mut folders = BTreeSet::new();
-            for &entry in some {
+            for entry in &some {
                 if cancel.load(Ordering::Relaxed) {
                     return Ok(count);
                 }
@@ -53,7 +57,6 @@ impl Catalogue {
             self.note(&lost, |now| Entry { boot: None, ..now })?;
             count += self.note(&sure, |now| Entry { synced: true, ..now })?;
         }
-        Ok(count)
     }
 
     fn note(&self, entries: &[&Entry], change: impl Fn(Entry) -> Entry) -> Result<usize, StoreError> {

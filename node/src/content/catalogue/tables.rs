@@ -1,7 +1,7 @@
 //! The catalogue's tables, and how what it knows stands in them.
 
 use std::ffi::OsStr;
-use std::ops::ControlFlow;
+use std::ops::{Bound, ControlFlow};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ use crate::content::boot::BootId;
 use crate::content::file::Stamp;
 use crate::content::md5::Md5;
 
-type Hash = [u8; 32];
+pub(super) type Hash = [u8; 32];
 /// A root, whether the place is outside the peer's folder, and its path: so copies come first.
 type At = (Hash, bool, &'static [u8]);
 /// Bytes, and the md5 if it is known.
@@ -207,19 +207,34 @@ pub(super) fn at(read: &ReadTransaction, root: &Root, path: &Path) -> Result<Opt
     one(&read.open_table(PLACES)?, &read.open_table(ROOTS)?, root, path)
 }
 
-/// Every place of every content. A record that cannot be read is none.
-pub(super) fn list(read: &ReadTransaction) -> Result<Vec<Entry>, redb::Error> {
-    let roots = read.open_table(ROOTS)?;
-    let mut entries = Vec::new();
-    for row in read.open_table(PLACES)?.iter()? {
+/// Where a place stands in the table of places.
+pub(super) type Position = (Hash, bool, Vec<u8>);
+
+/// The places behind `last`, all if it is none, of which at most `most` are looked at; and the last one
+/// of those, if there may be more. A record that cannot be read is none.
+pub(super) fn some_behind(
+    read: &ReadTransaction,
+    last: Option<&Position>,
+    most: usize,
+) -> Result<(Vec<Entry>, Option<Position>), redb::Error> {
+    let (places, roots) = (read.open_table(PLACES)?, read.open_table(ROOTS)?);
+    let behind = match last {
+        Some((root, outside, path)) => Bound::Excluded((*root, *outside, path.as_slice())),
+        None => Bound::Unbounded,
+    };
+    let (mut entries, mut last) = (Vec::new(), None);
+    for (number, row) in places.range((behind, Bound::Unbounded))?.take(most).enumerate() {
         let (at, record) = row?;
-        let (root, _, path) = at.value();
+        let (root, outside, path) = at.value();
+        if number + 1 == most {
+            last = Some((root, outside, path.to_vec()));
+        }
         let root = Root::new(root);
         if let Some(facts) = facts(&roots, &root)? {
             entries.extend(decode(root, facts, path, record.value()));
         }
     }
-    Ok(entries)
+    Ok((entries, last))
 }
 
 /// Whether the copies of which nothing was known were looked for.

@@ -161,8 +161,8 @@ fn what_was_not_surely_on_disk_is_verified_after_a_power_loss() {
 
     let entry = add(&catalogue, &fixture.file("b", &content(9)), How::Reference);
     assert!(!entry.synced);
-    assert_eq!(catalogue.sync(&catalogue.list().unwrap(), &GO).unwrap(), 2, "what was read may be in memory");
-    assert_eq!(catalogue.sync(&catalogue.list().unwrap(), &GO).unwrap(), 0);
+    assert_eq!(catalogue.sync(&GO).unwrap(), 2, "what was read may be in memory");
+    assert_eq!(catalogue.sync(&GO).unwrap(), 0);
     let entry = catalogue.get(&entry.root.key()).unwrap().unwrap();
     reboot(&catalogue, &entry);
     assert_eq!(served(&catalogue, &entry.root), content(9));
@@ -173,7 +173,7 @@ fn what_the_disk_fails_to_take_is_verified() {
     let fixture = Fixture::new();
     let catalogue = fixture.catalogue();
     let entry = add(&catalogue, &fixture.file("a", &content(300_000)), How::Reference);
-    let sync = || catalogue.sync(&catalogue.list().unwrap(), &GO).unwrap();
+    let sync = || catalogue.sync(&GO).unwrap();
     assert_eq!(crate::content::disk::failing(sync), 0);
     assert!(matches!(catalogue.open(&entry.root.key()), Err(CatalogueError::Unchecked(_))));
     assert_eq!(sync(), 0, "the system says it once, and takes it for written the next time");
