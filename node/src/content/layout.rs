@@ -1,6 +1,6 @@
 //! [`Layout`]: how the pieces of a collection's files are numbered (PROTOCOL.md §7.6).
 
-use std::collections::{BTreeMap, btree_map};
+use std::collections::HashSet;
 use std::ops::Range;
 
 use askaround_core::key::Key;
@@ -15,8 +15,8 @@ use super::Collection;
 pub struct Layout {
     files: Vec<Laid>,
     count: u32,
-    /// Where among those each is.
-    by_root: BTreeMap<Root, usize>,
+    /// Their numbers among those, in the order of their hashes.
+    by_root: Vec<u32>,
 }
 
 #[derive(Debug)]
@@ -34,15 +34,16 @@ impl Layout {
     /// If a file is too large. No collection from a list has such a file.
     pub fn new(collection: &Collection) -> Result<Self, TooLarge> {
         let mut files = Vec::with_capacity(collection.files().len());
-        let (mut by_root, mut count) = (BTreeMap::new(), 0);
+        let (mut seen, mut count) = (HashSet::with_capacity(collection.files().len()), 0);
         for file in collection.files() {
-            if let btree_map::Entry::Vacant(new) = by_root.entry(file.root) {
-                new.insert(files.len());
+            if seen.insert(file.root) {
                 let geometry = Geometry::new(file.size)?;
                 files.push(Laid { root: file.root, geometry, start: count });
                 count += geometry.count();
             }
         }
+        let mut by_root: Vec<u32> = (0..files.len() as u32).collect();
+        by_root.sort_unstable_by_key(|index| files[*index as usize].root);
         Ok(Self { files, count, by_root })
     }
 
@@ -71,8 +72,14 @@ impl Layout {
         self.laid(root).map(|laid| laid.geometry)
     }
 
+    /// Which of [`Layout::files`] has this hash.
+    pub fn index(&self, root: &Root) -> Option<usize> {
+        let at = self.by_root.binary_search_by_key(root, |index| self.files[*index as usize].root).ok()?;
+        Some(self.by_root[at] as usize)
+    }
+
     fn laid(&self, root: &Root) -> Option<&Laid> {
-        self.by_root.get(root).map(|index| &self.files[*index])
+        self.index(root).map(|index| &self.files[index])
     }
 
     /// The hash of the file that a piece belongs to, and which piece of it that is.

@@ -20,13 +20,13 @@ use crate::store::StoreError;
 /// An error names at most so many of the files that are in the way.
 const NAMED: usize = 10;
 
-/// What it takes to have a file of a collection.
+/// What it takes to have a file of a collection. Small where it is fetched: there may be very many.
 #[derive(Debug, Clone)]
 pub enum Step {
     /// Nothing: it is there and right.
-    There(Addition),
+    There(Box<Addition>),
     /// A copy of a file that is held elsewhere ([`super::Part::fill_from`]).
-    Copy(Entry),
+    Copy(Box<Entry>),
     /// A copy of the file of the collection with this number, whatever the step is for that.
     Same(usize),
     /// Fetch it. A file of 0 bytes too, of which there is nothing to fetch.
@@ -84,7 +84,7 @@ pub fn plan(
         if cancel.load(Ordering::Relaxed) {
             return Err(RestoreError::Hash { path: folder.path().to_owned(), error: HashError::Cancelled });
         }
-        let there = match place(folder, file)? {
+        let there: Option<Box<Addition>> = match place(folder, file)? {
             Some(place) => {
                 let right = right(&place, file, catalogue, cancel)?;
                 if right.is_none() {
@@ -96,7 +96,7 @@ pub fn plan(
                         }
                     }
                 }
-                right
+                right.map(Box::new)
             }
             None => None,
         };
@@ -127,7 +127,8 @@ pub fn plan(
             return Ok(Step::Same(from));
         }
         let good = |entry: &Entry| entry.kept != Kept::List && catalogue.condition(entry) == Condition::Good;
-        Ok(catalogue.get(&file.root.key())?.filter(good).map_or(Step::Fetch, Step::Copy))
+        let here = catalogue.get(&file.root.key())?.filter(good).map(Box::new);
+        Ok(here.map_or(Step::Fetch, Step::Copy))
     });
     steps.collect()
 }
@@ -308,7 +309,7 @@ mod tests {
         let mut done = Vec::new();
         for (file, step) in collection.files().iter().zip(plan().unwrap()) {
             if let Step::There(addition) = step {
-                done.push(addition);
+                done.push(*addition);
                 continue;
             }
             let from = if matches!(step, Step::Copy(_)) { &catalogue } else { &seed };

@@ -33,8 +33,8 @@ pub(super) struct FolderTarget {
     files: Vec<Arc<FolderFile>>,
     /// For those that others are to be the same as: which.
     same: BTreeMap<usize, Vec<usize>>,
-    /// For each content the file that is fetched, or was there.
-    had: BTreeMap<Root, usize>,
+    /// For each content, as the layout numbers them, the file that is fetched, or was there.
+    had: Vec<u32>,
     /// One copy at a time: what is copied from is open too.
     copying: Mutex<()>,
     cancel: Arc<AtomicBool>,
@@ -82,16 +82,23 @@ impl FolderTarget {
         // A collection has no file that is too large.
         let layout = Arc::new(Layout::new(&collection).map_err(crate::content::CollectionError::from)?);
         let steps = plan(&collection, &folder, catalogue, &cancel)?;
-        let shared = Arc::new(Shared { folder, collection, open });
+        let shared = Arc::new(Shared::new(folder, collection, open)?);
         let copied_from = steps.iter().find_map(|step| match step {
             Step::Copy(entry) => Some(entry.path.clone()),
             _ => None,
         });
-        let (mut files, mut same, mut had) = (vec![], BTreeMap::<_, Vec<_>>::new(), BTreeMap::new());
+        let (mut files, mut same) = (Vec::with_capacity(steps.len()), BTreeMap::<_, Vec<_>>::new());
+        let mut had = vec![0; layout.files().count()];
+        // From the end on: of several with one content that are there the first counts.
+        for (number, step) in steps.iter().enumerate().rev() {
+            let content = layout.index(&shared.collection.files()[number].root);
+            if let (Some(content), false) = (content, matches!(step, Step::Same(_))) {
+                had[content] = number as u32;
+            }
+        }
         for (number, step) in steps.into_iter().enumerate() {
-            match step {
-                Step::Same(other) => same.entry(other).or_default().push(number),
-                _ => drop(had.entry(shared.collection.files()[number].root).or_insert(number)),
+            if let Step::Same(other) = step {
+                same.entry(other).or_default().push(number);
             }
             files.push(FolderFile::begin(&shared, number, step, catalogue, &cancel)?);
         }
@@ -116,15 +123,20 @@ impl FolderTarget {
         same.iter().try_for_each(|same| self.files[*same].become_same(file, &self.cancel))
     }
 
+    fn number(&self, root: &Root) -> Option<usize> {
+        self.layout.index(root).map(|content| self.had[content] as usize)
+    }
+
     /// The file with this content that is fetched, or was there.
     fn file(&self, root: &Root) -> Option<&Arc<FolderFile>> {
-        self.had.get(root).map(|number| &self.files[*number])
+        self.number(root).map(|number| &self.files[number])
     }
 
     /// The files whose piece hashes have to be asked for.
     pub(super) fn unknown(&self) -> Vec<Root> {
-        let unknown = self.had.iter().filter(|(_, number)| self.files[**number].is_unknown());
-        unknown.map(|(root, _)| *root).collect()
+        let contents = self.layout.files().zip(&self.had);
+        let unknown = contents.filter(|(_, number)| self.files[**number as usize].is_unknown());
+        unknown.map(|((root, _), _)| *root).collect()
     }
 
     fn names(&self, files: &[usize]) -> String {
@@ -174,7 +186,7 @@ impl Target for FolderTarget {
 
     fn accept(&self, piece: u32, bytes: &[u8]) -> Result<(), Rejected> {
         let Some((root, piece)) = self.layout.locate(piece) else { return Err(Rejected::Bad) };
-        let number = self.had[root];
+        let number = self.number(root).ok_or(Rejected::Bad)?;
         self.files[number].accept(piece, bytes)?;
         self.make_same(number).map_err(|error| Rejected::Disk(io::Error::other(error)))
     }
@@ -212,17 +224,17 @@ impl Target for FolderTarget {
     fn files_of(&self, pieces: &mut dyn Iterator<Item = u32>) -> Option<String> {
         let mut numbers = Vec::new();
         for piece in pieces {
-            let Some(number) = self.layout.locate(piece).and_then(|(root, _)| self.had.get(root)) else {
+            let Some(number) = self.layout.locate(piece).and_then(|(root, _)| self.number(root)) else {
                 continue;
             };
-            if numbers.last() == Some(number) {
+            if numbers.last() == Some(&number) {
                 continue;
             }
             if numbers.len() == NAMED {
                 // There may be very many.
                 return Some(format!("{} and others", self.names(&numbers)));
             }
-            numbers.push(*number);
+            numbers.push(number);
         }
         Some(self.names(&numbers))
     }

@@ -1,18 +1,22 @@
 //! [`FolderFile`]: one file of a folder while the folder is fetched. It is made when its first piece
 //! comes and gets its name when its last one does; between two pieces it may be closed.
 
+mod done;
+
 use std::fs::File;
 use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, Weak};
 
 use askaround_core::pieces::{Geometry, Manifest, PieceIndex, PieceSet};
 
+use self::done::{Done, Hashes, hashes};
 use super::error::GetError;
 use super::open_files::{Closes, Leave, OpenFiles};
 use super::target::write;
 use crate::content::{
-    Addition, Catalogue, Collection, ContentFile, DiskError, Fault, Folder, Found, ListedFile, Part,
+    Addition, Catalogue, Collection, ContentFile, DiskError, Fault, Folder, Found, Kept, ListedFile, Part,
     PartError, PartOptions, Place, Step, Wanted,
 };
 use crate::lock;
@@ -22,8 +26,21 @@ use crate::transfer::source::Rejected;
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) folder: Folder,
+    /// The absolute path of that.
+    at: PathBuf,
     pub(super) collection: Collection,
     pub(super) open: Arc<OpenFiles>,
+}
+
+impl Shared {
+    pub(super) fn new(
+        folder: Folder,
+        collection: Collection,
+        open: Arc<OpenFiles>,
+    ) -> Result<Self, DiskError> {
+        let at = std::path::absolute(folder.path()).map_err(DiskError::at(folder.path()))?;
+        Ok(Self { folder, at, collection, open })
+    }
 }
 
 /// A file of a folder that is fetched.
@@ -46,7 +63,7 @@ enum State {
     /// Its pieces' hashes are not known yet.
     Unknown,
     /// Nothing of it has come.
-    Missing(Arc<Manifest>),
+    Missing(Hashes),
     /// It becomes a copy of another file of the folder, as soon as that is there.
     Same,
     /// Some of it has, and it is closed.
@@ -54,7 +71,7 @@ enum State {
     /// Some of it has, or is about to, and it is open.
     Open { part: Arc<Part>, leave: Leave, unsynced: bool },
     /// It is there.
-    Done(Box<Addition>),
+    Done(Done),
 }
 
 impl FolderFile {
@@ -70,7 +87,7 @@ impl FolderFile {
         let (here, state) = (Mutex::default(), Mutex::new(State::Unknown));
         let new = Self { shared: shared.clone(), index, here, state };
         let state = match step {
-            Step::There(addition) => new.done(addition),
+            Step::There(addition) => new.done(&addition),
             Step::Same(_) => State::Same,
             Step::Fetch => new.to_fetch(cancel)?,
             Step::Copy(entry) => match catalogue.open_entry(&entry) {
@@ -84,9 +101,9 @@ impl FolderFile {
     }
 
     /// It is there.
-    fn done(&self, addition: Addition) -> State {
+    fn done(&self, addition: &Addition) -> State {
         *lock(&self.here) = Some(PieceSet::full(addition.manifest.geometry().count()));
-        State::Done(Box::new(addition))
+        State::Done(Done::of(addition))
     }
 
     fn listed(&self) -> &ListedFile {
@@ -137,7 +154,7 @@ impl FolderFile {
             return Ok(self.closed(part, true));
         }
         part.finish()?;
-        Ok(self.done(Addition::fetched(part, None)?))
+        Ok(self.done(&Addition::fetched(part, None)?))
     }
 
     /// What it is once nobody has it open.
@@ -145,7 +162,7 @@ impl FolderFile {
         match &*lock(&self.here) {
             Some(_) => State::Closed { unsynced },
             // There may be no journal to go on with.
-            None => State::Missing(part.wanted().manifest.clone()),
+            None => State::Missing(hashes(&part.wanted().manifest)),
         }
     }
 
@@ -157,15 +174,28 @@ impl FolderFile {
             let why = vec!["no content of that size has that hash".into()];
             GetError::NoSource { key: file.root.key(), why }
         };
-        // Of at most one piece: the key says it all.
-        let hashes = match Geometry::new(file.size).map_err(|_| not_it())?.count() {
-            0 => vec![],
-            1 => vec![*file.root.as_bytes()],
-            _ => return self.left_over(cancel),
-        };
-        let is_empty = hashes.is_empty();
-        let manifest = Arc::new(Manifest::new(file.root, file.size, hashes).map_err(|_| not_it())?);
-        if is_empty { Ok(self.after(&self.create(&manifest)?)?) } else { Ok(State::Missing(manifest)) }
+        let count = Geometry::new(file.size).map_err(|_| not_it())?.count();
+        if count > 1 {
+            return self.left_over(cancel);
+        }
+        let manifest = self.small().ok_or_else(not_it)?;
+        match count {
+            0 => Ok(self.after(&self.create(&Arc::new(manifest))?)?),
+            _ => Ok(State::Missing(None)),
+        }
+    }
+
+    /// The hashes of a file of at most one piece: its key says it all. None if no file of its size has
+    /// that key.
+    fn small(&self) -> Option<Manifest> {
+        let file = self.listed();
+        let hashes = if file.size == 0 { vec![] } else { vec![*file.root.as_bytes()] };
+        Manifest::new(file.root, file.size, hashes).ok()
+    }
+
+    fn with_hashes(&self, hashes: &Hashes) -> Arc<Manifest> {
+        let small = || Arc::new(self.small().expect("it was made before"));
+        hashes.clone().unwrap_or_else(small)
     }
 
     /// What an earlier try has left of it; its piece hashes are there too.
@@ -186,7 +216,7 @@ impl FolderFile {
     pub(super) fn learn(&self, manifest: &Arc<Manifest>) {
         let mut state = lock(&self.state);
         if matches!(*state, State::Unknown) {
-            *state = State::Missing(manifest.clone());
+            *state = State::Missing(hashes(manifest));
         }
     }
 
@@ -208,9 +238,8 @@ impl FolderFile {
     /// Its piece hashes, where they are at hand.
     pub(super) fn manifest(&self) -> Option<Arc<Manifest>> {
         match &*lock(&self.state) {
-            State::Missing(manifest) => Some(manifest.clone()),
+            State::Missing(hashes) | State::Done(Done { hashes, .. }) => Some(self.with_hashes(hashes)),
             State::Open { part, .. } => Some(part.wanted().manifest.clone()),
-            State::Done(addition) => Some(addition.manifest.clone()),
             // Those of a file that is closed are on the disk.
             State::Closed { .. } | State::Unknown | State::Same => None,
         }
@@ -219,7 +248,15 @@ impl FolderFile {
     /// What is to be noted of it, once it is there.
     pub(super) fn addition(&self) -> Option<Addition> {
         match &*lock(&self.state) {
-            State::Done(addition) => Some((**addition).clone()),
+            State::Done(done) => Some(Addition {
+                manifest: self.with_hashes(&done.hashes),
+                md5: done.md5,
+                path: self.shared.at.join(self.listed().path.as_str()),
+                kept: Kept::Fetched,
+                stamp: done.stamp,
+                sparse: done.sparse,
+                executable: done.executable,
+            }),
             _ => None,
         }
     }
@@ -259,7 +296,7 @@ impl FolderFile {
         let mut state = lock(&self.state);
         if matches!(*state, State::Open { .. }) {
             part.finish()?;
-            *state = self.done(Addition::fetched(part, None)?);
+            *state = self.done(&Addition::fetched(part, None)?);
         }
         Ok(())
     }
@@ -290,9 +327,9 @@ impl FolderFile {
                 *unsynced |= writes;
                 return Ok(Some(part.clone()));
             }
-            State::Missing(manifest) if writes => {
+            State::Missing(hashes) if writes => {
                 let leave = self.leave();
-                (self.create(manifest)?, leave)
+                (self.create(&self.with_hashes(hashes))?, leave)
             }
             State::Closed { .. } => {
                 let leave = self.leave();

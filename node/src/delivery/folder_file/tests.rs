@@ -1,21 +1,26 @@
 //! Files of a folder, piece by piece.
 
 use super::*;
-use crate::content::How;
+use crate::content::{How, Stamp};
 
 static GO: AtomicBool = AtomicBool::new(false);
 
 /// Two files of two pieces, of which nothing is here, and their bytes; one may be open at once.
 fn two(to: &std::path::Path) -> (Vec<Arc<FolderFile>>, Vec<Vec<u8>>) {
+    two_of(to, [100_000; 2])
+}
+
+/// Two files of these sizes.
+fn two_of(to: &std::path::Path, sizes: [usize; 2]) -> (Vec<Arc<FolderFile>>, Vec<Vec<u8>>) {
     let theirs = tempfile::tempdir().unwrap();
-    let bytes: Vec<_> = [1, 2].map(|byte| vec![byte; 100_000]).into();
+    let bytes = vec![vec![1; sizes[0]], vec![2; sizes[1]]];
     for (name, bytes) in ["a", "b"].iter().zip(&bytes) {
         std::fs::write(theirs.path().join(name), bytes).unwrap();
     }
     let seed = Catalogue::temporary().unwrap();
     let added = seed.add_folder(theirs.path(), How::Reference, &|_, _| (), &GO).unwrap();
     let (folder, open) = (Folder::open(to).unwrap(), OpenFiles::new(0));
-    let shared = Arc::new(Shared { folder, collection: added.collection, open });
+    let shared = Arc::new(Shared::new(folder, added.collection, open).unwrap());
     let (mine, mut files) = (Catalogue::temporary().unwrap(), Vec::new());
     for (index, file) in shared.collection.files().iter().enumerate() {
         let begun = FolderFile::begin(&shared, index, Step::Fetch, &mine, &GO).unwrap();
@@ -94,6 +99,25 @@ fn what_is_here_is_known_while_its_file_waits_to_be_opened() {
     });
     assert_eq!(here, Ok(vec![true, false]));
     assert!(file.is_done() && file.pieces().unwrap().is_full());
+}
+
+#[test]
+fn what_is_noted_of_a_file_is_what_came_however_many_pieces_it_has() {
+    let to = tempfile::tempdir().unwrap();
+    let (files, bytes) = two_of(to.path(), [65_536, 65_537]);
+    for (file, (name, bytes)) in files.iter().zip(["a", "b"].iter().zip(&bytes)) {
+        let root = *blake3::hash(bytes).as_bytes();
+        let known = file.manifest().unwrap();
+        assert_eq!(*known.root().as_bytes(), root, "before any of it has come");
+        (0..known.geometry().count()).for_each(|piece| take(file, bytes, piece).unwrap());
+        let path = std::path::absolute(to.path().join(name)).unwrap();
+        let added = file.addition().unwrap();
+        assert_eq!((added.manifest, added.path.as_path()), (known, path.as_path()));
+        assert_eq!(added.stamp, Stamp::from(&std::fs::metadata(&path).unwrap()));
+        assert_eq!(file.pieces().unwrap(), PieceSet::full(bytes.len().div_ceil(65_536) as u32));
+        let served = file.content().unwrap().unwrap();
+        assert_eq!((served.is_whole(), *served.manifest().root().as_bytes()), (true, root));
+    }
 }
 
 #[test]
