@@ -1,5 +1,5 @@
-//! Where the catalogue of a peer is that lasts as long as a command: in memory while it is short, else in
-//! a file without a name.
+//! [`Temporary`]: where the catalogue of a peer is that lasts as long as a command: in memory while it is
+//! short, else in a file without a name, if there can be one.
 
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::sync::Mutex;
@@ -10,15 +10,17 @@ use tempfile::SpooledTempFile;
 use crate::lock;
 
 /// A longer one is in a file: that of a folder of 50,000 files has 60 MB.
-const MOST_IN_MEMORY: usize = 4 << 20;
+const MOST_IN_MEMORY: u64 = 4 << 20;
 
 /// The bytes of a database that ends with its peer.
 #[derive(Debug)]
 pub(super) struct Temporary(Mutex<SpooledTempFile>);
 
 impl Temporary {
+    /// Empty.
     pub(super) fn new() -> Self {
-        Self(Mutex::new(tempfile::spooled_tempfile(MOST_IN_MEMORY)))
+        // When it becomes a file is said here.
+        Self(Mutex::new(tempfile::spooled_tempfile(usize::MAX)))
     }
 }
 
@@ -34,7 +36,12 @@ impl StorageBackend for Temporary {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        lock(&self.0).set_len(len)
+        let mut bytes = lock(&self.0);
+        if len > MOST_IN_MEMORY {
+            // Without a folder for such files it stays where it is.
+            let _ = bytes.roll();
+        }
+        bytes.set_len(len)
     }
 
     /// Nothing of it is to survive anything.
@@ -57,7 +64,7 @@ mod tests {
     fn only_what_is_long_is_in_a_file_and_is_the_same_there() {
         let temporary = Temporary::new();
         let is_in_file = || lock(&temporary.0).is_rolled();
-        let length = MOST_IN_MEMORY as u64;
+        let length = MOST_IN_MEMORY;
         temporary.set_len(length).unwrap();
         temporary.write(1, b"first").unwrap();
         assert!(!is_in_file());
@@ -72,5 +79,16 @@ mod tests {
         assert_eq!(read(length - 1, [9; 6]), *b"\0last!");
         assert_eq!(temporary.len().unwrap(), length + 5);
         assert!(temporary.read(length, &mut [0; 6]).is_err(), "that is behind its end");
+    }
+
+    #[test]
+    fn without_a_folder_for_files_it_stays_in_memory() {
+        let nowhere = tempfile::spooled_tempfile_in(usize::MAX, "/proc/self/no");
+        let temporary = Temporary(Mutex::new(nowhere));
+        temporary.set_len(MOST_IN_MEMORY + 5).unwrap();
+        temporary.write(MOST_IN_MEMORY, b"last!").unwrap();
+        let mut bytes = [9; 5];
+        temporary.read(MOST_IN_MEMORY, &mut bytes).unwrap();
+        assert_eq!(bytes, *b"last!");
     }
 }
