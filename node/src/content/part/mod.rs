@@ -356,6 +356,13 @@ impl Drop for Part {
                 // Whoever asked may be gone.
                 let _ = left.send(stamp);
             }
+            if self.journal.is_none() && !self.options.in_place {
+                // Without a journal nobody goes on with it. Another may be there by now.
+                let data = self.data_place();
+                if data.leads_to(&self.file).unwrap_or(false) {
+                    let _ = data.remove();
+                }
+            }
             // It is unlocked at the latest when it is closed.
             let _ = self.file.unlock();
         }

@@ -56,6 +56,26 @@ fn two_fetches_of_one_destination_do_not_mix() {
     }
 }
 
+/// One of a single piece has nothing that could be gone on with.
+#[test]
+fn what_nobody_goes_on_with_is_not_left_behind() {
+    for (size, left) in [(0, 0), (9, 0), (SIZE, 2)] {
+        let dir = tempfile::tempdir().unwrap();
+        let wanted = wanted(&content(size));
+        let part = Part::create(place(dir.path()), wanted.clone(), PartOptions::default()).unwrap();
+        drop(part);
+        assert_eq!(files(dir.path()).len(), left, "of {size} bytes");
+        let given_up =
+            Part::resume_or_create(place(dir.path()), wanted.clone(), PartOptions::default()).unwrap();
+        given_up.discard().unwrap();
+        let next = Part::create(place(dir.path()), wanted, PartOptions::default()).unwrap();
+        let there = files(dir.path());
+        drop(given_up);
+        assert_eq!(files(dir.path()), there, "that is of the next");
+        drop(next);
+    }
+}
+
 #[test]
 fn what_is_given_up_is_in_nobodys_way_although_a_piece_of_it_is_still_written() {
     for in_place in [false, true] {
@@ -159,6 +179,10 @@ fn what_a_stopped_fetch_has_left_is_given_up() {
         let busy = Part::give_up(&place(dir.path()), &key(&this), in_place);
         assert!(matches!(busy, Err(PartError::Busy(_))), "{busy:?}");
         drop(part);
+        if (size, in_place) == (9, false) {
+            // Only one that was killed leaves it.
+            std::fs::write(place(dir.path()).beside(prepare::PART).path(), "").unwrap();
+        }
         assert!(!Part::give_up(&place(dir.path()), &key(&this), !in_place).unwrap());
         if (size, in_place) != (9, false) {
             assert!(!Part::give_up(&place(dir.path()), &key(&that), in_place).unwrap());
