@@ -21,8 +21,8 @@ use super::Delivery;
 use super::active::Destination;
 use super::pace::Pace;
 use crate::content::{
-    Catalogue, CatalogueError, Collection, Condition, Entry, How, Kept, Part, PartError, Place, Removed,
-    UnknownCopies,
+    Catalogue, CatalogueError, Collection, Condition, DiskError, Entry, Fault, How, Kept, Part, PartError,
+    Place, Removed, UnknownCopies,
 };
 use crate::lock;
 use crate::peer::{CommandError, command, delivered};
@@ -210,10 +210,15 @@ impl Delivery {
 /// Removes what a stopped fetch has left where it was to go, if nobody goes on with it.
 fn give_up(fetch: &Destination, key: &Key) -> bool {
     let place = Place::new(&fetch.to).map_err(PartError::from);
-    place.and_then(|place| Part::give_up(&place, key, fetch.in_place)).unwrap_or_else(|error| {
-        tracing::warn!(%error, "what a stopped fetch has left stays");
-        false
-    })
+    match place.and_then(|place| Part::give_up(&place, key, fetch.in_place)) {
+        Ok(given_up) => given_up,
+        // Which of the files in it have come is known to who fetches it again.
+        Err(PartError::Disk(DiskError { fault: Fault::IsFolder, .. })) => false,
+        Err(error) => {
+            tracing::warn!(%error, "what a stopped fetch has left stays");
+            false
+        }
+    }
 }
 
 /// Runs `work` on a thread that may block. When it is time to stop, or nobody waits any more, its
