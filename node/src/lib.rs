@@ -63,10 +63,15 @@ impl Epoch {
 
     /// Waits until `deadline`, or for ever.
     pub(crate) async fn sleep_until(&self, deadline: Option<Instant>) {
-        match deadline {
-            Some(at) => tokio::time::sleep_until(self.0 + Duration::from_nanos(at.as_nanos())).await,
-            None => std::future::pending().await,
-        }
+        sleep_until(deadline.map(|at| self.0 + Duration::from_nanos(at.as_nanos()))).await;
+    }
+}
+
+/// Waits until `deadline`, or for ever.
+pub(crate) async fn sleep_until(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::orders::{COMMANDS, Command, CommandError, PeerCommand};
-use super::saver::{Saver, until};
+use super::saver::Saver;
 use super::{PeerEnd, PeerError, PeerNews, PeerOptions, Shared};
 use crate::delivery::stock::Stock;
 use crate::delivery::types::TrackerStatus;
@@ -27,6 +27,7 @@ use crate::link::{self, Outgoing};
 use crate::lock;
 use crate::log_file::LogFile;
 use crate::observe::Seen;
+use crate::sleep_until;
 
 const LINK_QUEUE: usize = 64;
 /// So many of the keys that were delivered are handled and stored in one go: a folder may have hundreds
@@ -132,7 +133,7 @@ impl<'a> Driver<'a> {
                 Some(asked) = driver.asks.join_next() => driver.answered(asked).into_iter().collect(),
                 Some(first) = incoming.recv() => driver.commands(first, &mut incoming),
                 () = shared.epoch.sleep_until(deadline) => vec![PeerInput::Timeout],
-                () = until(try_again) => Vec::new(),
+                () = sleep_until(try_again) => Vec::new(),
             };
         };
         driver.asks.shutdown().await;

@@ -86,11 +86,3 @@ impl Saver {
         }
     }
 }
-
-/// Waits until `at`, or for ever.
-pub(super) async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
-    }
-}

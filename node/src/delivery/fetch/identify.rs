@@ -13,9 +13,10 @@ use askaround_core::search::Holder;
 use super::super::error::GetError;
 use super::super::sources::Source;
 use super::super::types::GetEvent;
-use super::proving::{Waits, turn_is_over};
+use super::proving::Waits;
 use super::searches::Searched;
 use super::{Fetch, Identity};
+use crate::sleep_until;
 use crate::transfer::source::{Opened, SourceCommand, SourceEvent};
 
 impl Fetch {
@@ -57,7 +58,7 @@ impl Fetch {
                 }
                 Some(over) = self.searches.running.join_next() => self.search_over(over?)?,
                 () = tokio::time::sleep_until(self.searches.next_at), if self.may_search() => {}
-                () = turn_is_over(self.proving.until()) => self.pass_on().await?,
+                () = sleep_until(self.proving.until()) => self.pass_on().await?,
             }
         }
     }

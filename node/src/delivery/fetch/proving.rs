@@ -45,7 +45,7 @@ impl Proving {
         *self = Self::default();
     }
 
-    /// When the turn is over.
+    /// When the turn is over, if it is somebody's.
     pub(super) fn until(&self) -> Option<Instant> {
         let turn = TURN.saturating_mul(1 << self.rounds.min(16));
         self.turn.map(|(_, since)| since + turn)
@@ -121,11 +121,3 @@ impl Fetch {
 
 /// It is another's turn.
 pub(super) struct Waits;
-
-/// Waits for the end of a turn; for ever, if it is nobody's.
-pub(super) async fn turn_is_over(until: Option<Instant>) {
-    match until {
-        Some(until) => tokio::time::sleep_until(until).await,
-        None => std::future::pending().await,
-    }
-}

@@ -22,6 +22,7 @@ use super::patience::Patience;
 use super::wake::WakeAt;
 use super::{Has, Rejected, Sink, SourceCommand, SourceEvent, SourceId, SourceOptions};
 use crate::network::watch;
+use crate::sleep_until;
 
 /// With so many events untold, nothing is read: the driver is behind.
 const MAX_UNTOLD: usize = 16;
@@ -354,13 +355,6 @@ impl Connection {
 async fn done<T>(future: &mut Option<Pin<Box<dyn Future<Output = T> + Send>>>) -> T {
     match future {
         Some(future) => future.await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
 }
