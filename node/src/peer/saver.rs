@@ -16,19 +16,21 @@ const TRY_AGAIN: Duration = Duration::from_secs(5);
 /// Stores what changes in a live peer, in the order in which it changes.
 pub(super) struct Saver {
     store: Store,
-    /// What the disk did not take, and when that is tried again.
-    unsaved: Option<(Vec<Change>, Instant)>,
+    /// What the disk did not take.
+    unsaved: Vec<Change>,
+    /// When that is tried again, if there is any.
+    try_again: Option<Instant>,
 }
 
 impl Saver {
     /// Stores what changes there.
     pub(super) fn new(store: Store) -> Self {
-        Self { store, unsaved: None }
+        Self { store, unsaved: Vec::new(), try_again: None }
     }
 
     /// When to call [`Saver::save`], if only with nothing new.
     pub(super) fn try_again(&self) -> Option<Instant> {
-        self.unsaved.as_ref().map(|(_, at)| *at)
+        self.try_again
     }
 
     /// Stores what changed, all in one go: what a folder changes are thousands. What the disk does not
@@ -45,31 +47,24 @@ impl Saver {
             PeerOutput::Changed(change) => Some(change.clone()),
             _ => None,
         };
-        let mut changes: Vec<Change> = outputs.iter().filter_map(changed).collect();
-        let failed_before = self.unsaved.is_some();
-        if let Some((unsaved, at)) = &mut self.unsaved
-            && (!changes.is_empty() || *at <= Instant::now())
-        {
-            unsaved.append(&mut changes);
-            changes = std::mem::take(unsaved);
-        }
-        if changes.is_empty() {
+        let before = self.unsaved.len();
+        self.unsaved.extend(outputs.iter().filter_map(changed));
+        if self.unsaved.len() == before && self.try_again.is_none_or(|at| at > Instant::now()) {
             return Ok(());
         }
-        let changes = Arc::new(changes);
+        let changes = Arc::new(std::mem::take(&mut self.unsaved));
         match self.store.save(Arc::clone(&changes)).await {
             Ok(()) => {
-                self.unsaved = None;
-                if failed_before {
+                if self.try_again.take().is_some() {
                     news(PeerNews::Stored);
                 }
                 Ok(())
             }
             Err(error) => {
-                if !failed_before {
+                self.unsaved = Arc::unwrap_or_clone(changes);
+                if self.try_again.replace(Instant::now() + TRY_AGAIN).is_none() {
                     news(PeerNews::NotStored(error.to_string()));
                 }
-                self.unsaved = Some((Arc::unwrap_or_clone(changes), Instant::now() + TRY_AGAIN));
                 Err(CommandError::NotStored(Arc::new(error)))
             }
         }
@@ -80,9 +75,9 @@ impl Saver {
     /// # Errors
     /// If it does not take it now either: then it is lost.
     pub(super) async fn end(self) -> Result<(), StoreError> {
-        match self.unsaved {
-            Some((unsaved, _)) => self.store.save(Arc::new(unsaved)).await,
-            None => Ok(()),
+        match self.unsaved.is_empty() {
+            true => Ok(()),
+            false => self.store.save(Arc::new(self.unsaved)).await,
         }
     }
 }

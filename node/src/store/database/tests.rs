@@ -1,4 +1,5 @@
 //! A database on a disk that is full for a while.
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use redb::{ReadableTable as _, StorageBackend, TableDefinition};
@@ -15,7 +16,7 @@ struct Disk {
 }
 
 impl Disk {
-    fn if_room(&self) -> Result<(), io::Error> {
+    fn if_room(&self) -> io::Result<()> {
         match self.full.load(Ordering::Relaxed) {
             true => Err(io::ErrorKind::StorageFull.into()),
             false => Ok(()),
@@ -28,27 +29,27 @@ impl Disk {
 }
 
 impl StorageBackend for Disk {
-    fn len(&self) -> Result<u64, io::Error> {
+    fn len(&self) -> io::Result<u64> {
         Ok(lock(&self.bytes).len() as u64)
     }
 
-    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let from = offset as usize;
         out.copy_from_slice(&lock(&self.bytes)[from..from + out.len()]);
         Ok(())
     }
 
-    fn set_len(&self, len: u64) -> Result<(), io::Error> {
+    fn set_len(&self, len: u64) -> io::Result<()> {
         self.if_room()?;
         lock(&self.bytes).resize(len as usize, 0);
         Ok(())
     }
 
-    fn sync_data(&self) -> Result<(), io::Error> {
+    fn sync_data(&self) -> io::Result<()> {
         self.if_room()
     }
 
-    fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.if_room()?;
         let from = offset as usize;
         lock(&self.bytes)[from..from + data.len()].copy_from_slice(data);
@@ -56,12 +57,18 @@ impl StorageBackend for Disk {
     }
 }
 
-#[test]
-fn what_a_full_disk_did_not_take_it_takes_once_there_is_room() {
+/// A disk with room, and a database on it.
+fn on_a_disk() -> (Disk, Database) {
     let disk = Disk::default();
     let again = disk.clone();
     let database = Database::new("state".into(), disk.open(), move || again.open()).unwrap();
     database.make_tables(|write| write.open_table(TABLE).map(drop).map_err(Into::into)).unwrap();
+    (disk, database)
+}
+
+#[test]
+fn what_a_full_disk_did_not_take_it_takes_once_there_is_room() {
+    let (disk, database) = on_a_disk();
     let insert = |number| {
         database.write(Durability::Immediate, |write| {
             write.open_table(TABLE)?.insert(number, number)?;
@@ -90,10 +97,7 @@ fn what_a_full_disk_did_not_take_it_takes_once_there_is_room() {
 
 #[test]
 fn whoever_still_uses_it_is_not_left_without_it() {
-    let disk = Disk::default();
-    let again = disk.clone();
-    let database = Database::new("state".into(), disk.open(), move || again.open()).unwrap();
-    database.make_tables(|write| write.open_table(TABLE).map(drop).map_err(Into::into)).unwrap();
+    let (disk, database) = on_a_disk();
     let fails = |number| {
         let change = |write: &WriteTransaction| {
             write.open_table(TABLE)?.insert(number, number)?;
