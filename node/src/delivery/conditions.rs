@@ -117,25 +117,13 @@ impl Delivery {
     pub async fn look_at_files(&self) -> Result<(), KeepError> {
         let delivery = self.clone();
         let look = move || {
-            let mut best: Option<(Condition, Entry)> = None;
             let (mut changed, conditions) = (Vec::new(), &delivery.0.conditions);
-            let mut note = |best: Option<(Condition, Entry)>| {
+            for places in delivery.catalogue().contents() {
+                let files = places?.into_iter().filter(|place| place.kept != Kept::List);
+                let files = files.map(|file| (delivery.catalogue().condition(&file), file));
+                let best = files.min_by_key(|(condition, _)| *condition);
                 changed.extend(best.filter(|(condition, entry)| conditions.note(entry, *condition)));
-            };
-            for entry in delivery.catalogue().entries() {
-                let entry = entry?;
-                if entry.kept == Kept::List {
-                    continue;
-                }
-                let condition = delivery.catalogue().condition(&entry);
-                match &best {
-                    Some((best, of)) if of.root == entry.root && *best <= condition => {}
-                    // Those of one content come behind each other.
-                    Some((_, of)) if of.root != entry.root => note(best.replace((condition, entry))),
-                    _ => best = Some((condition, entry)),
-                }
             }
-            note(best);
             Ok::<_, KeepError>(changed)
         };
         for (condition, entry) in tokio::task::spawn_blocking(look).await?? {

@@ -111,18 +111,8 @@ impl Delivery {
     pub async fn list(&self) -> Result<Vec<Listed>, KeepError> {
         let catalogue = self.catalogue().clone();
         let list = move || {
-            let (mut contents, mut places) = (Vec::new(), Vec::<Entry>::new());
-            for entry in catalogue.entries() {
-                let entry = entry?;
-                // Those of one content come behind each other.
-                if places.last().is_some_and(|last| last.root != entry.root) {
-                    contents.push(listed(&catalogue, std::mem::take(&mut places))?);
-                }
-                places.push(entry);
-            }
-            if !places.is_empty() {
-                contents.push(listed(&catalogue, places)?);
-            }
+            let contents = catalogue.contents().map(|places| listed(&catalogue, places?));
+            let mut contents = contents.collect::<Result<Vec<_>, _>>()?;
             contents.sort_unstable_by(|a, b| (&a.path, &a.blake3).cmp(&(&b.path, &b.blake3)));
             Ok(contents)
         };

@@ -24,6 +24,24 @@ impl Catalogue {
     pub fn entries(&self) -> Entries {
         Entries { catalogue: self.clone(), read: Vec::new().into_iter(), last: None, is_at_end: false }
     }
+
+    /// The same, all places of a content at a time.
+    pub fn contents(&self) -> impl Iterator<Item = Result<Vec<Entry>, StoreError>> + use<> {
+        let mut entries = self.entries().peekable();
+        std::iter::from_fn(move || {
+            let first = match entries.next()? {
+                Ok(first) => first,
+                Err(error) => return Some(Err(error)),
+            };
+            let root = first.root;
+            let mut places = vec![first];
+            let is_same = |next: &Result<Entry, _>| next.as_ref().is_ok_and(|next| next.root == root);
+            while let Some(Ok(next)) = entries.next_if(is_same) {
+                places.push(next);
+            }
+            Some(Ok(places))
+        })
+    }
 }
 
 impl Iterator for Entries {
@@ -98,6 +116,9 @@ mod tests {
         assert_eq!(roots.len(), places.len());
         roots.dedup();
         assert_eq!(roots.len(), 3);
+        let contents: Vec<_> = catalogue.contents().map(Result::unwrap).collect();
+        assert_eq!(contents.iter().map(Vec::len).collect::<Vec<_>>(), [AT_ONCE; 3]);
+        assert!(contents.iter().all(|places| places.iter().all(|place| place.root == places[0].root)));
     }
 
     #[test]

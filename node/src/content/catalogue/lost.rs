@@ -52,16 +52,9 @@ impl Catalogue {
 
     fn unknown(&self) -> Result<Vec<PathBuf>, CatalogueError> {
         let Some(copies) = self.copies_there()? else { return Ok(Vec::new()) };
-        let mut known = HashSet::new();
-        for entry in self.entries() {
-            let path = entry?.path;
-            known.extend(
-                path.strip_prefix(&copies)
-                    .ok()
-                    .and_then(|path| path.iter().next())
-                    .map(|name| copies.join(name)),
-            );
-        }
+        let copy = |entry: Entry| Some(copies.join(entry.path.strip_prefix(&copies).ok()?.iter().next()?));
+        let known = self.entries().filter_map(|entry| entry.map(copy).transpose());
+        let known = known.collect::<Result<HashSet<_>, _>>()?;
         let there = std::fs::read_dir(&copies).and_then(Iterator::collect::<io::Result<Vec<_>>>);
         let mut unknown: Vec<_> = there
             .map_err(DiskError::at(&copies))?
