@@ -130,7 +130,16 @@ impl Collection {
     ///
     /// # Errors
     /// If there are too many, or two cannot be in one folder.
-    pub fn new(mut files: Vec<ListedFile>) -> Result<Self, CollectionError> {
+    pub fn new(files: Vec<ListedFile>) -> Result<Self, CollectionError> {
+        let collection = Self::in_order(files)?;
+        if collection.length() > MAX_LIST {
+            return Err(CollectionError::ListTooLong);
+        }
+        Ok(collection)
+    }
+
+    /// The same, however long its list is.
+    fn in_order(mut files: Vec<ListedFile>) -> Result<Self, CollectionError> {
         if files.len() > MAX_FILES {
             return Err(CollectionError::TooManyFiles);
         }
@@ -138,11 +147,7 @@ impl Collection {
         refuse_clashes(&files)?;
         files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         files.shrink_to_fit();
-        let collection = Self { files };
-        if collection.length() > MAX_LIST {
-            return Err(CollectionError::ListTooLong);
-        }
-        Ok(collection)
+        Ok(Self { files })
     }
 
     /// Reads a list.
@@ -164,7 +169,8 @@ impl Collection {
             let file = parse_line(line).map_err(|why| CollectionError::Line { number: at + 2, why })?;
             files.push(file);
         }
-        let collection = Self::new(files)?;
+        // Its list has to be these bytes, which are not too long.
+        let collection = Self::in_order(files)?;
         let mut rest = Expected(bytes);
         match collection.write(&mut rest) {
             Ok(()) if rest.0.is_empty() => Ok(collection),
