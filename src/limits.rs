@@ -193,6 +193,7 @@ impl AskLimits {
                 width: self.width,
                 max_peers: self.max_asked,
                 max_pages: self.max_pages,
+                ask_silent: false,
                 ..SearchConfig::default()
             },
             ask_timeout: self.ask_timeout,

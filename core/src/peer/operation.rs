@@ -5,7 +5,7 @@ use super::types::{AskError, CommandId, Outcome, PeerConfig, Target};
 use crate::id::{Contact, PeerId};
 use crate::key::Key;
 use crate::message::{Answer, Page, Request, Timestep};
-use crate::search::{Reply, Search, SearchResult};
+use crate::search::{Failure, Reply, Search, SearchResult, Unanswered};
 use crate::time::Instant;
 
 use std::net::SocketAddr;
@@ -84,11 +84,15 @@ impl Operation {
             match result {
                 Ok(reply) => search.on_answer(question, reply),
                 Err(error) => {
-                    silent.peers += u64::from(search.asks_for_key(question));
-                    if search.asks_tracker(question) {
-                        silent.tracker = Some(error);
+                    let failure = match error {
+                        AskError::TimedOut => Failure::TimedOut,
+                        _ => Failure::Other,
+                    };
+                    match search.on_failure(question, failure) {
+                        Some(Unanswered::Have) => silent.peers += 1,
+                        Some(Unanswered::Listing) => silent.tracker = Some(error),
+                        Some(Unanswered::Known) | None => {}
                     }
-                    search.on_failure(question);
                 }
             }
             return Progress::Search;

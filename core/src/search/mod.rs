@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use crate::id::Contact;
 use crate::message::{HaveAnswer, Page};
 use chain::{Chain, Step};
-pub use types::{Ask, Holder, Question, Reason, Reply, SearchConfig, SearchResult};
+pub use types::{Ask, Failure, Holder, Question, Reason, Reply, SearchConfig, SearchResult, Unanswered};
 
 /// One search for one key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -28,6 +28,8 @@ pub struct Search {
     stage: Stage,
     /// What each address said when asked for the key.
     answers: BTreeMap<SocketAddr, Option<HaveAnswer>>,
+    /// Who did not say in time whether it has the key.
+    silent: BTreeSet<SocketAddr>,
     /// Addresses that stand on any level.
     seen: BTreeSet<SocketAddr>,
     level: u32,
@@ -84,6 +86,7 @@ impl Search {
             me,
             stage: Stage::OwnOriginator(own_originator.filter(|o| !is_me(&me, o))),
             answers: BTreeMap::new(),
+            silent: BTreeSet::new(),
             seen: BTreeSet::new(),
             level: 0,
             members: Vec::new(),
@@ -188,38 +191,31 @@ impl Search {
             (Open::Known { member, pages }, Reply::Peers { peers, next }) => {
                 self.on_known(member, pages, peers, next);
             }
-            (open, _) => self.fail(open),
+            (open, _) => _ = self.fail(open),
         }
     }
 
-    /// Whether question `number` is one to the tracker that has no answer yet.
-    pub fn asks_tracker(&self, number: u64) -> bool {
-        matches!(self.open.get(&number), Some(Open::Listing))
-    }
-
-    /// Whether question `number` is whether somebody has the key, and has no answer yet.
-    pub fn asks_for_key(&self, number: u64) -> bool {
-        matches!(self.open.get(&number), Some(Open::OwnOriginator(_) | Open::Chain(..)))
-    }
-
-    /// Question `number` could not be asked or was not answered: that counts as *no*.
-    pub fn on_failure(&mut self, number: u64) {
-        if let Some(open) = self.open.remove(&number) {
-            self.fail(open);
+    /// Question `number` has no answer: that counts as *no*. Says what it was about, if it was open.
+    pub fn on_failure(&mut self, number: u64, failure: Failure) -> Option<Unanswered> {
+        let open = self.open.remove(&number)?;
+        if let (Open::OwnOriginator(peer) | Open::Chain(peer, _), Failure::TimedOut) = (&open, failure) {
+            self.silent.insert(peer.addr());
         }
+        Some(self.fail(open))
     }
 
-    fn fail(&mut self, open: Open) {
+    fn fail(&mut self, open: Open) -> Unanswered {
         match open {
-            Open::OwnOriginator(peer) => {
-                self.answers.insert(peer.addr(), Some(HaveAnswer::No));
-            }
-            Open::Chain(peer, _) => {
+            Open::OwnOriginator(peer) | Open::Chain(peer, _) => {
                 self.answers.insert(peer.addr(), Some(HaveAnswer::No));
                 self.advance_chains();
+                Unanswered::Have
             }
-            Open::Listing => self.end_list(),
-            Open::Known { .. } => {}
+            Open::Listing => {
+                self.end_list();
+                Unanswered::Listing
+            }
+            Open::Known { .. } => Unanswered::Known,
         }
     }
 
@@ -336,7 +332,12 @@ impl Search {
 
     /// Step 4: ask everybody of the present level whom they know.
     fn begin_expanding(&mut self) {
-        let queue = (0..self.members.len()).map(|member| (member, Page::default(), 0)).collect();
+        let is_asked = |member: &Member| match member {
+            Member::Peer(peer) => self.config.ask_silent || !self.silent.contains(&peer.addr()),
+            Member::Me => true,
+        };
+        let members = self.members.iter().enumerate().filter(|(_, member)| is_asked(member));
+        let queue = members.map(|(member, _)| (member, Page::default(), 0)).collect();
         self.stage = Stage::Expanding { queue, known: BTreeMap::new() };
     }
 

@@ -36,15 +36,10 @@ impl Net {
             }
             assert!(!batch.is_empty(), "a search that neither asks nor ends");
             for question in batch {
-                asked.push(match &question.ask {
-                    Ask::Tracker(_) => "L".into(),
-                    Ask::Have(p) => format!("Q{}", p.id),
-                    Ask::Known(p, _) => format!("O{}", p.id),
-                    Ask::OwnKnown => "O1".into(),
-                });
+                asked.push(short(&question.ask));
                 match self.reply(&question.ask) {
                     Some(reply) => search.on_answer(question.number, reply),
-                    None => search.on_failure(question.number),
+                    None => _ = search.on_failure(question.number, Failure::Other),
                 }
             }
         }
@@ -72,6 +67,15 @@ impl Net {
                 })
             }
         })
+    }
+}
+
+fn short(ask: &Ask) -> String {
+    match ask {
+        Ask::Tracker(_) => "L".into(),
+        Ask::Have(p) => format!("Q{}", p.id),
+        Ask::Known(p, _) => format!("O{}", p.id),
+        Ask::OwnKnown => "O1".into(),
     }
 }
 
@@ -135,7 +139,8 @@ fn without_a_tracker_the_peers_known_are_still_asked() {
     let mut search = Search::new(peer(1), None, config);
     let question = search.next().unwrap();
     assert_eq!(question.ask, Ask::Tracker(Page::default()));
-    search.on_failure(question.number);
+    let about = search.on_failure(question.number, Failure::TimedOut);
+    assert_eq!(about, Some(Unanswered::Listing));
     assert_eq!(search.next().unwrap().ask, Ask::OwnKnown);
 }
 
@@ -154,6 +159,28 @@ fn dead_peers_count_as_no_and_every_width_finds_the_same_network() {
     let net = Net { have: vec![22], ..net };
     for width in 1..9 {
         assert_eq!(net.search(None, width).0, SearchResult::Found(peer(22), Reason::LongerList(2)));
+    }
+}
+
+#[test]
+fn who_is_gone_without_a_word_is_waited_for_once_unless_the_document_rules() {
+    for (ask_silent, failure, expected) in [
+        (false, Failure::TimedOut, "Q3 L Q2 O2 O1"),
+        (false, Failure::Other, "Q3 L Q2 O2 O3 O1"),
+        (true, Failure::TimedOut, "Q3 L Q2 O2 O3 O1"),
+    ] {
+        let net = Net { listed: vec![2, 3], dead: vec![3], ..Net::default() };
+        let config = SearchConfig { ask_silent, ..SearchConfig::default() };
+        let mut search = Search::new(peer(1), Some(peer(3)), config);
+        let mut asked = Vec::new();
+        while let Some(question) = search.next() {
+            asked.push(short(&question.ask));
+            match net.reply(&question.ask) {
+                Some(reply) => search.on_answer(question.number, reply),
+                None => _ = search.on_failure(question.number, failure),
+            }
+        }
+        assert_eq!((asked.join(" "), search.result()), (expected.into(), Some(&NOT_FOUND)));
     }
 }
 
@@ -184,7 +211,7 @@ fn collected(net: &Net, width: usize) -> (Vec<(u64, bool)>, SearchResult) {
     while let Some(question) = search.next() {
         match net.reply(&question.ask) {
             Some(reply) => search.on_answer(question.number, reply),
-            None => search.on_failure(question.number),
+            None => _ = search.on_failure(question.number, Failure::Other),
         }
     }
     let holders = std::iter::from_fn(|| search.next_holder());

@@ -21,11 +21,14 @@ pub struct SearchConfig {
     /// out of [`Search::next_holder`](super::Search::next_holder) then, and the result is never
     /// [`SearchResult::Found`].
     pub collect: bool,
+    /// Whether whoever did not say in time whether it has the key is still asked whom it knows. The
+    /// document asks; a peer that is gone without a word is waited for twice then.
+    pub ask_silent: bool,
 }
 
 impl Default for SearchConfig {
     fn default() -> Self {
-        Self { width: 1, max_peers: 1_000_000, max_pages: 4096, collect: false }
+        Self { width: 1, max_peers: 1_000_000, max_pages: 4096, collect: false, ask_silent: true }
     }
 }
 
@@ -61,6 +64,26 @@ impl Ask {
             Self::Tracker(_) | Self::OwnKnown => None,
         }
     }
+}
+
+/// Why a question has no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// None came in time.
+    TimedOut,
+    /// It could not be asked, or answered something that is no answer.
+    Other,
+}
+
+/// What a question without an answer was about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unanswered {
+    /// Which peers are registered.
+    Listing,
+    /// Whether somebody has the key.
+    Have,
+    /// Whom somebody knows.
+    Known,
 }
 
 /// Why somebody is asked.

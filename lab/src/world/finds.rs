@@ -9,7 +9,7 @@ use askaround_core::message::{Answer, Request, Timestep};
 use askaround_core::originators::OriginatorList;
 use askaround_core::peer::{AskId, Asked, Target};
 use askaround_core::script::{Action, Script};
-use askaround_core::search::{Reason, Reply, Search, SearchConfig, SearchResult};
+use askaround_core::search::{Failure, Reason, Reply, Search, SearchConfig, SearchResult};
 use askaround_core::{Instant, Key};
 
 /// How a `Q` went.
@@ -142,7 +142,7 @@ impl Recorder {
                 Some(Answer::Peers { peers, next }) => {
                     search.on_answer(number, Reply::Peers { peers, next });
                 }
-                _ => search.on_failure(number),
+                _ => _ = search.on_failure(number, Failure::Other),
             }
         }
     }

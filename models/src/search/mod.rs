@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use askaround_core::PeerId;
 use askaround_core::id::Contact;
 use askaround_core::message::{HaveAnswer, Page};
-use askaround_core::search::{Ask, Question, Reason, Reply, Search, SearchConfig, SearchResult};
+use askaround_core::search::{Ask, Failure, Question, Reason, Reply, Search, SearchConfig, SearchResult};
 use stateright::{Model, Property};
 
 pub use network::Says;
@@ -344,7 +344,7 @@ impl Model for SearchModel {
                 if state.network.crashed.insert(from) {
                     state.crashes -= 1;
                 }
-                state.search.on_failure(question.number);
+                let _ = state.search.on_failure(question.number, Failure::TimedOut);
                 if self.broken == Some(Broken::AsksAgain) {
                     self.note(&mut state, &question);
                 }
