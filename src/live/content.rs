@@ -45,7 +45,7 @@ pub(super) async fn get(args: GetArgs) -> Result<(), Failure> {
     };
     let verb = Verb::new(args.by.show.show()?, ApiRequest::Get(request));
     let (stop, meter) = (Stop::on_signals()?, Meter::new(verb.show));
-    let by = args.by;
+    let mut by = args.by;
     if by.here.tracker.is_some() {
         not_beside_a_peer(&by, "--tracker").await?;
         return get_here(by, args.stay, &args.key, &verb, &meter, &stop).await;
@@ -54,6 +54,7 @@ pub(super) async fn get(args: GetArgs) -> Result<(), Failure> {
     let running = api::is_running(&folder).await?;
     // Whoever names a peer to get it from needs no tracker.
     if !running && !args.from.is_empty() {
+        by.here.node.reachable_from(&args.from);
         return get_here(by, args.stay, &args.key, &verb, &meter, &stop).await;
     }
     by.here.refuse("--tracker IP:PORT")?;

@@ -43,6 +43,9 @@ pub struct NodeArgs {
     pub server: ServerLimits,
 }
 
+/// All addresses of this machine; IPv4 comes in here too.
+const EVERYWHERE: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
+
 impl NodeArgs {
     /// Where it listens: where others can reach it at the address that its tracker sees.
     ///
@@ -58,8 +61,15 @@ impl NodeArgs {
                 )))
             }
             (Some(listen), _) => Ok(listen),
-            (None, Some(_)) => Ok((Ipv6Addr::UNSPECIFIED, 0).into()),
+            (None, Some(_)) => Ok(EVERYWHERE),
             (None, None) => Ok((Ipv4Addr::UNSPECIFIED, 0).into()),
+        }
+    }
+
+    /// Has it listen where these peers can reach it, which see where its connections come from.
+    pub(super) fn reachable_from(&mut self, peers: &[SocketAddr]) {
+        if self.listen.is_none() && peers.iter().any(|peer| peer.ip().to_canonical().is_ipv6()) {
+            self.listen = Some(EVERYWHERE);
         }
     }
 }
@@ -175,4 +185,32 @@ fn long_help_only(arg: Arg) -> Arg {
 pub(super) fn rate(text: &str) -> Result<u64, String> {
     let bad = || "expected bytes a second, from 1k to 1T, as 500k, 5M or 1.5G (M: 1,000,000)".to_owned();
     units::parse(text).filter(|rate| (1_000..=1_000_000_000_000).contains(rate)).ok_or_else(bad)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use crate::args::{Askaround, Command};
+
+    #[test]
+    fn whoever_names_peers_listens_where_they_can_reach_it() {
+        for (from, other, expected) in [
+            ("127.0.0.1:9", "", "0.0.0.0:0"),
+            ("[::1]:9", "", "[::]:0"),
+            ("127.0.0.1:9", "--from [::1]:9", "[::]:0"),
+            ("[::ffff:127.0.0.1]:9", "", "0.0.0.0:0"),
+            ("[::1]:9", "--listen [::1]:5", "[::1]:5"),
+        ] {
+            let words = format!("askaround get {} --from {from} {other}", "0".repeat(64));
+            let Ok(Askaround { command: Command::Get(args), .. }) =
+                Askaround::try_parse_from(words.split_whitespace())
+            else {
+                panic!("{words}");
+            };
+            let mut node = args.by.here.node;
+            node.reachable_from(&args.from);
+            assert_eq!(node.listen(None).ok(), expected.parse().ok(), "{words}");
+        }
+    }
 }
