@@ -74,6 +74,7 @@ impl ContentServer {
     /// Serves a connection until it ends.
     pub(crate) async fn serve(&self, handed: Handed<'_>) -> io::Result<()> {
         watch(&handed.stream)?;
+        let _leaves = LeavesOnDrop { uploads: &self.uploads, id: handed.id };
         let connection = Connection {
             server: self,
             id: handed.id,
@@ -102,8 +103,19 @@ impl ContentServer {
             ended = connection.run(handed.decoder, &mut answering) => ended,
         };
         answering.join().await;
-        self.uploads.gone(handed.id);
         ended
+    }
+}
+
+/// Nobody waits for a connection's turn to end when that has gone, by a bug of ours too.
+struct LeavesOnDrop<'a> {
+    uploads: &'a Uploads,
+    id: ConnectionId,
+}
+
+impl Drop for LeavesOnDrop<'_> {
+    fn drop(&mut self) {
+        self.uploads.gone(self.id);
     }
 }
 
