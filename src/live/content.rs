@@ -3,13 +3,15 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use askaround_core::Key;
 use askaround_node::api::{self, ApiError, ApiReply, ApiRequest, MAX_REQUEST};
 use askaround_node::delivery::keep::{AddRequest, Added, KeepError};
+use askaround_node::delivery::throughput::Throughput;
 use askaround_node::delivery::types::GetRequest;
 use askaround_node::peer::CommandError;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::args::{AddArgs, GetArgs};
@@ -232,7 +234,8 @@ async fn serve(
     if meter.show == Show::Json {
         meter.serving(0, 0)?;
     }
-    let (mut before, mut at, mut look_at) = (0, began, began + LOOK);
+    let (mut before, mut look_at) = (0, began + LOOK);
+    let mut throughput = Throughput::new(began);
     while !node.has_ended() {
         tokio::select! {
             () = stop.token().cancelled() => break,
@@ -250,11 +253,12 @@ async fn serve(
             look_at = Instant::now() + LOOK.max(20 * begun.elapsed());
         }
         let sent = node.delivery.sent();
-        let rate = (sent - before) as f64 / at.elapsed().as_secs_f64();
+        throughput.came(sent - before);
+        let rate = throughput.look(Instant::now());
         if sent != before || meter.show == Show::Bar {
-            meter.serving(sent, rate as u64)?;
+            meter.serving(sent, rate)?;
         }
-        (before, at) = (sent, Instant::now());
+        before = sent;
     }
     meter.end();
     // Also what was sent since.

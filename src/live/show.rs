@@ -1,5 +1,6 @@
 //! Replies as text.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -299,8 +300,9 @@ fn got_text(got: &Got) -> String {
     }
     let time = Duration::try_from_secs_f64(got.seconds).unwrap_or_default();
     let rate = (fetched as f64 / got.seconds.max(0.001)) as u64;
-    let sources = got.sources.iter().filter(|source| source.bytes > 0).count() as u64;
-    let sources = units::count(sources, "source");
+    // One that was lost and came back is one.
+    let sources: BTreeSet<_> = got.sources.iter().filter(|s| s.bytes > 0).map(|s| s.addr).collect();
+    let sources = units::count(sources.len() as u64, "source");
     format!("got {what} in {}, {}, from {sources}\n", units::time(time), units::rate(rate))
 }
 
@@ -345,4 +347,41 @@ fn search_text(search: &ApiSearch) -> String {
         (None, _) => writeln!(text, "{} ({asked})", not_found(search)),
     };
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use askaround_node::delivery::types::SourceReport;
+
+    use super::*;
+
+    #[test]
+    fn a_source_that_was_lost_and_came_back_is_one() {
+        let source = |addr: &str, bytes, lost: Option<&str>| SourceReport {
+            addr: addr.parse().unwrap(),
+            peer: None,
+            how: String::new(),
+            bytes,
+            rate: 0,
+            complete: true,
+            lost: lost.map(Into::into),
+        };
+        let got = |sources| Got {
+            key: Key::new("k").unwrap(),
+            blake3: String::new(),
+            size: 3000,
+            path: "file".into(),
+            files: None,
+            here_before: 0,
+            copied_from: None,
+            seconds: 2.0,
+            sources,
+        };
+        let [back, other] = [("10.0.0.1:1", 1000), ("10.0.0.2:1", 1000)].map(|(a, b)| source(a, b, None));
+        let lost = source("10.0.0.1:1", 1000, Some("gone"));
+        let idle = source("10.0.0.3:1", 0, None);
+        let text = got_text(&got(vec![lost.clone(), back.clone(), idle.clone()]));
+        assert_eq!(text, "got file (3.00 kB) in 2.0 s, 1.50 kB/s, from 1 source\n");
+        assert!(got_text(&got(vec![lost, back, other, idle])).ends_with("from 2 sources\n"));
+    }
 }

@@ -19,6 +19,7 @@
 //! | [`conditions`] | files that were served and are not what they were |
 //! | `active` | what is being fetched, for those who serve it and those who ask about it |
 //! | `pace` | how often progress is told |
+//! | [`throughput`] | how fast bytes go, as people are told |
 //!
 //! A fetch is one loop that owns a [`Download`](askaround_core::download::Download). It ends with
 //! the future that runs it: dropping that ends every connection, and what came is kept.
@@ -38,6 +39,7 @@ mod shelf;
 mod sources;
 pub mod stock;
 mod target;
+pub mod throughput;
 pub mod types;
 pub mod verify;
 

@@ -11,39 +11,8 @@ use super::Fetch;
 use super::run::Run;
 use crate::lock;
 
-/// What came so long ago counts a third of what comes now, for how fast a fetch goes.
-const LATELY: Duration = Duration::from_millis(700);
-
 /// How long a piece is lacking everywhere before that is said.
 const SAYS_THAT_IT_LACKS: Duration = Duration::from_secs(3);
-
-/// How fast a fetch goes, and how far it was when that was looked at last.
-#[derive(Debug)]
-pub(super) struct Throughput {
-    here: u64,
-    at: Instant,
-    /// Bytes that came and seconds that took, of which the latest count most. Both fade, and so what
-    /// came at once in the first moment counts for no more than the moment that it took.
-    bytes: f64,
-    seconds: f64,
-}
-
-impl Throughput {
-    /// A fetch of which so much is here already.
-    pub(super) fn new(here: u64) -> Self {
-        Self { here, at: Instant::now(), bytes: 0.0, seconds: 0.0 }
-    }
-
-    /// How many bytes a second came lately, if so many are here now.
-    fn look(&mut self, here: u64, now: Instant) -> u64 {
-        let passed = now.saturating_duration_since(self.at).as_secs_f64();
-        let kept = (-passed / LATELY.as_secs_f64()).exp();
-        self.bytes = self.bytes * kept + here.saturating_sub(self.here) as f64;
-        self.seconds = self.seconds * kept + passed;
-        (self.here, self.at) = (here, now);
-        (self.bytes / self.seconds.max(1e-3)) as u64
-    }
-}
 
 /// Whether some piece is missing that no source has. That is said once, when it has lasted.
 #[derive(Debug, Clone, Copy)]
@@ -85,7 +54,7 @@ impl Fetch {
 
     /// Tells how far it is.
     pub(super) fn progress(&mut self, run: &mut Run) {
-        let (here, rate) = (run.here, run.throughput.look(run.here, Instant::now()));
+        let (here, rate) = (run.here, run.throughput.look(Instant::now()));
         let waiting = run.lacks_a_holder();
         let download = lock(&run.download);
         let mut sources = self.sources.reports();
@@ -179,17 +148,6 @@ fn because(
 mod tests {
     use super::*;
 
-    /// What is told after each look at a fetch: so many milliseconds later, so many bytes more.
-    fn rates(looks: &[(u64, u64)]) -> Vec<u64> {
-        let mut throughput = Throughput::new(7);
-        let (mut here, mut now) = (7, throughput.at);
-        let mut look = |(passed, came): &(u64, u64)| {
-            (here, now) = (here + came, now + Duration::from_millis(*passed));
-            throughput.look(here, now)
-        };
-        looks.iter().map(&mut look).collect()
-    }
-
     #[test]
     fn what_nobody_has_is_said_once_when_that_has_lasted() {
         let (mut lack, start) = (Lack::None, Instant::now());
@@ -201,29 +159,10 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_at_once_at_first_is_not_taken_for_the_rate() {
-        // 200 kB at once, then 1,000 bytes a millisecond.
-        let told = rates(&[&[(1, 200_000)][..], &[(250, 250_000); 8]].concat());
-        assert!(told[1] < 2_000_000, "{told:?}");
-        assert!((1_000_000..1_050_000).contains(&told[8]), "{told:?}");
-    }
-
-    #[test]
     fn a_limit_is_blamed_where_it_is_nearly_reached_however_high() {
         let why = |rate, limit| because(&[], None, Some(limit), rate, true);
         assert_eq!(why(900, 1000), ["--down limits it to 1000 bytes a second"]);
         assert_eq!(why(899, 1000), [""; 0]);
         assert_eq!(why(1000, u64::MAX), [""; 0]);
-    }
-
-    #[test]
-    fn a_steady_rate_is_told_however_often_it_is_looked_at() {
-        assert!(
-            rates(&[(250, 250_000), (10, 10_000), (500, 500_000)]).iter().all(|r| r.abs_diff(1_000_000) < 2)
-        );
-        // One that has stopped fades.
-        let told = rates(&[&[(250, 250_000); 4][..], &[(250, 0); 12]].concat());
-        assert!(told[15] < told[3] / 20, "{told:?}");
-        assert_eq!(rates(&[(0, 0), (0, 0)]), [0, 0]);
     }
 }

@@ -220,6 +220,7 @@ impl Fetch {
                     self.delivery.0.down.count(bytes);
                 }
                 run.last_came = Instant::now();
+                run.throughput.came(bytes);
                 run.handle(DownloadInput::Progress(id, bytes));
             }
             SourceEvent::Begun { asked, piece, range } => {

@@ -8,7 +8,8 @@ use tokio::time::Instant;
 
 use super::super::super::error::GetError;
 use super::super::super::target::Target;
-use super::super::progress::{Lack, Throughput};
+use super::super::super::throughput::Throughput;
+use super::super::progress::Lack;
 use super::hashes::FileHashes;
 use super::listeners::Subscriber;
 use super::md5::Md5InOrder;
@@ -61,7 +62,7 @@ impl Run {
             served,
             md5: None,
             hashes: None,
-            throughput: Throughput::new(here),
+            throughput: Throughput::new(Instant::now()),
             lack: Lack::None,
         }
     }
