@@ -18,7 +18,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::Delivery;
 use super::target::Slot;
 use super::types::SourceReport;
-use crate::transfer::source::{self, Has, Opened, SourceCommand, SourceEvent, SourceOptions};
+use crate::transfer::source::{self, Has, Opened, SourceCommand, SourceEvent, SourceLimits, SourceOptions};
 
 /// One that has given nothing for so long has had its time.
 const GIVES_NOTHING: Duration = Duration::from_secs(30);
@@ -27,6 +27,9 @@ const REMEMBERED: usize = 256;
 /// So many of those who sent what they should not have are remembered by their addresses. Beyond that
 /// one of them may be asked again, and has to do so again.
 const MAX_BLAMED: usize = 16_384;
+/// Whoever was lost while it sent something is waited for twice as long when it is asked again, at most
+/// so many times: over a very slow link a piece would never come otherwise.
+const MOST_DOUBLED: u32 = 4;
 const EVENTS: usize = 256;
 /// More than a fetch ever has to say to a source that keeps up, however many events it takes at once.
 const COMMANDS: usize = 1024;
@@ -45,6 +48,8 @@ pub(super) struct Sources {
     /// Whoever sent what it should not have is not asked again.
     blamed: BTreeSet<SocketAddr>,
     lost: Vec<SourceReport>,
+    /// Who was lost while it sent something, and how often.
+    lost_sending: BTreeMap<SocketAddr, u32>,
     last: SourceId,
     events: mpsc::Sender<Event>,
     tasks: JoinSet<()>,
@@ -80,6 +85,7 @@ impl Sources {
             by_addr: BTreeMap::new(),
             blamed: BTreeSet::new(),
             lost: Vec::new(),
+            lost_sending: BTreeMap::new(),
             last: 0,
             events,
             tasks: JoinSet::new(),
@@ -125,7 +131,7 @@ impl Sources {
             hashes_known: self.hashes_known.clone(),
             pool: self.delivery.0.pool.clone(),
             down: self.delivery.0.down.clone(),
-            limits: options.source_limits.clone(),
+            limits: self.limits(addr),
             stop: stop.clone(),
         };
         self.tasks.spawn(source::run(id, options, self.slot.clone(), incoming, self.events.clone()));
@@ -145,6 +151,13 @@ impl Sources {
                 _connection: stop.drop_guard(),
             },
         );
+    }
+
+    /// How long this one is waited for.
+    fn limits(&self, addr: SocketAddr) -> SourceLimits {
+        let limits = &self.delivery.0.options.source_limits;
+        let doubled = self.lost_sending.get(&addr).map_or(0, |times| MOST_DOUBLED.min(*times));
+        SourceLimits { answer_timeout: limits.answer_timeout * (1 << doubled), ..limits.clone() }
     }
 
     /// Whether the piece hashes are known, and connections from now on need not ask for them.
@@ -205,6 +218,10 @@ impl Sources {
             self.blamed.insert(source.addr);
             // Whoever asked for the content is told too.
             tracing::info!(source = %source.addr, why, "a source is not used any more");
+        } else if source.bytes > 0
+            && (self.lost_sending.len() < REMEMBERED || self.lost_sending.contains_key(&source.addr))
+        {
+            *self.lost_sending.entry(source.addr).or_default() += 1;
         }
         if self.lost.len() < REMEMBERED {
             self.lost.push(SourceReport { lost: Some(why.to_owned()), ..report(&source) });
@@ -290,6 +307,27 @@ mod tests {
         assert_eq!(sources.in_the_way(), Some(sources.by_addr[&holder]), "it only says that it holds it");
         sources.lose(second, "it sent what it should not have", true).unwrap();
         assert!(!sources.is_wanted(fetcher, None), "who is blamed is not asked again");
+        incoming.close();
+        sources.shutdown().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_lost_while_it_sent_is_waited_for_longer_the_next_time() {
+        let me = Contact::new(PeerId::new(1).unwrap(), "127.0.0.1:7".parse().unwrap());
+        let (catalogue, options) = (Catalogue::temporary().unwrap(), DeliveryOptions::default());
+        let (delivery, _) = Delivery::new(me, catalogue, command_channel().0, options);
+        let (mut sources, mut incoming) = Sources::new(delivery, Key::new("k").unwrap(), Arc::default());
+        let [sends, silent] = ["127.0.0.1:1", "127.0.0.1:2"].map(|addr| addr.parse().unwrap());
+        let usual = SourceLimits::default().answer_timeout;
+        for times in [1, 2, 4, 8, 16, 16] {
+            for (addr, bytes, window) in [(sends, 1000, times * usual), (silent, 0, usual)] {
+                assert_eq!(sources.limits(addr).answer_timeout, window, "{addr}");
+                sources.open(addr, None, String::new(), false);
+                let id = sources.by_addr[&addr];
+                sources.get_mut(id).unwrap().bytes = bytes;
+                sources.lose(id, "no answer in time", false).unwrap();
+            }
+        }
         incoming.close();
         sources.shutdown().await;
     }
