@@ -132,14 +132,18 @@ impl Download {
         self.missing_everywhere().next().is_some()
     }
 
+    /// Whether there are sources, and none of them has any of what is missing.
+    pub fn gets_nothing(&self) -> bool {
+        !self.done
+            && !self.sources.is_empty()
+            && self.sources.values().all(|source| !source.pieces.is_full())
+            && self.have.missing().all(|piece| self.copies[piece as usize] == 0)
+    }
+
     /// Whether nothing more is to come: no source has any of what is missing, nor is going to have it,
     /// since none of them fetches it.
     pub fn is_stuck(&self) -> bool {
-        let hopeless = |source: &Source| source.holds && !source.pieces.is_full();
-        !self.done
-            && !self.sources.is_empty()
-            && self.sources.values().all(hopeless)
-            && self.have.missing().all(|piece| self.copies[piece as usize] == 0)
+        self.gets_nothing() && self.sources.values().all(|source| source.holds)
     }
 
     /// Whether a source has no piece.

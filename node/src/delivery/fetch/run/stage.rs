@@ -14,6 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// After so many searches in a row that leave it without a source, a fetch waits for one no longer
 /// than it may.
 const DRY_SEARCHES: u32 = 4;
+/// Others who fetch it too may get nothing for so long, however little it waits for a holder.
+const LEAST_HOPE: Duration = Duration::from_secs(5);
 /// The longest between two searches meanwhile.
 const MOST_BETWEEN_SEARCHES: Duration = Duration::from_secs(5);
 
@@ -55,11 +57,11 @@ impl Fetch {
     /// # Errors
     /// If they have not, and it is to come from nobody else.
     pub(super) fn look_at_supply(&mut self, run: &mut Run) -> Result<(), GetError> {
-        if run.is_stuck() {
+        if let Some(since) = run.stuck_since(self.hopes_for()) {
             if self.kind == Kind::FromOne {
                 return Err(run.starves());
             }
-            self.starve(run);
+            self.starve(run, since);
         } else if run.is_supplied() {
             run.stage.supplied();
         }
@@ -74,8 +76,10 @@ impl Fetch {
         if run.stage.is_complete() {
             return Ok(());
         }
-        if self.has_nobody() || run.is_stuck() {
-            self.starve(run);
+        let stuck_since = run.stuck_since(self.hopes_for());
+        let stuck_since = stuck_since.or_else(|| self.has_nobody().then(Instant::now));
+        if let Some(since) = stuck_since {
+            self.starve(run, since);
             if let Stage::Starving { in_vain, .. } = &mut run.stage {
                 *in_vain += 1;
             }
@@ -102,15 +106,20 @@ impl Fetch {
         Err(run.starves())
     }
 
+    /// How long those who fetch it too may get nothing.
+    fn hopes_for(&self) -> Duration {
+        self.delivery.0.options.holder_timeout.max(LEAST_HOPE)
+    }
+
     /// Whether somebody may become a source who was found already.
     fn is_about_to_have_one(&self) -> bool {
         !self.sources.is_empty() || !self.searches.holders.is_empty()
     }
 
     /// Nobody gives what is missing. Whoever has it is looked for as at the beginning.
-    fn starve(&mut self, run: &mut Run) {
+    fn starve(&mut self, run: &mut Run, since: Instant) {
         if run.stage == Stage::Supplied {
-            run.stage = Stage::Starving { since: Instant::now(), in_vain: 0 };
+            run.stage = Stage::Starving { since, in_vain: 0 };
             self.searches.begin_anew();
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use askaround_core::download::{Download, DownloadInput, SourceId, SubscriberId};
 use tokio::time::Instant;
@@ -28,6 +29,8 @@ pub(in super::super) struct Run {
     pub(in super::super) here: u64,
     /// When something came last.
     pub(in super::super) last_came: Instant,
+    /// When somebody who fetches it too told of something that it has got.
+    pub(super) last_news: Instant,
     pub(super) stage: Stage,
     pub(super) subscribers: BTreeMap<SubscriberId, Subscriber>,
     pub(super) last_subscriber: SubscriberId,
@@ -56,6 +59,7 @@ impl Run {
             files,
             here,
             last_came: Instant::now(),
+            last_news: Instant::now(),
             stage: Stage::Supplied,
             subscribers: BTreeMap::new(),
             last_subscriber: 0,
@@ -89,10 +93,19 @@ impl Run {
         self.hashes.as_ref().is_some_and(FileHashes::is_asking)
     }
 
-    /// Whether nothing more is to come from the sources that take part. While hashes are asked for that
-    /// is not known: what they are of may be asked for then.
-    pub(super) fn is_stuck(&self) -> bool {
-        !self.asks_for_hashes() && lock(&self.download).is_stuck()
+    /// Since when nothing more is to come from the sources that take part, if so. Of those who fetch it
+    /// too nothing is, when for `most` none of them has got anything: they wait for each other. While
+    /// hashes are asked for nothing is known: what they are of may be asked for then.
+    pub(super) fn stuck_since(&self, most: Duration) -> Option<Instant> {
+        if self.asks_for_hashes() {
+            return None;
+        }
+        let download = lock(&self.download);
+        if download.is_stuck() {
+            return Some(Instant::now());
+        }
+        let last = self.last_came.max(self.last_news);
+        (download.gets_nothing() && last.elapsed() >= most).then_some(last)
     }
 
     /// Whether some source takes part that may give something of what is missing.
@@ -128,5 +141,40 @@ impl Run {
             self.last_came = Instant::now();
         }
         self.handle(DownloadInput::Got(id, piece));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use askaround_core::download::DownloadConfig;
+    use askaround_core::pieces::{Manifest, PieceSet};
+
+    use super::*;
+    use crate::delivery::target::MemoryTarget;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_only_wait_for_each_other_are_stuck_after_a_while() {
+        // What is fetched does not matter: nothing comes.
+        let manifest = Arc::new(Manifest::of(200_000, vec![[7; 32]; 4]).unwrap());
+        let count = manifest.geometry().count();
+        let target = Arc::new(MemoryTarget::new(manifest.root().key(), manifest));
+        let download = Download::new(DownloadConfig::default(), target.lengths(), target.have());
+        let mut run = Run::new(target, Arc::new(Mutex::new(download)), false, false);
+        let opened = |source, pieces: PieceSet| {
+            let addr = ([127, 0, 0, 1], source as u16).into();
+            DownloadInput::Opened { source, addr, holds: pieces.is_full(), pieces }
+        };
+        let most = Duration::from_secs(30);
+        run.handle(opened(1, PieceSet::empty(count)));
+        assert_eq!(run.stuck_since(most), None, "it may get something");
+        tokio::time::advance(most).await;
+        assert_eq!(run.stuck_since(most), Some(run.last_came), "it has got nothing");
+        run.last_news = Instant::now();
+        assert_eq!(run.stuck_since(most), None, "now it has");
+        tokio::time::advance(most).await;
+        assert!(run.stuck_since(most).is_some());
+        run.handle(opened(2, PieceSet::full(count)));
+        tokio::time::advance(10 * most).await;
+        assert_eq!(run.stuck_since(most), None, "somebody has all of it");
     }
 }
