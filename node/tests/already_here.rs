@@ -5,8 +5,10 @@ mod nodes;
 use std::fs;
 use std::os::unix::fs::FileExt as _;
 
-use askaround_node::delivery::{GetError, Got};
+use askaround_node::delivery::{GetError, GetRequest, Got};
 use nodes::{Network, bytes, names, spoil};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 #[tokio::test]
 async fn what_is_here_is_copied_and_what_of_it_is_wrong_is_fetched() {
@@ -80,5 +82,32 @@ async fn a_sparse_file_that_is_there_already_is_known_as_one() {
     let got = node.get(&root.to_string(), &x).await.unwrap();
     assert_eq!(got.here_before, got.size);
     assert!(node.delivery.catalogue().get(&root.key()).unwrap().unwrap().sparse);
+    network.stop().await;
+}
+
+#[tokio::test]
+async fn an_equal_file_at_the_destination_is_taken_and_another_is_not_written_to() {
+    let network = Network::start().await;
+    let (node, to) = (network.peer(1).await, tempfile::tempdir().unwrap());
+    for (name, size) in [("large", 300_000), ("small", 10), ("empty", 0)] {
+        let content = bytes(size);
+        let key = node.add_file(name, &content).await.root.key();
+        for in_place in [false, true] {
+            let path = to.path().join(format!("{name}-{in_place}"));
+            let get = async || {
+                let request = GetRequest { key: key.clone(), to: path.clone(), from: vec![], in_place };
+                let (events, _told) = mpsc::channel(1);
+                node.delivery.get(request, events, CancellationToken::new()).await
+            };
+            fs::write(&path, "another").unwrap();
+            let error = get().await.unwrap_err();
+            assert!(matches!(error, GetError::Exists { .. }), "{name}, in place {in_place}: {error}");
+            assert_eq!(fs::read(&path).unwrap(), b"another");
+            fs::write(&path, &content).unwrap();
+            let got = get().await.unwrap();
+            assert_eq!((got.here_before, got.copied_from), (size as u64, None), "in place {in_place}");
+            assert!(fs::read(&path).unwrap() == content);
+        }
+    }
     network.stop().await;
 }

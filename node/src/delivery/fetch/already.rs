@@ -14,8 +14,8 @@ use super::super::types::{GetEvent, GetRequest, Got};
 use super::{Fetch, Identity, destination};
 use crate::content::file::Stamp;
 use crate::content::{
-    Addition, CatalogueError, Condition, DiskError, Entry, Folder, Found, Kept, Part, PartOptions, Place,
-    There, ToRepair, Wanted, hash_file, remove_old_journal,
+    Addition, CatalogueError, Condition, DiskError, Entry, Fault, Folder, Found, Kept, Part, PartError,
+    PartOptions, Place, There, ToRepair, Wanted, hash_file, remove_old_journal,
 };
 use crate::lock;
 
@@ -72,9 +72,16 @@ impl Fetch {
         if is_taken && !request.in_place {
             return self.check_there(request).await;
         }
-        lock(&self.job.report).copied_from = Some(entry.path.clone());
+        let copied_from = entry.path.clone();
+        let part = match self.fill_from_here(request, entry).await {
+            // In place, and no fetch of it has begun that file.
+            Err(GetError::Part(PartError::Disk(DiskError { fault: Fault::Exists, .. }))) if is_taken => {
+                return self.check_there(request).await;
+            }
+            filled => filled?,
+        };
+        lock(&self.job.report).copied_from = Some(copied_from);
         // What is not right here after all is fetched.
-        let part = self.fill_from_here(request, entry).await?;
         self.get_file(request, part).await
     }
 
