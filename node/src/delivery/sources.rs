@@ -208,8 +208,9 @@ impl Sources {
         !matches!(told, Some(Err(TrySendError::Full(_))))
     }
 
-    /// A source is used no longer. Its connection ends.
-    pub(super) fn lose(&mut self, id: SourceId, why: &str, blame: bool) -> Option<Source> {
+    /// A source is used no longer. Its connection ends. Where it was, unless nobody needs to hear of it:
+    /// it had been lost so before, and has sent nothing since.
+    pub(super) fn lose(&mut self, id: SourceId, why: &str, blame: bool) -> Option<SocketAddr> {
         let source = self.forget(id)?;
         if blame {
             if self.blamed.len() >= MAX_BLAMED {
@@ -223,10 +224,15 @@ impl Sources {
         {
             *self.lost_sending.entry(source.addr).or_default() += 1;
         }
+        let is_same = |r: &&mut SourceReport| r.addr == source.addr && r.lost.as_deref() == Some(why);
+        if let Some(before) = self.lost.iter_mut().find(is_same) {
+            before.bytes += source.bytes;
+            return (source.bytes > 0).then_some(source.addr);
+        }
         if self.lost.len() < REMEMBERED {
             self.lost.push(SourceReport { lost: Some(why.to_owned()), ..report(&source) });
         }
-        Some(source)
+        Some(source.addr)
     }
 
     /// Whatever it was, it has come to nothing that anybody has to hear of.
@@ -325,9 +331,12 @@ mod tests {
                 sources.open(addr, None, String::new(), false);
                 let id = sources.by_addr[&addr];
                 sources.get_mut(id).unwrap().bytes = bytes;
-                sources.lose(id, "no answer in time", false).unwrap();
+                let is_told = sources.lose(id, "no answer in time", false).is_some();
+                assert!(is_told || bytes == 0, "{addr}");
             }
         }
+        let lost: Vec<_> = sources.reports().into_iter().map(|report| (report.addr, report.bytes)).collect();
+        assert_eq!(lost, [(sends, 6000), (silent, 0)]);
         incoming.close();
         sources.shutdown().await;
     }

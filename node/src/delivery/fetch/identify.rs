@@ -182,8 +182,8 @@ impl Fetch {
     }
 
     pub(super) fn lost(&mut self, id: SourceId, why: &str, blame: bool) {
-        if let Some(source) = self.sources.lose(id, why, blame) {
-            self.tell(GetEvent::Lost { addr: source.addr, why: why.to_owned() });
+        if let Some(addr) = self.sources.lose(id, why, blame) {
+            self.tell(GetEvent::Lost { addr, why: why.to_owned() });
         }
     }
 

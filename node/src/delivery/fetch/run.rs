@@ -245,6 +245,7 @@ impl Fetch {
                 if error.code == ErrorCode::UnknownKey && (!run.files || run.has_none(id)) {
                     run.handle(DownloadInput::Closed(id));
                     self.lost(id, "it no longer has it", false);
+                    self.go_on_or_starve(run)?;
                 }
             }
             SourceEvent::Gone(error) => {

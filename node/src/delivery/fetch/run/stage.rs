@@ -22,8 +22,9 @@ const MOST_BETWEEN_SEARCHES: Duration = Duration::from_secs(5);
 /// How a fetch stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// Pieces are missing, and somebody gives them, or may.
-    Supplied,
+    /// Pieces are missing, and somebody gives them, or may. How it starved before counts again as long
+    /// as nothing comes: there are holders that say that they have it, and refuse it.
+    Supplied { before: Option<Starved> },
     /// Pieces are missing, and nobody gives any, nor is anybody known who could.
     Starving {
         since: Instant,
@@ -38,16 +39,42 @@ pub(super) enum Stage {
     },
 }
 
+/// How a fetch starved until somebody took part again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Starved {
+    time: Duration,
+    in_vain: u32,
+    until: Instant,
+}
+
 impl Stage {
+    /// How it begins.
+    pub(super) const FIRST: Self = Self::Supplied { before: None };
+
     pub(super) fn is_complete(&self) -> bool {
         matches!(self, Self::Complete { .. })
     }
 
     /// Somebody gives what is missing, or may.
     fn supplied(&mut self) {
-        if let Self::Starving { .. } = self {
-            *self = Self::Supplied;
+        if let Self::Starving { since, in_vain } = *self {
+            let starved = Starved { time: since.elapsed(), in_vain, until: Instant::now() };
+            *self = Self::Supplied { before: Some(starved) };
         }
+    }
+
+    /// Nobody gives what is missing since then; something came last at `last_came`. Whether that is
+    /// something new.
+    fn starve(&mut self, since: Instant, last_came: Instant) -> bool {
+        let Self::Supplied { before } = *self else { return false };
+        let before = before.filter(|before| last_came < before.until);
+        *self = match before {
+            Some(Starved { time, in_vain, .. }) => {
+                Self::Starving { since: since.checked_sub(time).unwrap_or(since), in_vain }
+            }
+            None => Self::Starving { since, in_vain: 0 },
+        };
+        before.is_none()
     }
 }
 
@@ -90,7 +117,7 @@ impl Fetch {
         let nothing_comes = run.last_came.elapsed() > PATIENCE.max(most);
         let (in_vain, may_wait) = match run.stage {
             Stage::Starving { since, in_vain } => (in_vain, since.elapsed() < most),
-            Stage::Supplied | Stage::Complete { .. } => (0, false),
+            Stage::Supplied { .. } | Stage::Complete { .. } => (0, false),
         };
         if in_vain < DRY_SEARCHES && !nothing_comes {
             return Ok(());
@@ -118,9 +145,36 @@ impl Fetch {
 
     /// Nobody gives what is missing. Whoever has it is looked for as at the beginning.
     fn starve(&mut self, run: &mut Run, since: Instant) {
-        if run.stage == Stage::Supplied {
-            run.stage = Stage::Starving { since, in_vain: 0 };
+        if run.stage.starve(since, run.last_came) {
             self.searches.begin_anew();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_part_and_gives_nothing_ends_no_wait() {
+        let (mut stage, begun) = (Stage::FIRST, Instant::now());
+        assert!(stage.starve(begun, begun));
+        for round in 1..=3 {
+            tokio::time::advance(Duration::from_secs(10)).await;
+            if let Stage::Starving { in_vain, .. } = &mut stage {
+                *in_vain += 1;
+            }
+            stage.supplied();
+            tokio::time::advance(Duration::from_secs(60)).await;
+            let now = Instant::now();
+            assert!(!stage.starve(now, begun), "it is not new");
+            let since = now - Duration::from_secs(10) * round;
+            assert_eq!(stage, Stage::Starving { since, in_vain: round });
+        }
+        stage.supplied();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let now = Instant::now();
+        assert!(stage.starve(now, now), "something has come");
+        assert_eq!(stage, Stage::Starving { since: now, in_vain: 0 });
     }
 }

@@ -60,7 +60,7 @@ impl Run {
             here,
             last_came: Instant::now(),
             last_news: Instant::now(),
-            stage: Stage::Supplied,
+            stage: Stage::FIRST,
             subscribers: BTreeMap::new(),
             last_subscriber: 0,
             served,
