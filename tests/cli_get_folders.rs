@@ -101,6 +101,22 @@ fn names_of_any_unicode_come_as_they_are_and_are_shown_on_a_line() {
     }
 }
 
+#[test]
+fn a_name_in_a_message_is_no_line_of_its_own() {
+    let (net, user) = (Net::new(1), tempfile::tempdir().unwrap());
+    let folder = user.path().join("folder");
+    write(&folder, "x\ngot it", &bytes(1000));
+    let key = key_of(&net.verb(0, &["add", "-q", folder.to_str().unwrap()]));
+    std::fs::remove_dir_all(&folder).unwrap();
+    let to = user.path().join("to");
+    let here = ["--tracker", &net.tracker, "--listen", "127.0.0.1:0", "--holder-timeout", "1"];
+    let got = run(ASKAROUND, &[&["get", &key, "-o", to.to_str().unwrap()], &here[..]].concat());
+    assert_eq!(got.status.code(), Some(1));
+    let said = stderr(&got);
+    assert!(said.lines().any(|line| line.contains("no source has x\\ngot it")), "{said}");
+    assert!(!said.lines().any(|line| line.starts_with("got it")), "{said}");
+}
+
 /// The files below a folder that a process has open.
 fn open_below(process: u32, folder: &Path) -> usize {
     let Ok(open) = std::fs::read_dir(format!("/proc/{process}/fd")) else { return 0 };

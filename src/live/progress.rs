@@ -244,10 +244,10 @@ impl Meter {
         }
     }
 
-    /// Something that its user should know.
+    /// Something that its user should know, in a line: names and messages in it may come from strangers.
     pub(super) fn note(&self, text: &str) {
         match self.show {
-            Show::Bar | Show::Lines => self.bar.suspend(|| plain::say!("{text}")),
+            Show::Bar | Show::Lines => self.bar.suspend(|| plain::say!("{}", plain::name(text))),
             Show::Json => {
                 // Where stdout fails, the result fails too, and says so.
                 let _ = json::line(&GetEvent::Note { text: text.into() });

@@ -30,7 +30,7 @@ fn fetch_text(fetch: &FetchReport) -> String {
     }
     for because in &fetch.because {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "  because {because}");
+        let _ = writeln!(text, "  because {}", plain::name(because));
     }
     text += &sources_text(fetch);
     text += &questions_text(fetch, usize::MAX);

@@ -1,5 +1,6 @@
 //! Asking a peer, and how that ends.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use askaround_node::api::{self, ApiError, ApiEvent, ApiReply, ApiRequest, ApiSearch};
@@ -120,8 +121,8 @@ impl Verb {
         match reply {
             ApiReply::Stopped if stop.token().is_cancelled() => return Err(stop.failure()),
             ApiReply::Stopped => return Err(Failure::run(ApiError::Ended)),
-            ApiReply::Error(text) => return Err(Failure::run(text)),
-            ApiReply::Unusable(text) => return Err(Failure::usage(text)),
+            ApiReply::Error(text) => return Err(Failure::run(self.line(text))),
+            ApiReply::Unusable(text) => return Err(Failure::usage(self.line(text))),
             _ => {}
         }
         if self.show == Show::Json {
@@ -135,5 +136,10 @@ impl Verb {
             | ApiReply::Verified(VerifySummary { bad: 1.., .. }) => Err(Failure::Shown(1)),
             _ => Ok(()),
         }
+    }
+
+    /// What went wrong, in which there may be names and messages of strangers, on its line.
+    fn line<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        if self.show == Show::Json { text.into() } else { plain::name(text) }
     }
 }
