@@ -2,6 +2,8 @@
 
 mod measure;
 mod models;
+mod proc;
+mod release;
 mod test;
 
 use std::process::ExitCode;

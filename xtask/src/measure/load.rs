@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::program::Running;
-use super::{RUNS, Row, askaround, median};
+use super::{RUNS, Row, median};
+use crate::release::askaround;
 
 /// The name under which this program is its own echo server.
 pub(super) const ECHO: &str = "echo-server";

@@ -9,8 +9,9 @@ mod program;
 mod search;
 mod sim;
 
-use std::path::PathBuf;
 use std::process::Command;
+
+use crate::release;
 
 /// How often each figure is measured; the median counts.
 const RUNS: usize = 3;
@@ -54,11 +55,7 @@ pub(crate) fn run(names: &[String]) -> Result<(), String> {
     if cfg!(debug_assertions) {
         return optimized(names);
     }
-    eprintln!("xtask: building the release programs");
-    let status = Command::new("cargo").args(["build", "--release", "--locked", "--bins"]).status();
-    if !status.is_ok_and(|status| status.success()) {
-        return Err("cannot build the release programs".into());
-    }
+    release::build()?;
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     println!("{cores} cores, Linux {}; medians of {RUNS} runs\n", kernel.trim());
@@ -93,12 +90,6 @@ fn optimized(names: &[String]) -> Result<(), String> {
     let cargo = ["run", "--quiet", "--release", "--locked", "--package", "xtask", "--", "bench"];
     let status = Command::new("cargo").args(cargo).args(names).status().map_err(|e| e.to_string())?;
     if status.success() { Ok(()) } else { Err("the benchmarks failed, see above".into()) }
-}
-
-/// The release program, beside the folder that this one was built into.
-fn askaround() -> PathBuf {
-    let me = std::env::current_exe().unwrap_or_default();
-    me.ancestors().nth(2).unwrap_or(std::path::Path::new("target")).join("release/askaround")
 }
 
 /// What was measured in turn with something else.

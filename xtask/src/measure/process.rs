@@ -4,7 +4,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use super::{RUNS, Row, askaround, median};
+use super::{RUNS, Row, median};
+use crate::release::askaround;
 
 pub(super) fn lab(rows: &mut Vec<Row>) -> Result<(), String> {
     let thousand = tempfile::tempdir().map_err(|e| e.to_string())?;

@@ -9,6 +9,8 @@ use std::time::Instant;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
 
+use crate::proc::status_bytes;
+
 /// The name under which this program runs another and says what that took.
 pub(super) const USAGE: &str = "usage";
 
@@ -53,19 +55,12 @@ impl Running {
 
     /// What it has in memory now.
     pub(super) fn rss_bytes(&self) -> f64 {
-        self.status_bytes("VmRSS:")
+        status_bytes(self.0.id(), "VmRSS")
     }
 
     /// The most that it has had in memory.
     pub(super) fn peak_bytes(&self) -> f64 {
-        self.status_bytes("VmHWM:")
-    }
-
-    fn status_bytes(&self, what: &str) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap_or_default();
-        let line = status.lines().find(|line| line.starts_with(what));
-        let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok());
-        kib.unwrap_or(0.0) * 1024.0
+        status_bytes(self.0.id(), "VmHWM")
     }
 }
 

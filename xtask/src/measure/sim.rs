@@ -4,7 +4,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use super::{RUNS, Row, askaround, median};
+use super::{RUNS, Row, median};
+use crate::proc::status_bytes;
+use crate::release::askaround;
 
 pub(super) fn sim(rows: &mut Vec<Row>) -> Result<(), String> {
     let seconds = (0..RUNS).map(|_| scenario()).collect::<Result<Vec<_>, _>>()?;
@@ -72,14 +74,10 @@ fn population(peers: u32, lookups: u32) -> Result<Measured, String> {
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|e| e.to_string())?;
-    let status = format!("/proc/{}/status", child.id());
-    let mut kib: f64 = 0.0;
+    let mut bytes: f64 = 0.0;
     // The high-water mark is gone with the process, so it is read while that runs.
     while child.try_wait().map_err(|e| e.to_string())?.is_none() {
-        let text = std::fs::read_to_string(&status).unwrap_or_default();
-        let peak = text.lines().find(|line| line.starts_with("VmHWM:"));
-        let peak = peak.and_then(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok());
-        kib = kib.max(peak.unwrap_or(0.0));
+        bytes = bytes.max(status_bytes(child.id(), "VmHWM"));
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
     let seconds = begin.elapsed().as_secs_f64();
@@ -88,5 +86,5 @@ fn population(peers: u32, lookups: u32) -> Result<Measured, String> {
     let row = &value["rows"][0];
     let count = |name: &str| row[name].as_f64().ok_or_else(|| format!("lab sim says no {name}"));
     let events = count("events_before")? + count("events")?;
-    Ok(Measured { peers: f64::from(peers), seconds, events, bytes: kib * 1024.0 })
+    Ok(Measured { peers: f64::from(peers), seconds, events, bytes })
 }

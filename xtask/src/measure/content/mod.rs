@@ -10,8 +10,9 @@ pub(super) mod plain;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::Row;
 use super::program::Running;
-use super::{Row, askaround};
+use crate::release::askaround;
 
 const LARGE: usize = 1 << 30;
 const SMALL: usize = 64 << 10;
