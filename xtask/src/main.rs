@@ -1,9 +1,10 @@
-//! The project's own chores: `cargo xtask test`, `cargo xtask bench` and `cargo xtask check-models`.
+//! The project's own chores: `cargo xtask test`, `bench`, `check-models` and `soak`.
 
 mod measure;
 mod models;
 mod proc;
 mod release;
+mod soak;
 mod test;
 
 use std::process::ExitCode;
@@ -11,7 +12,16 @@ use std::process::ExitCode;
 const HELP: &str = "\
 usage: cargo xtask test           all checks: format, clippy, docs, structure, wasm32, tests
        cargo xtask bench [NAME…]  all benchmarks, or those whose name contains NAME
-       cargo xtask check-models   every state of the larger models of the core's machines";
+       cargo xtask check-models   every state of the larger models of the core's machines
+       cargo xtask soak [OPTION…] the real program in an order by chance, killed and disturbed:
+                                  wrong bytes, panics, commands that do not end
+           --seconds N            how long operations begin [default: 60]
+           --seed N               the operations of another run [default: by chance]
+           --peers N              [default: 5]
+           --workers N            operations at the same time [default: 4]
+           --full-disk            peers have a small disk, which fills up (root only)
+           --few-files            peers may open 40 files
+           --slow                 peers send at most 4 MB a second";
 
 fn main() -> ExitCode {
     // Many nodes in one process need many sockets; where the limit stays low, the benchmark says so.
@@ -21,10 +31,11 @@ fn main() -> ExitCode {
         Some((chore, [])) if chore == "test" => test::run(),
         Some((chore, [])) if chore == "check-models" => models::run(),
         Some((chore, rest)) if chore == "bench" => measure::run(rest),
-        _ => {
-            eprintln!("{HELP}");
-            return ExitCode::from(2);
-        }
+        Some((chore, rest)) if chore == "soak" => match soak::Options::parse(rest) {
+            Some(options) => soak::run(&options),
+            None => return wrong_use(),
+        },
+        _ => return wrong_use(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -33,4 +44,9 @@ fn main() -> ExitCode {
             ExitCode::from(1)
         }
     }
+}
+
+fn wrong_use() -> ExitCode {
+    eprintln!("{HELP}");
+    ExitCode::from(2)
 }
