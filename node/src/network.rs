@@ -90,6 +90,10 @@ impl Network {
             }
             _ => TcpStream::connect(addr).await?,
         };
+        // Where nobody listens at a port that the system may pick for us, it may connect us to ourselves.
+        if stream.local_addr()? == addr {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
         stream.set_nodelay(true)?;
         Ok(stream)
     }
@@ -128,6 +132,22 @@ mod tests {
         for (network, seen) in [(here.of_listener(one), one), (here.of_listener(all), addr)] {
             let _stream = network.connect(addr).await.unwrap();
             assert_eq!(listener.accept().await.unwrap().1.ip(), seen.ip());
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn nobody_is_connected_to_itself() {
+        let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
+        let ports: Vec<u16> = range.split_whitespace().map(|port| port.parse().unwrap()).collect();
+        // The system takes one of these after the other, even ones first.
+        let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+        let port = (ports[0]..=ports[1]).rev().filter(|port| port % 2 == 0).find(is_free).unwrap();
+        for _ in ports[0]..=ports[1] {
+            // Another test may listen there by now.
+            if let Ok(stream) = Network::default().connect(([127, 0, 0, 1], port).into()).await {
+                assert_ne!(stream.local_addr().unwrap(), stream.peer_addr().unwrap());
+            }
         }
     }
 }
