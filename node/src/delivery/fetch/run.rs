@@ -208,7 +208,7 @@ impl Fetch {
                         Some(hashes) => hashes.news(id, pieces),
                         None => pieces,
                     };
-                    run.last_news = Instant::now();
+                    run.heard_news();
                     run.handle(DownloadInput::News(id, pieces));
                 }
             }

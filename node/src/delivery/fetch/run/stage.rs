@@ -1,6 +1,7 @@
 //! [`Stage`]: how a fetch stands: whether somebody gives what is missing, and for how long nobody
 //! has. It changes here alone, and once everything is here.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -133,9 +134,10 @@ impl Fetch {
         Err(run.starves())
     }
 
-    /// How long those who fetch it too may get nothing.
-    fn hopes_for(&self) -> Duration {
-        self.delivery.0.options.holder_timeout.max(LEAST_HOPE)
+    /// How long those who fetch it too may get nothing: at least and at most.
+    fn hopes_for(&self) -> RangeInclusive<Duration> {
+        let timeout = self.delivery.0.options.holder_timeout;
+        timeout.max(LEAST_HOPE)..=timeout.max(PATIENCE)
     }
 
     /// Whether somebody may become a source who was found already.

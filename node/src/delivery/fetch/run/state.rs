@@ -1,6 +1,7 @@
 //! [`Run`]: how far a fetch is, and its machine.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -30,7 +31,9 @@ pub(in super::super) struct Run {
     /// When something came last.
     pub(in super::super) last_came: Instant,
     /// When somebody who fetches it too told of something that it has got.
-    pub(super) last_news: Instant,
+    last_news: Instant,
+    /// The longest that it took until somebody told of the next.
+    longest_without_news: Duration,
     pub(super) stage: Stage,
     pub(super) subscribers: BTreeMap<SubscriberId, Subscriber>,
     pub(super) last_subscriber: SubscriberId,
@@ -60,6 +63,7 @@ impl Run {
             here,
             last_came: Instant::now(),
             last_news: Instant::now(),
+            longest_without_news: Duration::ZERO,
             stage: Stage::FIRST,
             subscribers: BTreeMap::new(),
             last_subscriber: 0,
@@ -93,10 +97,17 @@ impl Run {
         self.hashes.as_ref().is_some_and(FileHashes::is_asking)
     }
 
+    /// Somebody who fetches it too has got something.
+    pub(super) fn heard_news(&mut self) {
+        self.longest_without_news = self.longest_without_news.max(self.last_news.elapsed());
+        self.last_news = Instant::now();
+    }
+
     /// Since when nothing more is to come from the sources that take part, if so. Of those who fetch it
-    /// too nothing is, when for `most` none of them has got anything: they wait for each other. While
-    /// hashes are asked for nothing is known: what they are of may be asked for then.
-    pub(super) fn stuck_since(&self, most: Duration) -> Option<Instant> {
+    /// too nothing is when none of them has got anything for as long as `hope` says, or where that took
+    /// longer before, for a few times that: they wait for each other. While hashes are asked for nothing
+    /// is known: what they are of may be asked for then.
+    pub(super) fn stuck_since(&self, hope: RangeInclusive<Duration>) -> Option<Instant> {
         if self.asks_for_hashes() {
             return None;
         }
@@ -105,7 +116,8 @@ impl Run {
             return Some(Instant::now());
         }
         let last = self.last_came.max(self.last_news);
-        (download.gets_nothing() && last.elapsed() >= most).then_some(last)
+        let hope = (3 * self.longest_without_news).clamp(*hope.start(), *hope.end());
+        (download.gets_nothing() && last.elapsed() >= hope).then_some(last)
     }
 
     /// Whether some source takes part that may give something of what is missing.
@@ -164,17 +176,24 @@ mod tests {
             let addr = ([127, 0, 0, 1], source as u16).into();
             DownloadInput::Opened { source, addr, holds: pieces.is_full(), pieces }
         };
-        let most = Duration::from_secs(30);
+        let [least, most] = [30, 120].map(Duration::from_secs);
+        let stuck_since = |run: &Run| run.stuck_since(least..=most);
         run.handle(opened(1, PieceSet::empty(count)));
-        assert_eq!(run.stuck_since(most), None, "it may get something");
+        assert_eq!(stuck_since(&run), None, "it may get something");
+        tokio::time::advance(least).await;
+        assert_eq!(stuck_since(&run), Some(run.last_came), "it has got nothing");
+        run.heard_news();
+        for (wait, expected) in
+            [(Duration::from_secs(89), None), (Duration::from_secs(1), Some(run.last_news))]
+        {
+            tokio::time::advance(wait).await;
+            assert_eq!(stuck_since(&run), expected, "three times as long as it took");
+        }
+        run.heard_news();
         tokio::time::advance(most).await;
-        assert_eq!(run.stuck_since(most), Some(run.last_came), "it has got nothing");
-        run.last_news = Instant::now();
-        assert_eq!(run.stuck_since(most), None, "now it has");
-        tokio::time::advance(most).await;
-        assert!(run.stuck_since(most).is_some());
+        assert!(stuck_since(&run).is_some(), "but not for ever");
         run.handle(opened(2, PieceSet::full(count)));
         tokio::time::advance(10 * most).await;
-        assert_eq!(run.stuck_since(most), None, "somebody has all of it");
+        assert_eq!(stuck_since(&run), None, "somebody has all of it");
     }
 }
