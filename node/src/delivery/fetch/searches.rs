@@ -19,6 +19,8 @@ use crate::peer::{PeerCommand, gather};
 /// How long after a search begins the next one does: short times first, since those who begin at
 /// the same time cannot find each other at once. The last one lasts.
 const PAUSES_MS: [u64; 6] = [100, 300, 1000, 3000, 10_000, 30_000];
+/// They begin anew at most so often.
+const ANEW_EVERY: Duration = Duration::from_secs(3);
 /// The most searches at once.
 const MAX_SEARCHES: usize = 3;
 /// Holders that a search has found and nobody has looked at yet.
@@ -37,6 +39,8 @@ pub(super) struct Searches {
     begun: usize,
     /// When the next is due.
     pub(super) next_at: Instant,
+    /// When they last began anew.
+    anew_at: Option<Instant>,
     /// What the last has come to; `None` while there was none.
     pub(super) last: Option<Searched>,
 }
@@ -57,7 +61,7 @@ impl Searches {
     pub(super) fn new(key: Key, commands: mpsc::Sender<PeerCommand>) -> Self {
         let (found, holders) = mpsc::channel(HOLDERS);
         let (running, next_at) = (JoinSet::new(), Instant::now());
-        Self { key, commands, found, holders, running, begun: 0, next_at, last: None }
+        Self { key, commands, found, holders, running, begun: 0, next_at, anew_at: None, last: None }
     }
 
     /// Whether nobody has been found whom nobody has looked at, and nobody is looked for.
@@ -75,10 +79,12 @@ impl Searches {
         }
     }
 
-    /// They follow each other as quickly as at the beginning.
+    /// They follow each other as quickly as at the beginning, unless that has just been so.
     pub(super) fn begin_anew(&mut self) {
-        self.begun = 0;
-        self.next_at = Instant::now();
+        if self.anew_at.is_none_or(|at| at.elapsed() >= ANEW_EVERY) {
+            (self.begun, self.next_at) = (0, Instant::now());
+            self.anew_at = Some(self.next_at);
+        }
     }
 
     /// The next begins no later than after so long.
@@ -166,5 +172,12 @@ mod tests {
         searches.begin_if_due();
         assert_eq!(searches.next_at, Instant::now() + Duration::from_millis(PAUSES_MS[0]));
         assert!(!searches.give_nobody());
+        tokio::time::advance(ANEW_EVERY / 2).await;
+        let next_at = searches.next_at;
+        searches.begin_anew();
+        assert_eq!(searches.next_at, next_at, "it has just been so");
+        tokio::time::advance(ANEW_EVERY / 2).await;
+        searches.begin_anew();
+        assert_eq!(searches.next_at, Instant::now());
     }
 }

@@ -64,18 +64,15 @@ impl Stage {
         }
     }
 
-    /// Nobody gives what is missing since then; something came last at `last_came`. Whether that is
-    /// something new.
-    fn starve(&mut self, since: Instant, last_came: Instant) -> bool {
-        let Self::Supplied { before } = *self else { return false };
-        let before = before.filter(|before| last_came < before.until);
-        *self = match before {
+    /// Nobody gives what is missing since then; something came last at `last_came`.
+    fn starve(&mut self, since: Instant, last_came: Instant) {
+        let Self::Supplied { before } = *self else { return };
+        *self = match before.filter(|before| last_came < before.until) {
             Some(Starved { time, in_vain, .. }) => {
                 Self::Starving { since: since.checked_sub(time).unwrap_or(since), in_vain }
             }
             None => Self::Starving { since, in_vain: 0 },
         };
-        before.is_none()
     }
 }
 
@@ -111,6 +108,7 @@ impl Fetch {
             if let Stage::Starving { in_vain, .. } = &mut run.stage {
                 *in_vain += 1;
             }
+            self.searches.begin_within(MOST_BETWEEN_SEARCHES);
         } else if run.is_supplied() || run.has_no_source() && self.is_about_to_have_one() {
             run.stage.supplied();
         }
@@ -128,7 +126,6 @@ impl Fetch {
         }
         // Of a file that is repaired others are to be repaired too.
         if may_wait && !nothing_comes && self.kind != Kind::Repair {
-            self.searches.begin_within(MOST_BETWEEN_SEARCHES);
             return Ok(());
         }
         Err(run.starves())
@@ -147,7 +144,8 @@ impl Fetch {
 
     /// Nobody gives what is missing. Whoever has it is looked for as at the beginning.
     fn starve(&mut self, run: &mut Run, since: Instant) {
-        if run.stage.starve(since, run.last_came) {
+        if let Stage::Supplied { .. } = run.stage {
+            run.stage.starve(since, run.last_came);
             self.searches.begin_anew();
         }
     }
@@ -160,7 +158,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_takes_part_and_gives_nothing_ends_no_wait() {
         let (mut stage, begun) = (Stage::FIRST, Instant::now());
-        assert!(stage.starve(begun, begun));
+        stage.starve(begun, begun);
         for round in 1..=3 {
             tokio::time::advance(Duration::from_secs(10)).await;
             if let Stage::Starving { in_vain, .. } = &mut stage {
@@ -169,14 +167,14 @@ mod tests {
             stage.supplied();
             tokio::time::advance(Duration::from_secs(60)).await;
             let now = Instant::now();
-            assert!(!stage.starve(now, begun), "it is not new");
+            stage.starve(now, begun);
             let since = now - Duration::from_secs(10) * round;
             assert_eq!(stage, Stage::Starving { since, in_vain: round });
         }
         stage.supplied();
         tokio::time::advance(Duration::from_secs(1)).await;
         let now = Instant::now();
-        assert!(stage.starve(now, now), "something has come");
-        assert_eq!(stage, Stage::Starving { since: now, in_vain: 0 });
+        stage.starve(now, now);
+        assert_eq!(stage, Stage::Starving { since: now, in_vain: 0 }, "something has come");
     }
 }
