@@ -28,7 +28,7 @@ pub struct Search {
     stage: Stage,
     /// What each address said when asked for the key.
     answers: BTreeMap<SocketAddr, Option<HaveAnswer>>,
-    /// Who did not say in time whether it has the key.
+    /// Who did not say in time whether it has the key, and is asked nothing more for that.
     silent: BTreeSet<SocketAddr>,
     /// Addresses that stand on any level.
     seen: BTreeSet<SocketAddr>,
@@ -198,7 +198,10 @@ impl Search {
     /// Question `number` has no answer: that counts as *no*. Says what it was about, if it was open.
     pub fn on_failure(&mut self, number: u64, failure: Failure) -> Option<Unanswered> {
         let open = self.open.remove(&number)?;
-        if let (Open::OwnOriginator(peer) | Open::Chain(peer, _), Failure::TimedOut) = (&open, failure) {
+        if let Open::OwnOriginator(peer) | Open::Chain(peer, _) = &open
+            && failure == Failure::TimedOut
+            && !self.config.ask_silent
+        {
             self.silent.insert(peer.addr());
         }
         Some(self.fail(open))
@@ -333,7 +336,7 @@ impl Search {
     /// Step 4: ask everybody of the present level whom they know.
     fn begin_expanding(&mut self) {
         let is_asked = |member: &Member| match member {
-            Member::Peer(peer) => self.config.ask_silent || !self.silent.contains(&peer.addr()),
+            Member::Peer(peer) => !self.silent.contains(&peer.addr()),
             Member::Me => true,
         };
         let members = self.members.iter().enumerate().filter(|(_, member)| is_asked(member));

@@ -25,7 +25,17 @@ struct Net {
 impl Net {
     /// Runs a search of peer 1 and writes down each question in short.
     fn search(&self, originator: Option<u64>, width: usize) -> (SearchResult, Vec<String>) {
-        let config = SearchConfig { width, ..SearchConfig::default() };
+        self.search_as(originator, SearchConfig { width, ..SearchConfig::default() }, Failure::Other)
+    }
+
+    /// The same; whoever is dead fails in this way.
+    fn search_as(
+        &self,
+        originator: Option<u64>,
+        config: SearchConfig,
+        failure: Failure,
+    ) -> (SearchResult, Vec<String>) {
+        let width = config.width;
         let mut search = Search::new(peer(1), originator.map(peer), config);
         let mut asked = Vec::new();
         loop {
@@ -36,10 +46,15 @@ impl Net {
             }
             assert!(!batch.is_empty(), "a search that neither asks nor ends");
             for question in batch {
-                asked.push(short(&question.ask));
+                asked.push(match &question.ask {
+                    Ask::Tracker(_) => "L".into(),
+                    Ask::Have(p) => format!("Q{}", p.id),
+                    Ask::Known(p, _) => format!("O{}", p.id),
+                    Ask::OwnKnown => "O1".into(),
+                });
                 match self.reply(&question.ask) {
                     Some(reply) => search.on_answer(question.number, reply),
-                    None => _ = search.on_failure(question.number, Failure::Other),
+                    None => _ = search.on_failure(question.number, failure),
                 }
             }
         }
@@ -67,15 +82,6 @@ impl Net {
                 })
             }
         })
-    }
-}
-
-fn short(ask: &Ask) -> String {
-    match ask {
-        Ask::Tracker(_) => "L".into(),
-        Ask::Have(p) => format!("Q{}", p.id),
-        Ask::Known(p, _) => format!("O{}", p.id),
-        Ask::OwnKnown => "O1".into(),
     }
 }
 
@@ -171,16 +177,8 @@ fn who_is_gone_without_a_word_is_waited_for_once_unless_the_document_rules() {
     ] {
         let net = Net { listed: vec![2, 3], dead: vec![3], ..Net::default() };
         let config = SearchConfig { ask_silent, ..SearchConfig::default() };
-        let mut search = Search::new(peer(1), Some(peer(3)), config);
-        let mut asked = Vec::new();
-        while let Some(question) = search.next() {
-            asked.push(short(&question.ask));
-            match net.reply(&question.ask) {
-                Some(reply) => search.on_answer(question.number, reply),
-                None => _ = search.on_failure(question.number, failure),
-            }
-        }
-        assert_eq!((asked.join(" "), search.result()), (expected.into(), Some(&NOT_FOUND)));
+        let (result, asked) = net.search_as(Some(3), config, failure);
+        assert_eq!((asked.join(" "), result), (expected.into(), NOT_FOUND));
     }
 }
 
