@@ -291,13 +291,21 @@ mod tests {
     use crate::delivery::DeliveryOptions;
     use crate::peer::command_channel;
 
+    /// Those of a fetch by this peer.
+    fn sources(options: DeliveryOptions) -> (Sources, mpsc::Receiver<Event>) {
+        let catalogue = Catalogue::temporary().unwrap();
+        let (delivery, _) = Delivery::new(me(), catalogue, command_channel().0, options);
+        Sources::new(delivery, Key::new("k").unwrap(), Arc::default())
+    }
+
+    fn me() -> Contact {
+        Contact::new(PeerId::new(1).unwrap(), "127.0.0.1:7".parse().unwrap())
+    }
+
     #[tokio::test(start_paused = true)]
     async fn only_who_gave_nothing_and_does_not_hold_it_or_had_its_time_makes_room() {
-        let me = Contact::new(PeerId::new(1).unwrap(), "127.0.0.1:7".parse().unwrap());
         let options = DeliveryOptions { max_sources: 2, ..DeliveryOptions::default() };
-        let (delivery, _) = Delivery::new(me, Catalogue::temporary().unwrap(), command_channel().0, options);
-        let key = Key::new("k").unwrap();
-        let (mut sources, mut incoming) = Sources::new(delivery, key, Arc::default());
+        let (mut sources, mut incoming) = sources(options);
         let [holder, fetcher, other] =
             ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"].map(|a| a.parse().unwrap());
         sources.open(holder, None, String::new(), false);
@@ -306,7 +314,7 @@ mod tests {
         let second = sources.by_addr[&fetcher];
         assert_eq!(sources.in_the_way(), Some(second));
         assert!(sources.is_wanted(other, None) && !sources.is_wanted(holder, None));
-        assert!(!sources.is_wanted(me.addr(), None), "it is us");
+        assert!(!sources.is_wanted(me().addr(), None), "it is us");
         sources.get_mut(second).unwrap().bytes = 1;
         assert_eq!(sources.in_the_way(), None, "it is of use");
         tokio::time::advance(GIVES_NOTHING).await;
@@ -319,10 +327,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_was_lost_while_it_sent_is_waited_for_longer_the_next_time() {
-        let me = Contact::new(PeerId::new(1).unwrap(), "127.0.0.1:7".parse().unwrap());
-        let (catalogue, options) = (Catalogue::temporary().unwrap(), DeliveryOptions::default());
-        let (delivery, _) = Delivery::new(me, catalogue, command_channel().0, options);
-        let (mut sources, mut incoming) = Sources::new(delivery, Key::new("k").unwrap(), Arc::default());
+        let (mut sources, mut incoming) = sources(DeliveryOptions::default());
         let [sends, silent] = ["127.0.0.1:1", "127.0.0.1:2"].map(|addr| addr.parse().unwrap());
         let usual = SourceLimits::default().answer_timeout;
         for times in [1, 2, 4, 8, 16, 16] {

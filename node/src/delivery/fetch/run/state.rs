@@ -117,7 +117,7 @@ impl Run {
         }
         let last = self.last_came.max(self.last_news);
         let hope = (3 * self.longest_without_news).clamp(*hope.start(), *hope.end());
-        (download.gets_nothing() && last.elapsed() >= hope).then_some(last)
+        (last.elapsed() >= hope && download.gets_nothing()).then_some(last)
     }
 
     /// Whether some source takes part that may give something of what is missing.
