@@ -122,7 +122,7 @@ async fn got(verb: &Verb, key: &Key, way: &Way<'_>, meter: &Meter, stop: &Stop) 
             if let Ok(ApiReply::Fetches(fetches)) = why
                 && let Some(last) = fetches.last()
             {
-                let text = plain::name(text);
+                let text = verb.line(text);
                 return Err(Failure::run(format!("{text}\n{}", show_fetch::asked(last)).trim_end()));
             }
         }

@@ -52,7 +52,7 @@ impl NodeArgs {
     /// # Errors
     /// If nobody can.
     pub(super) fn listen(&self, tracker: Option<SocketAddr>) -> Result<SocketAddr, Failure> {
-        let six = tracker.filter(|tracker| tracker.ip().to_canonical().is_ipv6());
+        let six = tracker.filter(is_six);
         match (self.listen, six) {
             (Some(listen), Some(tracker)) if listen.is_ipv4() && self.advertise.is_none() => {
                 Err(Failure::usage(format!(
@@ -68,10 +68,14 @@ impl NodeArgs {
 
     /// Has it listen where these peers can reach it, which see where its connections come from.
     pub(super) fn reachable_from(&mut self, peers: &[SocketAddr]) {
-        if self.listen.is_none() && peers.iter().any(|peer| peer.ip().to_canonical().is_ipv6()) {
+        if self.listen.is_none() && peers.iter().any(is_six) {
             self.listen = Some(EVERYWHERE);
         }
     }
+}
+
+fn is_six(addr: &SocketAddr) -> bool {
+    addr.ip().to_canonical().is_ipv6()
 }
 
 /// How fast a peer may send and receive.

@@ -139,7 +139,7 @@ impl Verb {
     }
 
     /// What went wrong, in which there may be names and messages of strangers, on its line.
-    fn line<'a>(&self, text: &'a str) -> Cow<'a, str> {
+    pub(super) fn line<'a>(&self, text: &'a str) -> Cow<'a, str> {
         if self.show == Show::Json { text.into() } else { plain::name(text) }
     }
 }
