@@ -2,7 +2,8 @@
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -25,6 +26,29 @@ enum Unfinished {
     Anything,
 }
 
+/// Where a content is fetched to.
+struct Destination {
+    added: Arc<Added>,
+    folder: PathBuf,
+    to: PathBuf,
+}
+
+impl Destination {
+    /// The words that have it fetched there.
+    fn words(&self) -> Vec<OsString> {
+        vec!["get".into(), (&self.added.key).into(), "-q".into(), "-o".into(), (&self.to).into()]
+    }
+
+    fn call(
+        &self,
+        name: &'static str,
+        words: &[OsString],
+        interrupted: Option<(Duration, Signal)>,
+    ) -> Call<'_> {
+        Call { name, words: words.to_vec(), folder: &self.folder, interrupted }
+    }
+}
+
 impl Worker<'_> {
     /// A peer fetches to a place where nothing is. If it fails, perhaps again.
     pub(super) fn get(
@@ -35,23 +59,20 @@ impl Worker<'_> {
         again: bool,
         name: usize,
     ) -> Result<String, String> {
-        let Some(added) = self.world.pick(pick) else { return Ok(NOTHING_YET.into()) };
-        let folder = self.world.fresh(self.world.place.of_peers(), "got")?;
-        let to = folder.join(recipe::name(name, 0));
-        let mut words = words_of(&added, &to);
+        let Some(place) = self.destination(pick, name)? else { return Ok(NOTHING_YET.into()) };
+        let mut words = place.words();
         words.extend(in_place.then(|| "--in-place".into()));
         words.extend(self.of(peer));
         // What a peer that was ended has left is there at the second fetch too.
         let ends = peer.ends();
         let fetch = || {
-            let call = Call { name: "get", words: words.clone(), folder: &folder, interrupted: None };
-            let got = self.run(call)?;
+            let got = self.run(place.call("get", &words, None))?;
             let unfinished = match (in_place, peer.ends() == ends) {
                 (true, _) => Unfinished::Anything,
                 (false, true) if !self.world.place.is_small() => Unfinished::Nothing,
                 (false, _) => Unfinished::Whole,
             };
-            self.check(&got, &added, &to, unfinished);
+            self.check(&got, &place, unfinished);
             Ok::<_, String>(got.end)
         };
         let first = fetch()?;
@@ -59,7 +80,7 @@ impl Worker<'_> {
         if again && first == End::Status(1) && !self.world.is_over() {
             how = format!("{how}, again: {}", fetch()?);
         }
-        self.world.done_with(folder);
+        self.world.done_with(place.folder);
         Ok(how)
     }
 
@@ -70,18 +91,15 @@ impl Worker<'_> {
         interrupted: Option<(Duration, Signal)>,
         name: usize,
     ) -> Result<String, String> {
-        let Some(added) = self.world.pick(pick) else { return Ok(NOTHING_YET.into()) };
-        let folder = self.world.fresh(self.world.place.of_peers(), "got")?;
-        let to = folder.join(recipe::name(name, 0));
-        let mut words = words_of(&added, &to);
+        let Some(place) = self.destination(pick, name)? else { return Ok(NOTHING_YET.into()) };
+        let mut words = place.words();
         let address = self.world.address.as_str();
         let own = ["--tracker", address, "--listen", "127.0.0.1:0", "--holder-timeout", "5", "--stay", "1"];
         words.extend(own.map(OsString::from));
         let fetch = |interrupted: Option<_>| {
-            let call = Call { name: "get --tracker", words: words.clone(), folder: &folder, interrupted };
-            let got = self.run(call)?;
+            let got = self.run(place.call("get --tracker", &words, interrupted))?;
             let unfinished = if interrupted.is_some() { Unfinished::Whole } else { Unfinished::Nothing };
-            self.check(&got, &added, &to, unfinished);
+            self.check(&got, &place, unfinished);
             Ok::<_, String>(got.end)
         };
         let mut how = String::new();
@@ -91,12 +109,19 @@ impl Worker<'_> {
         if !self.world.is_cut_short() {
             how.push_str(&fetch(None)?.to_string());
         }
-        self.world.done_with(folder);
+        self.world.done_with(place.folder);
         Ok(how)
     }
 
+    /// Where one of the contents that were added is fetched to, if there is one: nothing is there.
+    fn destination(&self, pick: usize, name: usize) -> Result<Option<Destination>, String> {
+        let Some(added) = self.world.pick(pick) else { return Ok(None) };
+        let folder = self.world.fresh(self.world.place.of_peers(), "got")?;
+        Ok(Some(Destination { added, to: folder.join(recipe::name(name, 0)), folder }))
+    }
+
     /// Compares what is at the destination with what was added.
-    fn check(&self, got: &Finished, added: &Added, to: &Path, unfinished: Unfinished) {
+    fn check(&self, got: &Finished, Destination { added, to, .. }: &Destination, unfinished: Unfinished) {
         let made = match Tree::read(to) {
             Ok(made) => Some(made),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
@@ -124,10 +149,6 @@ impl Worker<'_> {
             self.fault(&format!("fetched, and beside it was left {left}"), got);
         }
     }
-}
-
-fn words_of(added: &Added, to: &Path) -> Vec<OsString> {
-    vec!["get".into(), (&added.key).into(), "-q".into(), "-o".into(), to.into()]
 }
 
 /// Something in the folder of a fetch that is not what was fetched.

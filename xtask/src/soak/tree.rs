@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -120,13 +120,7 @@ fn hash(path: &Path) -> io::Result<blake3::Hash> {
     if !fs::symlink_metadata(path)?.is_file() {
         return Err(io::Error::other(format!("{path:?} is no file")));
     }
-    let (mut file, mut hasher, mut buffer) = (File::open(path)?, blake3::Hasher::new(), vec![0; 1 << 16]);
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hasher.finalize()),
-            read => hasher.update(&buffer[..read]),
-        };
-    }
+    Ok(blake3::Hasher::new().update_reader(File::open(path)?)?.finalize())
 }
 
 #[cfg(test)]
