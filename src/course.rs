@@ -13,7 +13,7 @@ use askaround_lab::trace::diary::Diary;
 use askaround_lab::{ports, script_file};
 use askaround_node::network::Network;
 use askaround_node::observe::Observer;
-use askaround_node::peer::{PeerEnd, PeerError, PeerNode, PeerOptions, command_channel};
+use askaround_node::peer::{Orders, PeerEnd, PeerError, PeerNode, PeerOptions};
 use askaround_node::tracker::{TrackerEnd, TrackerNews, TrackerNode};
 
 use crate::args::{Bootstrapper, Client};
@@ -117,7 +117,7 @@ pub async fn client(args: Client) -> Result<(), Failure> {
         None => None,
     };
     let node = PeerNode::scripted(listener, me, config, script, options);
-    let end = node.run(stop.token().clone(), command_channel().1, |_| {}).await;
+    let end = node.run(stop.token().clone(), Orders::none(), |_| {}).await;
     write(diary, args.diary.as_deref()).await?;
     if let Some(desk) = desk {
         let closed = desk.close().await;

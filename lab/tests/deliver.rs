@@ -16,7 +16,7 @@ use askaround_lab::ports;
 use askaround_lab::run::deliver::{Desk, contents, lay_out};
 use askaround_lab::run::{TRACKER, log_name};
 use askaround_node::delivery::stock::Delivered;
-use askaround_node::peer::{PeerEnd, PeerNode, PeerOptions, command_channel};
+use askaround_node::peer::{Orders, PeerEnd, PeerNode, PeerOptions};
 use askaround_node::tracker::TrackerNode;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -76,7 +76,7 @@ async fn play(spoil: impl FnOnce(&Path)) -> Ran {
     let mut running = JoinSet::new();
     for (desk, node) in nodes {
         running.spawn(async move {
-            let end = node.run(CancellationToken::new(), command_channel().1, |_| {}).await.unwrap();
+            let end = node.run(CancellationToken::new(), Orders::none(), |_| {}).await.unwrap();
             desk.close().await.unwrap();
             assert!(matches!(end, PeerEnd::Finished), "{end:?}");
         });

@@ -12,7 +12,7 @@ use askaround_node::content::Catalogue;
 use askaround_node::delivery::keep::{AddRequest, KeepError, KeepEvent};
 use askaround_node::delivery::verify::Verdict;
 use askaround_node::delivery::{Delivery, DeliveryOptions, GetError, GetEvent, GetRequest, Got};
-use askaround_node::peer::command_channel;
+use askaround_node::peer::PeerHandle;
 use nodes::{Network, Node, bytes};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -119,8 +119,8 @@ async fn a_fetch_that_is_stopped_while_its_peer_is_busy_leaves_what_came_to_anot
     let key = seed.add_file("x", &content).await.root.key();
     let from = seed.delivery.status().unwrap().me;
     let me = Contact::new(PeerId::new(2).unwrap(), SocketAddr::new(network.ip(), 9));
-    let (commands, mut peer) = command_channel();
-    let (delivery, _) = Delivery::new(me, Catalogue::temporary().unwrap(), commands, Default::default());
+    let (peer, mut orders) = PeerHandle::new();
+    let (delivery, _) = Delivery::new(me, Catalogue::temporary().unwrap(), peer, Default::default());
     let (folder, stop) = (tempfile::tempdir().unwrap(), CancellationToken::new());
     let to = folder.path().join("x");
     let fetch = tokio::spawn({
@@ -128,9 +128,9 @@ async fn a_fetch_that_is_stopped_while_its_peer_is_busy_leaves_what_came_to_anot
         async move { delivery.get_from(key, to, from, stop).await }
     });
     // That it is being fetched: from then on others are served.
-    let busy_with = peer.recv().await.unwrap();
+    let busy_with = orders.recv().await.unwrap();
     stop.cancel();
-    let idle = tokio::spawn(async move { while peer.recv().await.is_some() {} });
+    let idle = tokio::spawn(async move { while orders.recv().await.is_some() {} });
     drop(busy_with);
     let stopped = fetch.await.unwrap();
     assert!(matches!(stopped, Err(GetError::Stopped)), "{stopped:?}");

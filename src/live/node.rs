@@ -12,7 +12,7 @@ use askaround_node::content::Catalogue;
 use askaround_node::delivery::keep::{KeepError, UnknownCopy};
 use askaround_node::delivery::{Delivery, DeliveryOptions};
 use askaround_node::network::Network;
-use askaround_node::peer::{PeerEnd, PeerError, PeerNews, PeerNode, PeerOptions, command_channel};
+use askaround_node::peer::{PeerEnd, PeerError, PeerHandle, PeerNews, PeerNode, PeerOptions};
 use askaround_node::store::{Store, StoreError};
 use askaround_node::tracker::TrackerNode;
 use tokio::task::JoinHandle;
@@ -157,7 +157,7 @@ impl Node {
             network.listen(listen).map_err(|e| Failure::run(format!("cannot listen on {listen}: {e}")))?;
         let addr = listener.local_addr().map_err(Failure::run)?;
         let me = Contact::new(args.id.unwrap_or(state.id), addr);
-        let (commands, incoming) = command_channel();
+        let (peer, orders) = PeerHandle::new();
         let options = DeliveryOptions {
             network,
             up: args.rates.up,
@@ -166,7 +166,7 @@ impl Node {
             longest_stay,
             ..args.content.options()
         };
-        let (delivery, content) = Delivery::new(me, state.catalogue, commands, options);
+        let (delivery, content) = Delivery::new(me, state.catalogue, peer, options);
         let settling = state.store.is_some().then(|| {
             let (delivery, stop) = (delivery.clone(), stop.child_token());
             (stop.clone(), async move { delivery.settle(stop).await })
@@ -190,7 +190,7 @@ impl Node {
         let mut registered = None;
         let tracker = tracker.map_or("the tracker".into(), |addr| addr.to_string());
         let news = move |news| tell(&news, &tracker, &mut registered, &mut say);
-        let running = tokio::spawn(node.run(stop, incoming, news));
+        let running = tokio::spawn(node.run(stop, orders, news));
         let settling = settling.map(|(stop, settling)| (stop, tokio::spawn(settling)));
         Ok(Self { me, delivery, running, settling })
     }

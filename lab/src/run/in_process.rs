@@ -6,7 +6,7 @@ use askaround_core::clock::LeftOutReason;
 use askaround_core::id::Contact;
 use askaround_core::peer::PeerConfig;
 use askaround_core::tracker::TrackerConfig;
-use askaround_node::peer::{PeerEnd, PeerNode, PeerOptions, command_channel};
+use askaround_node::peer::{Orders, PeerEnd, PeerNode, PeerOptions};
 use askaround_node::tracker::{TrackerEnd, TrackerNews, TrackerNode};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -61,7 +61,7 @@ pub(super) async fn run(
         let node = PeerNode::scripted(listener, me, config, script.clone(), node_options);
         let stop = peers_stop.clone();
         peers.spawn(async move {
-            let end = node.run(stop, command_channel().1, |_| {}).await;
+            let end = node.run(stop, Orders::none(), |_| {}).await;
             let noted = match desk {
                 Some(desk) => desk.close().await,
                 None => Ok(()),

@@ -8,7 +8,6 @@ use tokio_util::sync::CancellationToken;
 use super::types::{ApiEvent, ApiReply, ApiRequest};
 use crate::delivery::prefix::{PrefixError, is_prefix};
 use crate::delivery::{Delivery, Status};
-use crate::peer::{command, registration};
 
 /// Events that wait to be told.
 const EVENTS: usize = 64;
@@ -91,7 +90,7 @@ async fn act(delivery: &Delivery, action: Action, trace: bool, stop: &Cancellati
     tokio::select! {
         // The command is given up with its future.
         () = stop.cancelled() => ApiReply::Stopped,
-        outcome = command(delivery.commands(), action, trace) => match outcome {
+        outcome = delivery.peer().command(action, trace) => match outcome {
             Ok(outcome) => outcome.into(),
             Err(error) => ApiReply::Error(error.to_string()),
         },
@@ -102,7 +101,7 @@ async fn act(delivery: &Delivery, action: Action, trace: bool, stop: &Cancellati
 async fn status(delivery: &Delivery, stop: &CancellationToken) -> ApiReply {
     let tracker = tokio::select! {
         () = stop.cancelled() => return ApiReply::Stopped,
-        tracker = registration(delivery.commands()) => tracker,
+        tracker = delivery.peer().registration() => tracker,
     };
     let delivery = delivery.clone();
     match tokio::task::spawn_blocking(move || delivery.status()).await {

@@ -15,7 +15,6 @@ use super::Delivery;
 use super::keep::{KeepError, text_of};
 use crate::content::{Condition, Entry, Kept};
 use crate::lock;
-use crate::peer::{command, command_soon};
 
 /// A file is not served any more, because it is not what it was; or it is good, and served again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -128,7 +127,7 @@ impl Delivery {
         };
         for (condition, entry) in tokio::task::spawn_blocking(look).await?? {
             for action in actions(&entry, condition) {
-                command(self.commands(), action, false).await?;
+                self.peer().command(action, false).await?;
             }
         }
         Ok(())
@@ -139,7 +138,7 @@ impl Delivery {
     pub(super) fn looked_at(&self, entry: &Entry, condition: Condition) {
         if self.0.conditions.note(entry, condition) || condition != Condition::Good {
             for action in actions(entry, condition) {
-                command_soon(self.commands(), action);
+                self.peer().command_soon(action);
             }
         }
     }

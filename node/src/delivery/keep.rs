@@ -25,7 +25,7 @@ use crate::content::{
     Place, Removed, UnknownCopies,
 };
 use crate::lock;
-use crate::peer::{CommandError, command, delivered};
+use crate::peer::CommandError;
 
 /// How many keys the machine is told of at once.
 const TELLING: usize = 64;
@@ -170,7 +170,7 @@ impl Delivery {
 
     /// Has the machine hold keys, which is stored when this returns.
     pub(super) async fn hold(&self, keys: Vec<Key>) {
-        delivered(self.commands(), keys, None).await;
+        self.peer().delivered(keys, None).await;
     }
 
     /// Has the machine purge keys, some at a time. How many of them it held.
@@ -187,8 +187,8 @@ impl Delivery {
             {
                 count(outcome?)?;
             }
-            let commands = self.commands().clone();
-            asked.spawn(async move { command(&commands, Action::Purge(key), false).await });
+            let peer = self.peer().clone();
+            asked.spawn(async move { peer.command(Action::Purge(key), false).await });
         }
         while let Some(outcome) = asked.join_next().await {
             count(outcome?)?;

@@ -58,7 +58,7 @@ use tokio_util::sync::CancellationToken;
 use crate::content::{Catalogue, Layout};
 use crate::lock;
 use crate::network::Network;
-use crate::peer::PeerCommand;
+use crate::peer::PeerHandle;
 use crate::shared::Shared;
 use crate::transfer::pool::Pool;
 use crate::transfer::rate::Rate;
@@ -131,7 +131,7 @@ struct Inner {
     me: Contact,
     options: DeliveryOptions,
     catalogue: Catalogue,
-    commands: mpsc::Sender<PeerCommand>,
+    peer: PeerHandle,
     pool: Arc<Pool>,
     up: Arc<Rate>,
     down: Arc<Rate>,
@@ -146,12 +146,12 @@ struct Inner {
 }
 
 impl Delivery {
-    /// The content of the peer `me`, which listens and takes `commands`. What it serves is the
+    /// The content of the peer `me`, which listens and is reached through `peer`. What it serves is the
     /// second part: hand it to the peer's node.
     pub fn new(
         me: Contact,
         catalogue: Catalogue,
-        commands: mpsc::Sender<PeerCommand>,
+        peer: PeerHandle,
         options: DeliveryOptions,
     ) -> (Self, Arc<ContentServer>) {
         let up = Arc::new(Rate::new(options.up));
@@ -159,7 +159,7 @@ impl Delivery {
         let delivery = Self(Arc::new(Inner {
             me,
             catalogue,
-            commands,
+            peer,
             pool: Pool::new(options.memory.max(MAX_PIECE as usize), MAX_PIECE as usize),
             up: up.clone(),
             down: Arc::new(Rate::new(options.down)),
@@ -180,8 +180,8 @@ impl Delivery {
     }
 
     /// The way to the peer's machine.
-    pub fn commands(&self) -> &mpsc::Sender<PeerCommand> {
-        &self.0.commands
+    pub fn peer(&self) -> &PeerHandle {
+        &self.0.peer
     }
 
     /// Fetches content. Dropping the future stops the fetch; what came is kept.

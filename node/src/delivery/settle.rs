@@ -127,14 +127,14 @@ mod tests {
     use super::*;
     use crate::content::file::Stamp;
     use crate::content::{Addition, Catalogue, hash_file};
-    use crate::peer::command_channel;
+    use crate::peer::PeerHandle;
 
     /// A peer's content; its machine takes everything and says nothing.
     fn delivery() -> Delivery {
-        let (commands, mut incoming) = command_channel();
-        tokio::spawn(async move { while incoming.recv().await.is_some() {} });
+        let (peer, mut orders) = PeerHandle::new();
+        tokio::spawn(async move { while orders.recv().await.is_some() {} });
         let me = Contact::new(PeerId::new(1).unwrap(), "127.0.0.1:7".parse().unwrap());
-        Delivery::new(me, Catalogue::temporary().unwrap(), commands, DeliveryOptions::default()).0
+        Delivery::new(me, Catalogue::temporary().unwrap(), peer, DeliveryOptions::default()).0
     }
 
     async fn add(delivery: &Delivery, path: &Path, byte: u8) {

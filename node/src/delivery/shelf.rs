@@ -160,7 +160,7 @@ mod tests {
     use crate::content::Catalogue;
     use crate::delivery::DeliveryOptions;
     use crate::delivery::active::Served;
-    use crate::peer::command_channel;
+    use crate::peer::PeerHandle;
 
     /// Of a fetch nothing can be opened.
     struct Nothing;
@@ -174,8 +174,8 @@ mod tests {
     #[test]
     fn what_is_here_of_a_fetch_that_is_just_over_is_told() {
         let me = Contact::new(PeerId::new(1).unwrap(), "127.0.0.1:7".parse().unwrap());
-        let (commands, catalogue) = (command_channel().0, Catalogue::temporary().unwrap());
-        let (delivery, _) = Delivery::new(me, catalogue, commands, DeliveryOptions::default());
+        let (peer, catalogue) = (PeerHandle::new().0, Catalogue::temporary().unwrap());
+        let (delivery, _) = Delivery::new(me, catalogue, peer, DeliveryOptions::default());
         let root = Root::new([1; 32]);
         let download = Download::new(DownloadConfig::default(), vec![9], PieceSet::full(1));
         let (subscribe, subscriptions) = mpsc::channel(1);

@@ -289,12 +289,12 @@ mod tests {
     use super::*;
     use crate::content::Catalogue;
     use crate::delivery::DeliveryOptions;
-    use crate::peer::command_channel;
+    use crate::peer::PeerHandle;
 
     /// Those of a fetch by this peer.
     fn sources(options: DeliveryOptions) -> (Sources, mpsc::Receiver<Event>) {
         let catalogue = Catalogue::temporary().unwrap();
-        let (delivery, _) = Delivery::new(me(), catalogue, command_channel().0, options);
+        let (delivery, _) = Delivery::new(me(), catalogue, PeerHandle::new().0, options);
         Sources::new(delivery, Key::new("k").unwrap(), Arc::default())
     }
 

@@ -16,7 +16,7 @@ use super::{Delivery, DeliveryOptions, GetError};
 use crate::content::{Catalogue, CatalogueError, DiskError, How};
 use crate::lock;
 use crate::network::Network;
-use crate::peer::command_channel;
+use crate::peer::PeerHandle;
 use crate::store::StoreError;
 use crate::transfer::serve::ContentServer;
 
@@ -109,7 +109,7 @@ impl Stock {
         }
         // The peer's lists are of names, and are kept by its machine: nobody takes what a delivery
         // has to say about hashes.
-        let (nobody, _) = command_channel();
+        let (nobody, _) = PeerHandle::new();
         let options = DeliveryOptions { network, seed: me.id.as_u64(), ..DeliveryOptions::default() };
         let (delivery, server) = Delivery::new(me, catalogue, nobody, options);
         let stock = Self { delivery, folder: folder.to_owned(), names, deliveries: Mutex::default() };

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::orders::{COMMANDS, Command, CommandError, PeerCommand};
+use super::orders::{Command, CommandError, Order, Orders};
 use super::saver::Saver;
 use super::{PeerEnd, PeerError, PeerNews, PeerOptions, Shared};
 use crate::delivery::stock::Stock;
@@ -82,7 +82,7 @@ impl<'a> Driver<'a> {
         shared: &'a Shared,
         options: PeerOptions,
         stop: &CancellationToken,
-        mut incoming: mpsc::Receiver<PeerCommand>,
+        mut orders: Orders,
         news: &mut impl FnMut(PeerNews),
     ) -> Result<PeerEnd, PeerError> {
         let mut driver = Self {
@@ -131,7 +131,11 @@ impl<'a> Driver<'a> {
                 () = stop.cancelled() => break PeerEnd::Stopped,
                 Some(from_link) = from_link.recv() => vec![from_link],
                 Some(asked) = driver.asks.join_next() => driver.answered(asked).into_iter().collect(),
-                Some(first) = incoming.recv() => driver.commands(first, &mut incoming),
+                Some(first) = orders.recv() => {
+                    // What they change is stored in one go.
+                    let orders = orders.and_those_behind(first);
+                    orders.filter_map(|order| driver.order(order)).collect()
+                }
                 () = shared.epoch.sleep_until(deadline) => vec![PeerInput::Timeout],
                 () = sleep_until(try_again) => Vec::new(),
             };
@@ -295,15 +299,8 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// A command and those that wait behind it: what they change is stored in one go.
-    fn commands(&mut self, first: PeerCommand, incoming: &mut mpsc::Receiver<PeerCommand>) -> Vec<PeerInput> {
-        let more = std::iter::from_fn(|| incoming.try_recv().ok());
-        let commands = std::iter::once(first).chain(more).take(COMMANDS);
-        commands.filter_map(|PeerCommand(one)| self.command(one)).collect()
-    }
-
-    /// What a command is to the machine, unless it is answered from memory.
-    fn command(&mut self, command: Command) -> Option<PeerInput> {
+    /// What an order is to the machine, unless it is answered from memory.
+    fn order(&mut self, Order(command): Order) -> Option<PeerInput> {
         match command {
             Command::Do { action, trace, holders, done } => {
                 self.commands.retain(|_, waiting| !waiting.done.is_closed());

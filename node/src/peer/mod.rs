@@ -24,7 +24,6 @@ use askaround_core::script::Script;
 use askaround_core::tracker::ConnectionId;
 use askaround_core::wire::encode;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::delivery::stock::{Stock, StockError};
@@ -35,8 +34,7 @@ use crate::store::Store;
 use crate::transfer::serve::{ContentServer, is_about_content};
 use crate::{Epoch, lock};
 use driver::Driver;
-pub use orders::{CommandError, PeerCommand, command, command_channel, delivered, fetching, gather};
-pub(crate) use orders::{command_soon, fetching_no_longer, registration};
+pub use orders::{CommandError, Order, Orders, PeerHandle};
 
 /// A peer that listens.
 #[derive(Debug)]
@@ -178,14 +176,14 @@ impl PeerNode {
     pub async fn run(
         self,
         stop: CancellationToken,
-        commands: mpsc::Receiver<PeerCommand>,
+        orders: Orders,
         mut news: impl FnMut(PeerNews),
     ) -> Result<PeerEnd, PeerError> {
         let Self { listener, shared, options } = self;
         let serving = CancellationToken::new();
         let server = serve(listener, shared.clone(), options.server.clone(), serving.clone());
         let connections = tokio::spawn(server);
-        let result = Driver::run(&shared, options, &stop, commands, &mut news).await;
+        let result = Driver::run(&shared, options, &stop, orders, &mut news).await;
         serving.cancel();
         connections.await?;
         result

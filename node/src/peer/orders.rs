@@ -37,92 +37,160 @@ pub(super) enum Command {
         holders: Option<mpsc::Sender<Holder>>,
         done: oneshot::Sender<Result<Outcome, CommandError>>,
     },
-    /// Something that came of a delivery; `done` is told when it is stored.
+    /// Something that came of a fetch; `done` is told when it is stored.
     Note { input: PeerInput, done: oneshot::Sender<()> },
     /// How it stands with its tracker, if it has one, is to be told.
     Registration { done: oneshot::Sender<Option<TrackerStatus>> },
 }
 
-/// A command on its way to a peer; made by [`command`].
+/// Something on its way to a peer. If it is dropped, whoever waits for it is told that the peer has
+/// ended.
 #[derive(Debug)]
-pub struct PeerCommand(pub(super) Command);
+pub struct Order(pub(super) Command);
 
-/// The way to a peer, and its other end, which [`PeerNode::run`](super::PeerNode::run) takes.
-pub fn command_channel() -> (mpsc::Sender<PeerCommand>, mpsc::Receiver<PeerCommand>) {
-    mpsc::channel(COMMANDS)
+/// The way to a running peer.
+#[derive(Debug, Clone)]
+pub struct PeerHandle {
+    commands: mpsc::Sender<Order>,
+    /// Without a bound, since the end of a fetch is told of where nothing can wait. A fetch waits
+    /// until all that it told before is noted, so that there are no more than fetches.
+    notes: mpsc::UnboundedSender<Order>,
 }
 
-/// Has a running peer do something and waits for the outcome. Dropping the future gives the command
-/// up.
-///
-/// # Errors
-/// If the peer has ended, or the disk does not take what changed.
-pub async fn command(
-    peer: &mpsc::Sender<PeerCommand>,
-    action: Action,
-    trace: bool,
-) -> Result<Outcome, CommandError> {
-    ask(peer, action, trace, None).await
+/// What waits for a peer; [`PeerNode::run`](super::PeerNode::run) takes it.
+#[derive(Debug)]
+pub struct Orders {
+    commands: mpsc::Receiver<Order>,
+    notes: mpsc::UnboundedReceiver<Order>,
 }
 
-async fn ask(
-    peer: &mpsc::Sender<PeerCommand>,
-    action: Action,
-    trace: bool,
-    holders: Option<mpsc::Sender<Holder>>,
-) -> Result<Outcome, CommandError> {
-    let (done, outcome) = oneshot::channel();
-    let command = PeerCommand(Command::Do { action, trace, holders, done });
-    peer.send(command).await.map_err(|_| CommandError::Ended)?;
-    outcome.await.unwrap_or(Err(CommandError::Ended))
+impl Orders {
+    /// For a peer that nobody has do anything, as one with a script.
+    pub fn none() -> Self {
+        PeerHandle::new().1
+    }
+
+    /// What waits, what came of fetches first; `None` when there is nobody left who could want
+    /// anything. Dropping the future loses nothing.
+    pub async fn recv(&mut self) -> Option<Order> {
+        tokio::select! {
+            biased;
+            Some(note) = self.notes.recv() => Some(note),
+            Some(command) = self.commands.recv() => Some(command),
+            else => None,
+        }
+    }
+
+    /// As much of what waits as is handled in one go, after `first`.
+    pub(super) fn and_those_behind(&mut self, first: Order) -> impl Iterator<Item = Order> {
+        let next = || self.notes.try_recv().or_else(|_| self.commands.try_recv()).ok();
+        std::iter::once(first).chain(std::iter::from_fn(next)).take(COMMANDS)
+    }
 }
 
-/// How a running peer stands with its tracker; `None` if it has none, or has ended.
-pub(crate) async fn registration(peer: &mpsc::Sender<PeerCommand>) -> Option<TrackerStatus> {
-    let (done, told) = oneshot::channel();
-    peer.send(PeerCommand(Command::Registration { done })).await.ok()?;
-    told.await.ok()?
+impl PeerHandle {
+    /// The way to a peer, and its other end.
+    pub fn new() -> (Self, Orders) {
+        let (commands, of_commands) = mpsc::channel(COMMANDS);
+        let (notes, of_notes) = mpsc::unbounded_channel();
+        (Self { commands, notes }, Orders { commands: of_commands, notes: of_notes })
+    }
+
+    /// Has the peer do something and waits for the outcome. Dropping the future gives the command
+    /// up.
+    ///
+    /// # Errors
+    /// If the peer has ended, or the disk does not take what changed.
+    pub async fn command(&self, action: Action, trace: bool) -> Result<Outcome, CommandError> {
+        self.ask(action, trace, None).await
+    }
+
+    async fn ask(
+        &self,
+        action: Action,
+        trace: bool,
+        holders: Option<mpsc::Sender<Holder>>,
+    ) -> Result<Outcome, CommandError> {
+        let (done, outcome) = oneshot::channel();
+        let command = Command::Do { action, trace, holders, done };
+        self.commands.send(Order(command)).await.map_err(|_| CommandError::Ended)?;
+        outcome.await.unwrap_or(Err(CommandError::Ended))
+    }
+
+    /// How the peer stands with its tracker; `None` if it has none, or has ended.
+    pub(crate) async fn registration(&self) -> Option<TrackerStatus> {
+        let (done, told) = oneshot::channel();
+        self.commands.send(Order(Command::Registration { done })).await.ok()?;
+        told.await.ok()?
+    }
+
+    /// Has the peer do something that nobody waits for. One that is too busy to take it is told the
+    /// next time.
+    pub(crate) fn command_soon(&self, action: Action) {
+        let command = Command::Do { action, trace: false, holders: None, done: oneshot::channel().0 };
+        let _ = self.commands.try_send(Order(command));
+    }
+
+    /// Has the peer look for everybody who holds a content or is fetching it. Each comes through
+    /// `holders`; one that finds no room there is passed over. The outcome tells how the search
+    /// went; `None` if the peer has ended.
+    pub async fn gather(&self, key: Key, holders: mpsc::Sender<Holder>) -> Option<Outcome> {
+        self.ask(Action::Gather(key), true, Some(holders)).await.ok()
+    }
+
+    /// Tells the peer that a content is being fetched, or no longer.
+    pub async fn fetching(&self, key: Key, fetching: bool) {
+        self.note(PeerInput::Fetching(key, fetching)).await;
+    }
+
+    /// The same for what a fetch has to say that is dropped before its end: nobody waits for it.
+    pub(crate) fn fetching_no_longer(&self, key: Key) {
+        let input = PeerInput::Fetching(key, false);
+        // A peer that has ended needs to know nothing.
+        let _ = self.notes.send(Order(Command::Note { input, done: oneshot::channel().0 }));
+    }
+
+    /// Tells the peer that a content was fetched and verified, and by whom it was sent. It is
+    /// stored when this returns, or the disk does not take it and the peer has said so.
+    pub async fn delivered(&self, keys: Vec<Key>, from: Option<Contact>) {
+        self.note(PeerInput::Delivered { keys, from }).await;
+    }
+
+    async fn note(&self, input: PeerInput) {
+        let (done, noted) = oneshot::channel();
+        // The same as above.
+        if self.notes.send(Order(Command::Note { input, done })).is_ok() {
+            let _ = noted.await;
+        }
+    }
 }
 
-/// Has a running peer do something that nobody waits for. A peer that is too busy to take it is
-/// told the next time.
-pub(crate) fn command_soon(peer: &mpsc::Sender<PeerCommand>, action: Action) {
-    let command = Command::Do { action, trace: false, holders: None, done: oneshot::channel().0 };
-    let _ = peer.try_send(PeerCommand(command));
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The same for what a fetch has to say that is dropped before its end.
-pub(crate) fn fetching_no_longer(peer: &mpsc::Sender<PeerCommand>, key: Key) {
-    let input = PeerInput::Fetching(key, false);
-    let _ = peer.try_send(PeerCommand(Command::Note { input, done: oneshot::channel().0 }));
-}
-
-/// Has a running peer look for everybody who holds a content or is fetching it. Each comes through
-/// `holders`; one that finds no room there is passed over. The outcome tells how the search went;
-/// `None` if the peer has ended.
-pub async fn gather(
-    peer: &mpsc::Sender<PeerCommand>,
-    key: Key,
-    holders: mpsc::Sender<Holder>,
-) -> Option<Outcome> {
-    ask(peer, Action::Gather(key), true, Some(holders)).await.ok()
-}
-
-/// Tells a running peer that a content is being fetched, or no longer.
-pub async fn fetching(peer: &mpsc::Sender<PeerCommand>, key: Key, fetching: bool) {
-    note(peer, PeerInput::Fetching(key, fetching)).await;
-}
-
-/// Tells a running peer that a content was fetched and verified, and by whom it was sent. It is
-/// stored when this returns, or the disk does not take it and the peer has said so.
-pub async fn delivered(peer: &mpsc::Sender<PeerCommand>, keys: Vec<Key>, from: Option<Contact>) {
-    note(peer, PeerInput::Delivered { keys, from }).await;
-}
-
-/// A peer that has ended needs to know nothing.
-async fn note(peer: &mpsc::Sender<PeerCommand>, input: PeerInput) {
-    let (done, noted) = oneshot::channel();
-    if peer.send(PeerCommand(Command::Note { input, done })).await.is_ok() {
-        let _ = noted.await;
+    #[tokio::test]
+    async fn the_end_of_a_fetch_reaches_a_peer_that_takes_no_more_commands() {
+        let (peer, mut orders) = PeerHandle::new();
+        let key = |n: usize| Key::new(&n.to_string()).unwrap();
+        for n in 0..2 * COMMANDS {
+            peer.command_soon(Action::Hold(key(n)));
+        }
+        for n in 0..2 * COMMANDS {
+            peer.fetching_no_longer(key(n));
+        }
+        drop(peer);
+        let (mut ended, mut held) = (Vec::new(), 0);
+        while let Some(first) = orders.recv().await {
+            for Order(order) in orders.and_those_behind(first) {
+                match order {
+                    Command::Note { input: PeerInput::Fetching(key, false), .. } => ended.push(key),
+                    Command::Do { action: Action::Hold(_), .. } => held += 1,
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        assert_eq!(ended, (0..2 * COMMANDS).map(key).collect::<Vec<_>>());
+        assert_eq!(held, COMMANDS);
     }
 }

@@ -19,7 +19,7 @@ use askaround_core::pieces::{Geometry, Manifest, PieceSet, Root, piece_hash};
 use askaround_core::upload::UploadConfig;
 use askaround_node::content::{ContentFile, file::Stamp};
 use askaround_node::network::Network;
-use askaround_node::peer::{PeerCommand, PeerEnd, PeerNode, PeerOptions, command_channel};
+use askaround_node::peer::{PeerEnd, PeerHandle, PeerNode, PeerOptions};
 use askaround_node::server::ServerConfig;
 use askaround_node::transfer::pool::Pool;
 use askaround_node::transfer::rate::Rate;
@@ -104,7 +104,7 @@ pub(crate) struct Server {
     pub(crate) content: Arc<ContentServer>,
     stop: CancellationToken,
     task: JoinHandle<PeerEnd>,
-    _commands: mpsc::Sender<PeerCommand>,
+    _peer: PeerHandle,
 }
 
 impl Server {
@@ -118,11 +118,11 @@ impl Server {
         let config = PeerConfig { has_tracker: false, ..PeerConfig::default() };
         let options = PeerOptions { content: Some(content.clone()), server, ..PeerOptions::default() };
         let node = PeerNode::live(listener, me, config, options).unwrap();
-        let (commands, incoming) = command_channel();
+        let (peer, orders) = PeerHandle::new();
         let stop = CancellationToken::new();
-        let run = node.run(stop.clone(), incoming, |_| {});
+        let run = node.run(stop.clone(), orders, |_| {});
         let task = tokio::spawn(async move { run.await.unwrap() });
-        Self { addr, up, content, stop, task, _commands: commands }
+        Self { addr, up, content, stop, task, _peer: peer }
     }
 
     /// All its connections end with it.

@@ -21,7 +21,7 @@ use askaround_node::content::{Addition, Catalogue, Entry, How, Kept, hash_file};
 use askaround_node::delivery::verify::VerifySummary;
 use askaround_node::delivery::{Delivery, DeliveryOptions, GetError, GetRequest, Got};
 use askaround_node::network;
-use askaround_node::peer::{PeerNews, PeerNode, PeerOptions, command, command_channel};
+use askaround_node::peer::{PeerHandle, PeerNews, PeerNode, PeerOptions};
 use askaround_node::tracker::TrackerNode;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -125,11 +125,11 @@ impl Network {
         let network = network::Network::default().of_listener(addr);
         let listener = network.listen(addr).unwrap();
         let me = Contact::new(PeerId::new(id).unwrap(), listener.local_addr().unwrap());
-        let (commands, incoming) = command_channel();
+        let (peer, orders) = PeerHandle::new();
         let home = tempfile::tempdir().unwrap();
         let options = DeliveryOptions { network, seed: id, ..options };
         let catalogue = Catalogue::temporary().unwrap();
-        let (delivery, content) = Delivery::new(me, catalogue, commands, options);
+        let (delivery, content) = Delivery::new(me, catalogue, peer, options);
         let config = PeerConfig {
             advertised_ip: Some(self.addr.ip()),
             search: SearchConfig { width: 16, ..SearchConfig::default() },
@@ -158,7 +158,7 @@ impl Network {
                     let _ = registered.send(());
                 }
             };
-            node.run(stopping, incoming, news).await.unwrap();
+            node.run(stopping, orders, news).await.unwrap();
         });
         is_registered.await.unwrap();
         Node { delivery, home, stop, task }
@@ -261,13 +261,13 @@ impl Node {
     }
 
     async fn hold(&self, key: Key) {
-        command(self.delivery.commands(), Action::Hold(key), false).await.unwrap();
+        self.delivery.peer().command(Action::Hold(key), false).await.unwrap();
     }
 
     /// Whether its machine holds a key.
     pub(crate) async fn holds(&self, key: &str) -> bool {
         let key = Key::new(key).unwrap();
-        let found = command(self.delivery.commands(), Action::Find(key), false).await.unwrap();
+        let found = self.delivery.peer().command(Action::Find(key), false).await.unwrap();
         matches!(found, Outcome::Found { report, .. } if report.found.is_some() && report.route.is_none())
     }
 

@@ -9,12 +9,11 @@ use askaround_core::peer::{Outcome, PeerConfig};
 use askaround_core::script::Action;
 use askaround_core::tracker::TrackerConfig;
 use askaround_node::network::Network;
-use askaround_node::peer::{PeerCommand, PeerEnd, PeerNode, PeerOptions, command, command_channel};
+use askaround_node::peer::{PeerEnd, PeerHandle, PeerNode, PeerOptions};
 use askaround_node::server::ServerConfig;
 use askaround_node::tracker::{TrackerEnd, TrackerNode};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -58,7 +57,7 @@ impl Tracker {
 /// A live peer without a store.
 pub(crate) struct Peer {
     pub(crate) addr: SocketAddr,
-    commands: mpsc::Sender<PeerCommand>,
+    peer: PeerHandle,
     stop: CancellationToken,
     task: JoinHandle<PeerEnd>,
 }
@@ -71,14 +70,14 @@ impl Peer {
         let config = PeerConfig { has_tracker: tracker.is_some(), ..config };
         let options = PeerOptions { tracker, server, keep_connections: 4, ..PeerOptions::default() };
         let node = PeerNode::live(listener, me, config, options).unwrap();
-        let (commands, incoming) = command_channel();
+        let (peer, orders) = PeerHandle::new();
         let stop = CancellationToken::new();
-        let run = node.run(stop.clone(), incoming, |_| {});
-        Self { addr, commands, stop, task: tokio::spawn(async move { run.await.unwrap() }) }
+        let run = node.run(stop.clone(), orders, |_| {});
+        Self { addr, peer, stop, task: tokio::spawn(async move { run.await.unwrap() }) }
     }
 
     pub(crate) async fn command(&self, action: Action) -> Outcome {
-        command(&self.commands, action, true).await.unwrap()
+        self.peer.command(action, true).await.unwrap()
     }
 
     /// A good client is served, and the peer ends as it should.

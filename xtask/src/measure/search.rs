@@ -10,7 +10,7 @@ use askaround_core::search::SearchConfig;
 use askaround_core::tracker::TrackerConfig;
 use askaround_core::wire::encode;
 use askaround_node::network::Network;
-use askaround_node::peer::{PeerNode, PeerOptions, command, command_channel};
+use askaround_node::peer::{PeerHandle, PeerNode, PeerOptions};
 use askaround_node::server::ServerConfig;
 use askaround_node::tracker::TrackerNode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -37,7 +37,7 @@ async fn measure(rows: &mut Vec<Row>) -> Result<(), String> {
     let mut tasks = tokio::task::JoinSet::new();
     let tracker_stop = stop.clone();
     tasks.spawn(async move { tracker.run(tracker_stop, |_| {}).await.map(drop).map_err(text) });
-    let mut ways = Vec::new();
+    let mut peers = Vec::new();
     for n in 1..=PEERS + 1 {
         let id = PeerId::new(n).map_err(|e| e.to_string())?;
         let listener = Network::default().listen(any).map_err(text)?;
@@ -46,12 +46,10 @@ async fn measure(rows: &mut Vec<Row>) -> Result<(), String> {
         let config = PeerConfig { has_tracker: false, ..PeerConfig::default() };
         let node =
             PeerNode::live(listener, Contact::new(id, addr), config, options).map_err(|e| e.to_string())?;
-        let (way, incoming) = command_channel();
+        let (peer, orders) = PeerHandle::new();
         let stop = stop.clone();
-        tasks.spawn(
-            async move { node.run(stop, incoming, |_| {}).await.map(drop).map_err(|e| e.to_string()) },
-        );
-        ways.push(way);
+        tasks.spawn(async move { node.run(stop, orders, |_| {}).await.map(drop).map_err(|e| e.to_string()) });
+        peers.push(peer);
         register(at, id, addr.port()).await.map_err(text)?;
     }
     let mut serial = 0.0;
@@ -62,15 +60,13 @@ async fn measure(rows: &mut Vec<Row>) -> Result<(), String> {
         let options = PeerOptions { tracker: Some(at), keep_connections: 16, ..PeerOptions::default() };
         let config = PeerConfig { has_tracker: false, search, ..PeerConfig::default() };
         let node = PeerNode::live(listener, me, config, options).map_err(|e| e.to_string())?;
-        let (way, incoming) = command_channel();
+        let (peer, orders) = PeerHandle::new();
         let stop = stop.clone();
-        tasks.spawn(
-            async move { node.run(stop, incoming, |_| {}).await.map(drop).map_err(|e| e.to_string()) },
-        );
+        tasks.spawn(async move { node.run(stop, orders, |_| {}).await.map(drop).map_err(|e| e.to_string()) });
         let (mut took, mut questions) = (Vec::new(), 0);
         for _ in 0..RUNS {
             let key = "nowhere".parse().map_err(|e| format!("{e}"))?;
-            let Ok(Outcome::Found { report, .. }) = command(&way, Action::Find(key), false).await else {
+            let Ok(Outcome::Found { report, .. }) = peer.command(Action::Find(key), false).await else {
                 return Err("the search gave no report".into());
             };
             took.push(report.took.as_secs_f64() * 1000.0);

@@ -12,7 +12,6 @@ use super::super::error::GetError;
 use super::super::types::{FetchState, GetEvent, GetRequest};
 use super::PROGRESS_EVERY;
 use crate::lock;
-use crate::peer::fetching_no_longer;
 
 /// Begins when no other fetch of that key is under way: what that one brings need not come twice.
 /// Meanwhile it tells how that one goes. `makes` says whether it makes a file in place.
@@ -68,7 +67,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         // In this order: whoever waits for the end may begin to fetch it.
-        fetching_no_longer(&self.delivery.0.commands, self.key.clone());
+        self.delivery.0.peer.fetching_no_longer(self.key.clone());
         lock(&self.delivery.0.active).end(&self.key);
     }
 }

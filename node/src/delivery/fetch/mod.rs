@@ -53,7 +53,6 @@ use super::types::{FetchState, GetEvent, GetRequest, Got};
 use super::{Delivery, absolute};
 use crate::content::{CollectionError, DiskError, Entry, Md5, Part, PartOptions, Place, ToRepair};
 use crate::lock;
-use crate::peer::{delivered, fetching};
 
 /// How often is told how far it is.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
@@ -206,7 +205,7 @@ impl Fetch {
     ) -> Self {
         let slot = Arc::new(Slot::default());
         let (sources, incoming) = Sources::new(delivery.clone(), request.key.clone(), slot.clone());
-        let searches = Searches::new(request.key.clone(), delivery.0.commands.clone());
+        let searches = Searches::new(request.key.clone(), delivery.0.peer.clone());
         Self {
             kind,
             stop,
@@ -318,7 +317,7 @@ impl Fetch {
         let sources = self.sources.reports();
         let most = sources.iter().filter(|source| source.bytes > 0).max_by_key(|source| source.bytes);
         let from: Option<Contact> = most.and_then(|source| source.peer);
-        delivered(&self.delivery.0.commands, keys, from).await;
+        self.delivery.0.peer.delivered(keys, from).await;
     }
 
     /// How long it took until everything was here and checked.
@@ -360,7 +359,7 @@ impl Fetch {
         for key in [Some(self.key.clone()), root].into_iter().flatten() {
             let is_served = |files| lock(&self.delivery.0.active).served(&key, files).is_some();
             if !is_served(false) && !is_served(true) {
-                fetching(&self.delivery.0.commands, key, false).await;
+                self.delivery.0.peer.fetching(key, false).await;
             }
         }
     }

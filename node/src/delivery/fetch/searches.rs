@@ -14,7 +14,7 @@ use super::super::error::GetError;
 use super::super::types::AskedReport;
 use super::{Fetch, Kind};
 use crate::lock;
-use crate::peer::{PeerCommand, gather};
+use crate::peer::PeerHandle;
 
 /// How long after a search begins the next one does: short times first, since those who begin at
 /// the same time cannot find each other at once. The last one lasts.
@@ -29,7 +29,7 @@ const HOLDERS: usize = 256;
 /// The searches of a fetch.
 pub(super) struct Searches {
     key: Key,
-    commands: mpsc::Sender<PeerCommand>,
+    peer: PeerHandle,
     found: mpsc::Sender<Holder>,
     /// Whom they have found and nobody has looked at yet.
     pub(super) holders: mpsc::Receiver<Holder>,
@@ -58,10 +58,10 @@ pub(super) struct Searched {
 
 impl Searches {
     /// None is begun yet; the first is due now.
-    pub(super) fn new(key: Key, commands: mpsc::Sender<PeerCommand>) -> Self {
+    pub(super) fn new(key: Key, peer: PeerHandle) -> Self {
         let (found, holders) = mpsc::channel(HOLDERS);
         let (running, next_at) = (JoinSet::new(), Instant::now());
-        Self { key, commands, found, holders, running, begun: 0, next_at, anew_at: None, last: None }
+        Self { key, peer, found, holders, running, begun: 0, next_at, anew_at: None, last: None }
     }
 
     /// Whether nobody has been found whom nobody has looked at, and nobody is looked for.
@@ -74,8 +74,8 @@ impl Searches {
             let pause = PAUSES_MS[self.begun.min(PAUSES_MS.len() - 1)];
             self.begun += 1;
             self.next_at = Instant::now() + Duration::from_millis(pause);
-            let (commands, key, found) = (self.commands.clone(), self.key.clone(), self.found.clone());
-            self.running.spawn(async move { gather(&commands, key, found).await });
+            let (peer, key, found) = (self.peer.clone(), self.key.clone(), self.found.clone());
+            self.running.spawn(async move { peer.gather(key, found).await });
         }
     }
 
@@ -149,12 +149,11 @@ fn in_words(report: &FindReport) -> Vec<AskedReport> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peer::command_channel;
 
     #[tokio::test(start_paused = true)]
     async fn searches_follow_each_other_more_and_more_slowly_until_they_begin_anew() {
-        let (commands, _peer) = command_channel();
-        let mut searches = Searches::new(Key::new("k").unwrap(), commands);
+        let (peer, _orders) = PeerHandle::new();
+        let mut searches = Searches::new(Key::new("k").unwrap(), peer);
         assert!(searches.give_nobody());
         let mut begun_after = async |ms| {
             tokio::time::advance(Duration::from_millis(ms)).await;

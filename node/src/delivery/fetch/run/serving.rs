@@ -10,7 +10,6 @@ use super::super::super::active::{Opens, Served, Subscribe};
 use super::super::{Fetch, Identity};
 use crate::delivery::Delivery;
 use crate::lock;
-use crate::peer::{fetching, fetching_no_longer};
 
 /// How others are served meanwhile.
 pub(in super::super) struct Serving {
@@ -32,7 +31,7 @@ impl Drop for ServingGuard {
         let mut active = lock(&self.delivery.0.active);
         active.serve_no_longer(&self.keys, self.files, &self.fetch);
         for key in self.keys.iter().filter(|key| active.served(key, self.files).is_none()) {
-            fetching_no_longer(&self.delivery.0.commands, key.clone());
+            self.delivery.0.peer.fetching_no_longer(key.clone());
         }
     }
 }
@@ -56,7 +55,7 @@ impl Fetch {
         // Before anything is waited for: a fetch may be stopped meanwhile.
         let guard = ServingGuard { delivery: self.delivery.clone(), keys, files, fetch };
         for key in &guard.keys {
-            fetching(&self.delivery.0.commands, key.clone(), true).await;
+            self.delivery.0.peer.fetching(key.clone(), true).await;
         }
         guard
     }
