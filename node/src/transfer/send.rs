@@ -10,7 +10,6 @@ use askaround_core::message::{Answer, ByteRange, ErrorAnswer, ErrorCode, Message
 use askaround_core::wire::encode;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{SendFlags, send};
-use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
@@ -355,7 +354,7 @@ impl Unsent {
 
 fn set_unsent(stream: &TcpStream, limit: u32) {
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    if let Err(error) = SockRef::from(stream).set_tcp_notsent_lowat(limit) {
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_notsent_lowat(limit) {
         tracing::debug!(%error, "the kernel's queue cannot be kept short");
     }
     #[cfg(not(any(target_os = "linux", target_os = "android")))]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use nix::sys::statvfs::statvfs;
+use rustix::fs::{StatVfs, statvfs};
 
 /// Small enough that a run fills it again and again.
 const SMALL: &str = "128m";
@@ -47,8 +47,8 @@ impl Place {
 
     /// Is there hardly room left for others?
     pub(super) fn is_nearly_full(&self) -> bool {
-        let free = |s: nix::sys::statvfs::Statvfs| s.blocks_available() * s.fragment_size();
-        statvfs(self.root.path()).is_ok_and(|stat| free(stat) < LEAVE)
+        let free = |disk: StatVfs| disk.f_bavail * disk.f_frsize;
+        statvfs(self.root.path()).is_ok_and(|disk| free(disk) < LEAVE)
     }
 
     /// Keeps it, and says where it is.
