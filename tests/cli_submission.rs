@@ -1,157 +1,13 @@
-//! `askaround lab grade --submission` on small implementations, one right and others each wrong
-//! in one way (`tests/submissions/`), and that nothing of them is left running.
+//! What `askaround lab grade --submission` says of small implementations, one right and others each
+//! wrong in one way (`tests/submissions/`).
 
 mod support;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
-use support::{ASKAROUND, Running, stderr, stdout, wait_for};
-use tempfile::TempDir;
-
-/// Python itself, without what no test needs: `python3` may be a slow script around it.
-static PYTHON: LazyLock<String> = LazyLock::new(|| {
-    let output = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output();
-    String::from_utf8(output.expect("these tests need python3").stdout).unwrap().trim().to_owned()
-});
-
-/// Every process of a grading has this in its environment, whatever it forks or leaves.
-const MARK: &str = "SUBMISSION_TEST_MARK";
-
-fn submissions() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/submissions")
-}
-
-/// A submission, and the mark of whatever is started for it.
-struct Submission {
-    folder: TempDir,
-    mark: String,
-}
-
-impl Submission {
-    /// The right one, with what the wrong one called `name` does differently.
-    fn new(name: &str) -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let folder = tempfile::tempdir().unwrap();
-        for part in ["correct", name] {
-            for entry in fs::read_dir(submissions().join(part)).unwrap().map(Result::unwrap) {
-                fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
-            }
-        }
-        let mark = format!("{}-{}-", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        Self { folder, mark }
-    }
-
-    fn command(&self, more: &[&str]) -> Command {
-        let mut command = Command::new(ASKAROUND);
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ASKAROUND_")) {
-            command.env_remove(name);
-        }
-        command.args(["lab", "grade", "--submission", self.folder.path().to_str().unwrap()]);
-        if !more.contains(&"--tracker") {
-            // Told how many will come, it need not wait 10 seconds.
-            command.args(["--tracker", &format!("{} -S bootstrapper.py {{count}}", *PYTHON)]);
-        }
-        command.args(["--client", &format!("{} -S client.py --file {{file}}", *PYTHON)]).args(more);
-        command.env(MARK, &self.mark).env("TURNS", self.folder.path().join("turns"));
-        command.stdin(Stdio::null());
-        command
-    }
-
-    fn run(&self, more: &[&str]) -> Output {
-        let output = self.command(more).output().unwrap();
-        assert_eq!(self.running(), Vec::<String>::new(), "left running: {}", stdout(&output));
-        output
-    }
-
-    /// As JSON, graded in one scenario, in which it is wrong.
-    fn wrong(&self, scenario: &str, more: &[&str]) -> Graded {
-        let output = self.run(&[&[scenario, "--json"], more].concat());
-        assert_eq!(output.status.code(), Some(1), "{}{}", stdout(&output), stderr(&output));
-        Graded::new(&output)
-    }
-
-    /// How many clients run.
-    fn clients(&self) -> usize {
-        self.running()
-            .iter()
-            .filter(|line| line.contains("client.py --file") && !line.contains("lab grade"))
-            .count()
-    }
-
-    /// The command lines of what is marked and runs.
-    fn running(&self) -> Vec<String> {
-        let mark = format!("{MARK}={}", self.mark);
-        let has = |path: &Path| {
-            let environment = fs::read(path.join("environ")).unwrap_or_default();
-            environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
-        };
-        let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
-        let marked = processes.filter(|path| has(path));
-        marked
-            .map(|path| fs::read_to_string(path.join("cmdline")).unwrap_or_default().replace('\0', " "))
-            .collect()
-    }
-}
-
-/// Two clients, four timesteps, no expected logs: those of virtual time count.
-fn small() -> (TempDir, String) {
-    let folder = tempfile::tempdir().unwrap();
-    let one = r#"{"client_id": 1, "actions": [{"time": 1, "code": "Q", "content_id": "k"},
-        {"time": 3, "code": "M", "client_id": 2}]}"#;
-    let two = r#"{"client_id": 2, "content": ["k"], "actions": [{"time": 2, "code": "U"},
-        {"time": 4, "code": "R"}]}"#;
-    fs::write(folder.path().join("1.json"), one).unwrap();
-    fs::write(folder.path().join("2.json"), two).unwrap();
-    let name = folder.path().to_str().unwrap().to_owned();
-    (folder, name)
-}
-
-/// What was said about one scenario.
-struct Graded(Value);
-
-impl Graded {
-    fn new(output: &Output) -> Self {
-        Self(serde_json::from_str(&stdout(output)).unwrap_or_else(|e| panic!("{e}: {}", stderr(output))))
-    }
-
-    fn round(&self) -> &Value {
-        &self.0["scenarios"][0]["rounds"][0]
-    }
-
-    /// The text of the finding of this kind.
-    fn finding(&self, kind: &str) -> String {
-        let findings = self.round()["findings"].as_array().unwrap();
-        let finding = findings.iter().find(|finding| finding["kind"] == kind);
-        let finding = finding.unwrap_or_else(|| panic!("no {kind} in {findings:#?}"));
-        let details = finding["details"].as_array().unwrap().iter().map(|line| line.as_str().unwrap());
-        let details: Vec<_> = details.collect();
-        format!(
-            "{}: {}\n{}",
-            finding["who"].as_str().unwrap(),
-            finding["text"].as_str().unwrap(),
-            details.join("\n")
-        )
-    }
-
-    /// The causes of the differences in a log, in order.
-    fn causes(&self, log: &str) -> Vec<&str> {
-        let logs = self.round()["grade"]["logs"].as_array().unwrap();
-        let log = logs.iter().find(|other| other["name"] == log).unwrap();
-        log["differences"].as_array().unwrap().iter().map(|d| d["cause"].as_str().unwrap()).collect()
-    }
-}
-
-#[track_caller]
-fn assert_has(text: &str, parts: &[&str]) {
-    for part in parts {
-        assert!(text.contains(part), "no {part:?} in:\n{text}");
-    }
-}
+use support::submission::{Graded, Submission, assert_has, small};
+use support::{ASKAROUND, stderr, stdout};
 
 #[test]
 fn the_right_one_gets_100_of_100() {
@@ -273,34 +129,6 @@ fn last_words_are_kept_and_gradescope_is_told() {
 }
 
 #[test]
-fn output_and_memory_are_limited() {
-    let (_folder, small) = small();
-    let scenario = small.as_str();
-    let graded = Submission::new("floods").wrong(scenario, &["--output", "1", "--stall", "2"]);
-    assert_has(&graded.finding("too-much-output"), &["client 2: wrote more than 1 MiB", "still looking"]);
-    let graded = Submission::new("eats-memory").wrong(scenario, &["--memory", "64", "--stall", "2"]);
-    assert_has(&graded.finding("too-much-memory"), &["client 2: used more than 64 MiB"]);
-    for isolation in ["full", "none"] {
-        let more = ["--disk", "20", "--isolation", isolation];
-        let graded = Submission::new("fills-the-disk").wrong(scenario, &more);
-        assert_has(&graded.finding("too-much-written"), &["wrote more than 20 MiB in all"]);
-    }
-}
-
-#[test]
-fn children_that_leave_session_and_parent_are_ended_however_runs_are_kept_apart() {
-    let (_folder, small) = small();
-    for isolation in ["full", "network"] {
-        let submission = Submission::new("leaves-children");
-        let output = submission.run(&[&small, "--json", "--isolation", isolation]);
-        assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
-        assert_has(&Graded::new(&output).finding("left-behind"), &["left running", "of these"]);
-    }
-    // On this machine's own ports, which others may use: only that nothing is left is sure.
-    Submission::new("leaves-children").run(&[&small, "--isolation", "none", "--stall", "2"]);
-}
-
-#[test]
 fn a_tracker_that_does_not_listen_is_said_at_once() {
     let (_folder, small) = small();
     let scenario = small.as_str();
@@ -333,31 +161,6 @@ fn our_own_programs_can_be_handed_in_too() {
     let output =
         support::run(ASKAROUND, &[&words[..], &["corner-port-taken", "corner-longer-list-hint"]].concat());
     assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
-}
-
-#[test]
-fn nothing_outlives_us_when_we_are_told_to_stop_or_are_killed() {
-    let (_folder, small) = small();
-    for (signal, isolation) in
-        [("-INT", "full"), ("-TERM", "network"), ("-KILL", "full"), ("-KILL", "network")]
-    {
-        let submission = Submission::new("hangs");
-        let more = [small.as_str(), "--stall", "600", "--isolation", isolation];
-        let running = Running::start(&mut submission.command(&more));
-        // Ourselves, the keeper, the tracker, and clients.
-        wait_for("clients to run", || (submission.clients() == 2).then_some(()));
-        running.signal(signal);
-        let (status, said) = running.end();
-        match signal {
-            "-KILL" => wait_for("everybody to end", || submission.running().is_empty().then_some(())),
-            _ => {
-                let expected = if signal == "-INT" { 130 } else { 143 };
-                assert_eq!(status, Some(expected), "{said}");
-                assert_has(&said, &["stopped; everything that was started has ended"]);
-                assert_eq!(submission.running(), Vec::<String>::new(), "{signal} {isolation}");
-            }
-        }
-    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ pub(crate) mod json_doc;
 pub(crate) mod lab;
 pub(crate) mod net;
 pub(crate) mod serving;
+pub(crate) mod submission;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
