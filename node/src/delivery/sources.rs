@@ -256,6 +256,17 @@ impl Sources {
         self.lost.iter().cloned().chain(self.by_id.values().map(report)).collect()
     }
 
+    /// Who has sent most, over all its connections.
+    pub(super) fn main(&self) -> Option<Contact> {
+        let mut sent: BTreeMap<_, (u64, Option<Contact>)> = BTreeMap::new();
+        for report in self.reports() {
+            let (bytes, peer) = sent.entry(report.addr).or_default();
+            *bytes += report.bytes;
+            *peer = report.peer.or(*peer);
+        }
+        sent.into_values().filter(|(bytes, _)| *bytes > 0).max_by_key(|(bytes, _)| *bytes)?.1
+    }
+
     /// Ends all connections. Pieces that are being checked have been written by then. Nobody takes
     /// events any more: their channel is to be closed before.
     pub(super) async fn shutdown(&mut self) {
@@ -321,6 +332,33 @@ mod tests {
         assert_eq!(sources.in_the_way(), Some(sources.by_addr[&holder]), "it only says that it holds it");
         sources.lose(second, "it sent what it should not have", true).unwrap();
         assert!(!sources.is_wanted(fetcher, None), "who is blamed is not asked again");
+        incoming.close();
+        sources.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn who_has_sent_most_in_several_connections_is_the_main_one() {
+        let (mut sources, mut incoming) = sources(DeliveryOptions::default());
+        let contact = |id, addr: &str| Contact::new(PeerId::new(id).unwrap(), addr.parse().unwrap());
+        let [back, steady, silent] =
+            [contact(2, "127.0.0.1:1"), contact(3, "127.0.0.1:2"), contact(4, "127.0.0.1:3")];
+        assert_eq!(sources.main(), None);
+        for (from, bytes, why) in [
+            (silent, 0, "no answer in time"),
+            (back, 60, "no answer in time"),
+            (back, 50, "it closed the connection"),
+            (steady, 100, "it closed the connection"),
+        ] {
+            sources.open(from.addr(), Some(from), String::new(), false);
+            let id = sources.by_addr[&from.addr()];
+            sources.get_mut(id).unwrap().bytes = bytes;
+            sources.lose(id, why, false);
+        }
+        assert_eq!(sources.main(), Some(back));
+        sources.open(steady.addr(), Some(steady), String::new(), false);
+        let id = sources.by_addr[&steady.addr()];
+        sources.get_mut(id).unwrap().bytes = 11;
+        assert_eq!(sources.main(), Some(steady));
         incoming.close();
         sources.shutdown().await;
     }

@@ -314,10 +314,7 @@ impl Fetch {
 
     /// Notes in the peer's lists what was obtained, and from whom most of it came.
     async fn deliver(&self, keys: Vec<Key>) {
-        let sources = self.sources.reports();
-        let most = sources.iter().filter(|source| source.bytes > 0).max_by_key(|source| source.bytes);
-        let from: Option<Contact> = most.and_then(|source| source.peer);
-        self.delivery.0.peer.delivered(keys, from).await;
+        self.delivery.0.peer.delivered(keys, self.sources.main()).await;
     }
 
     /// How long it took until everything was here and checked.
