@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use super::operation::Wanted;
 use super::process::End;
 use super::recipe;
 use super::server::Server;
@@ -31,14 +32,11 @@ struct Destination {
     added: Arc<Added>,
     folder: PathBuf,
     to: PathBuf,
+    /// The words that have it fetched there.
+    words: Vec<OsString>,
 }
 
 impl Destination {
-    /// The words that have it fetched there.
-    fn words(&self) -> Vec<OsString> {
-        vec!["get".into(), (&self.added.key).into(), "-q".into(), "-o".into(), (&self.to).into()]
-    }
-
     fn call(
         &self,
         name: &'static str,
@@ -54,13 +52,12 @@ impl Worker<'_> {
     pub(super) fn get(
         &self,
         peer: &Server,
-        pick: usize,
+        what: &Wanted,
         in_place: bool,
         again: bool,
-        name: usize,
     ) -> Result<String, String> {
-        let Some(place) = self.destination(pick, name)? else { return Ok(NOTHING_YET.into()) };
-        let mut words = place.words();
+        let Some(place) = self.destination(what)? else { return Ok(NOTHING_YET.into()) };
+        let mut words = place.words.clone();
         words.extend(in_place.then(|| "--in-place".into()));
         words.extend(self.of(peer));
         // What a peer that was ended has left is there at the second fetch too.
@@ -87,15 +84,16 @@ impl Worker<'_> {
     /// A peer of its own fetches; perhaps it is ended, and the command given again.
     pub(super) fn one_shot(
         &self,
-        pick: usize,
+        what: &Wanted,
+        from: Option<&Server>,
         interrupted: Option<(Duration, Signal)>,
-        name: usize,
     ) -> Result<String, String> {
-        let Some(place) = self.destination(pick, name)? else { return Ok(NOTHING_YET.into()) };
-        let mut words = place.words();
-        let address = self.world.address.as_str();
-        let own = ["--tracker", address, "--listen", "127.0.0.1:0", "--holder-timeout", "5", "--stay", "1"];
+        let Some(place) = self.destination(what)? else { return Ok(NOTHING_YET.into()) };
+        let mut words = place.words.clone();
+        let address = self.world.tracker.address();
+        let own = ["--tracker", &address, "--listen", "127.0.0.1:0", "--holder-timeout", "5", "--stay", "1"];
         words.extend(own.map(OsString::from));
+        words.extend(from.iter().flat_map(|peer| ["--from".into(), peer.address().into()]));
         let fetch = |interrupted: Option<_>| {
             let got = self.run(place.call("get --tracker", &words, interrupted))?;
             let unfinished = if interrupted.is_some() { Unfinished::Whole } else { Unfinished::Nothing };
@@ -114,10 +112,13 @@ impl Worker<'_> {
     }
 
     /// Where one of the contents that were added is fetched to, if there is one: nothing is there.
-    fn destination(&self, pick: usize, name: usize) -> Result<Option<Destination>, String> {
-        let Some(added) = self.world.pick(pick) else { return Ok(None) };
+    fn destination(&self, what: &Wanted) -> Result<Option<Destination>, String> {
+        let Some(added) = self.world.pick(what.pick) else { return Ok(None) };
         let folder = self.world.fresh(self.world.place.of_peers(), "got")?;
-        Ok(Some(Destination { added, to: folder.join(recipe::name(name, 0)), folder }))
+        let to = folder.join(recipe::name(what.name, 0));
+        let key = added.md5.as_ref().filter(|_| what.by_md5).unwrap_or(&added.key);
+        let words = vec!["get".into(), key.into(), "-q".into(), "-o".into(), (&to).into()];
+        Ok(Some(Destination { added, folder, to, words }))
     }
 
     /// Compares what is at the destination with what was added.

@@ -13,9 +13,10 @@ pub(super) enum Operation {
     /// A peer is given a file or a folder.
     Add { peer: usize, copy: bool, recipe: u64 },
     /// A peer fetches; if that fails, perhaps again.
-    Get { peer: usize, pick: usize, in_place: bool, again: bool, name: usize },
-    /// A peer of its own fetches; perhaps it is ended after that time, and the command repeated.
-    OneShot { pick: usize, interrupted: Option<(Duration, Signal)>, name: usize },
+    Get { peer: usize, what: Wanted, in_place: bool, again: bool },
+    /// A peer of its own fetches, perhaps from that peer alone, whether it has it or not; perhaps it is
+    /// ended after that time, and the command repeated.
+    OneShot { what: Wanted, from: Option<usize>, interrupted: Option<(Duration, Signal)> },
     /// A peer is ended and, after a pause, started again.
     Restart { peer: usize, signal: Signal, pause: Duration },
     /// A peer stands still.
@@ -32,6 +33,22 @@ pub(super) enum Operation {
     Tracker { pause: Duration },
     /// Folders of things that were added and fetched are removed, the oldest first.
     Remove { folders: usize },
+}
+
+/// What is fetched, and how it is asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Wanted {
+    pub(super) pick: usize,
+    /// By its md5, if it has one, and not by its BLAKE3 hash.
+    pub(super) by_md5: bool,
+    /// Which name it gets.
+    pub(super) name: usize,
+}
+
+impl Wanted {
+    fn draw(random: &mut Rng, pick: usize) -> Self {
+        Self { pick, by_md5: random.u8(0..4) == 0, name: random.usize(0..100) }
+    }
 }
 
 /// The operations, with how often each is drawn.
@@ -81,7 +98,8 @@ impl Operation {
                     let most = [10, 50, 400][random.usize(0..3)];
                     (millis(random, most), if random.bool() { Signal::SIGKILL } else { Signal::SIGINT })
                 });
-                Self::OneShot { pick, interrupted, name: random.usize(0..100) }
+                let from = (random.u8(0..4) == 0).then_some(peer);
+                Self::OneShot { what: Wanted::draw(random, pick), from, interrupted }
             }
             "restart" => {
                 let signals = [Signal::SIGKILL, Signal::SIGKILL, Signal::SIGTERM, Signal::SIGINT];
@@ -96,7 +114,7 @@ impl Operation {
             "remove" => Self::Remove { folders: random.usize(1..=20) },
             _ => {
                 let (in_place, again) = (random.u8(0..100) < 15, random.bool());
-                Self::Get { peer, pick, in_place, again, name: random.usize(0..100) }
+                Self::Get { peer, what: Wanted::draw(random, pick), in_place, again }
             }
         }
     }

@@ -25,6 +25,8 @@ pub(super) struct Server {
     /// Where the files are for what it prints.
     logs: PathBuf,
     state: Mutex<State>,
+    /// Where it listens, or listened last.
+    address: Mutex<String>,
     /// How often it was sent a signal to end.
     ends: AtomicU32,
 }
@@ -47,7 +49,14 @@ pub(super) struct Used {
 
 impl Server {
     pub(super) fn new(name: String, words: Vec<OsString>, logs: PathBuf) -> Self {
-        Self { name, words, logs, state: Mutex::default(), ends: AtomicU32::new(0) }
+        Self {
+            name,
+            words,
+            logs,
+            state: Mutex::default(),
+            address: Mutex::default(),
+            ends: AtomicU32::new(0),
+        }
     }
 
     /// Takes it for oneself: nobody else starts or ends it meanwhile.
@@ -63,6 +72,11 @@ impl Server {
     /// How often it was told to end.
     pub(super) fn ends(&self) -> u32 {
         self.ends.load(Ordering::SeqCst)
+    }
+
+    /// Where it listens, or listened last.
+    pub(super) fn address(&self) -> String {
+        self.address.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The file of its complaints, of all its lives.
@@ -88,7 +102,9 @@ impl Server {
             if let Some((_, rest)) = said.split_once("listens on ")
                 && let Some(end) = rest.find([',', '\n'])
             {
-                return Ok(rest[..end].to_owned());
+                let address = rest[..end].to_owned();
+                self.address.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&address);
+                return Ok(address);
             }
             if let Some(end) = process.ended() {
                 break end.to_string();

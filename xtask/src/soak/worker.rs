@@ -69,10 +69,12 @@ impl<'a> Worker<'a> {
         let peer = |number: &usize| &self.world.peers[*number];
         match operation {
             Operation::Add { peer: number, copy, recipe } => self.add(peer(number), *copy, *recipe),
-            Operation::Get { peer: number, pick, in_place, again, name } => {
-                self.get(peer(number), *pick, *in_place, *again, *name)
+            Operation::Get { peer: number, what, in_place, again } => {
+                self.get(peer(number), what, *in_place, *again)
             }
-            Operation::OneShot { pick, interrupted, name } => self.one_shot(*pick, *interrupted, *name),
+            Operation::OneShot { what, from, interrupted } => {
+                self.one_shot(what, from.as_ref().map(peer), *interrupted)
+            }
             Operation::Restart { peer: number, signal, pause } => {
                 Ok(self.restart(peer(number), *signal, *pause))
             }
@@ -130,9 +132,14 @@ impl<'a> Worker<'a> {
         if added.end == End::Status(0) {
             let last = added.stdout.lines().last().unwrap_or_default();
             let result: serde_json::Value = serde_json::from_str(last).unwrap_or_default();
-            match result["added"][0]["blake3"].as_str() {
+            let key = |name| result["added"][0][name].as_str().map(str::to_owned);
+            let md5 = key("md5");
+            match key("blake3") {
+                Some(_) if md5.is_some() != tree.key().is_some() => {
+                    self.fault("a file has an md5, a folder none", &added);
+                }
                 Some(key) if tree.key().is_none_or(|expected| key == expected) => {
-                    self.world.added(Added { key: key.to_owned(), source, tree });
+                    self.world.added(Added { key, md5, source, tree });
                 }
                 Some(_) => self.fault("a key that is not the file's hash", &added),
                 None => self.fault("no key", &added),

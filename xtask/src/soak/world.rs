@@ -24,6 +24,8 @@ const MOST_BYTES: u64 = 1 << 30;
 /// Content that was added.
 pub(super) struct Added {
     pub(super) key: String,
+    /// Of a file.
+    pub(super) md5: Option<String>,
     pub(super) source: PathBuf,
     pub(super) tree: Tree,
 }
@@ -32,8 +34,6 @@ pub(super) struct Added {
 pub(super) struct World {
     pub(super) peers: Vec<Server>,
     pub(super) tracker: Server,
-    /// Where the tracker listens.
-    pub(super) address: String,
     pub(super) record: Record,
     pub(super) place: Place,
     contents: Mutex<VecDeque<Arc<Added>>>,
@@ -83,7 +83,6 @@ impl World {
         Ok(Self {
             peers,
             tracker,
-            address,
             record,
             place,
             contents: Mutex::default(),
