@@ -22,18 +22,17 @@ const MOST_DOUBT: Duration = Duration::from_secs(80);
 const MOST_ROUNDS: u32 = 2;
 const MOST_WAITS: u32 = 4;
 
-/// What somebody said that a key names.
+/// What somebody said that a key names. Whether it is the list of a folder is seen when it has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Said {
     root: Root,
     size: u64,
-    collection: bool,
 }
 
 impl From<&Description> for Said {
     fn from(description: &Description) -> Self {
-        let Description { root, size, collection, .. } = *description;
-        Self { root, size, collection }
+        let Description { root, size, .. } = *description;
+        Self { root, size }
     }
 }
 
