@@ -68,6 +68,7 @@ impl Delivery {
     ) -> Result<(), KeepError> {
         let catalogue = self.catalogue().clone();
         let look = move || {
+            catalogue.follow_copies()?;
             catalogue.remove_half_made_copies()?;
             catalogue.unknown_copies()
         };

@@ -14,7 +14,7 @@ use super::{Catalogue, CatalogueError, Entry, Kept};
 use crate::content::disk::{DiskError, Fault};
 
 /// Where copies are, within the peer's folder.
-const FILES: &str = "files";
+pub(super) const FILES: &str = "files";
 /// What the name of a copy begins with while it is made.
 pub(super) const MAKING: &str = ".askaround-copy-";
 /// So much is copied before it is looked whether it is to stop.

@@ -15,6 +15,7 @@ mod entry;
 mod folder;
 mod hashing;
 mod lost;
+mod moved;
 mod on_disk;
 mod others;
 mod remove;

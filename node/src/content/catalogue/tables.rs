@@ -164,6 +164,18 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
+    /// Notes that what is known of a place is so of another: what it is needed for, too.
+    pub(super) fn replace(&mut self, was: &Entry, is: &Entry) -> Result<(), redb::Error> {
+        let lists = self.needed.remove_all((*was.root.as_bytes(), bytes(&was.path)))?;
+        let lists = lists.map(|list| Ok::<_, redb::Error>(list?.value()));
+        for list in lists.collect::<Result<Vec<_>, _>>()? {
+            self.needed.insert((*is.root.as_bytes(), bytes(&is.path)), list)?;
+        }
+        // In this order: with its last place all that is known of a content goes.
+        self.put(is)?;
+        self.take(was)
+    }
+
     /// Whether a content has a place.
     pub(super) fn is_here(&self, root: &Root) -> Result<bool, redb::Error> {
         let first = self.places.range(key(root, false, Path::new(""))..)?.next().transpose()?;

@@ -1,6 +1,7 @@
 //! The catalogue, as a peer uses it.
 
 mod copies;
+mod moved;
 mod places;
 
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
