@@ -80,6 +80,20 @@ impl Folder {
         &self.path
     }
 
+    /// Whether its path still leads to it: it may have been renamed, or something else be there.
+    ///
+    /// # Errors
+    /// If it is not allowed to look.
+    pub fn is_there(&self) -> Result<bool, DiskError> {
+        let opened = rustix::fs::fstat(&*self.fd).map_err(DiskError::at(&self.path))?;
+        let named = if self.path.as_os_str().is_empty() { Path::new(".") } else { &self.path };
+        match rustix::fs::stat(named) {
+            Ok(there) => Ok((there.st_dev, there.st_ino) == (opened.st_dev, opened.st_ino)),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(false),
+            Err(error) => Err(DiskError::at(&self.path)(error)),
+        }
+    }
+
     /// The place of a file below this folder. With `make`, folders on the way that are not there
     /// are made. No symbolic link is followed on the way: a file below the folder stays below it.
     ///

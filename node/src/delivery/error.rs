@@ -62,6 +62,12 @@ pub enum GetError {
         /// What was asked for.
         key: Key,
     },
+    /// Where it was to go is somewhere else by now.
+    #[error(
+        "{} was moved while it was fetched: all of it has come, and is where that is now",
+        .0.display()
+    )]
+    Moved(PathBuf),
     /// The list of a collection is not one.
     #[error(transparent)]
     Collection(#[from] CollectionError),

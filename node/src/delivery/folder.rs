@@ -167,6 +167,9 @@ impl FolderTarget {
             return Err(PartError::Incomplete { missing: missing as u32 }.into());
         }
         let Shared { folder, collection, .. } = &*self.shared;
+        if !folder.is_there()? {
+            return Err(GetError::Moved(folder.path().to_owned()));
+        }
         let additions = self.files.iter().filter_map(|file| file.addition());
         let entry = catalogue.add_collection(collection, folder.path(), additions)?;
         let mut keys = vec![entry.root.key()];

@@ -116,11 +116,15 @@ impl Delivery {
                 if verdict != Verdict::Good {
                     delivery.hold_only_if_good(&one.root.key());
                 }
-                let edited = if repair && found.is_some() { edited(&catalogue, &one, named)? } else { None };
-                Ok::<_, KeepError>((verdict, found, edited))
+                let hindered = match repair && found.is_some() {
+                    true => led_elsewhere(&one)
+                        .map_or_else(|| edited(&catalogue, &one, named), |why| Ok(Some(why)))?,
+                    false => None,
+                };
+                Ok::<_, KeepError>((verdict, found, hindered))
             };
-            let (mut verdict, found, edited) = blocking(&stop, work).await??;
-            if let Some(why) = edited {
+            let (mut verdict, found, hindered) = blocking(&stop, work).await??;
+            if let Some(why) = hindered {
                 verdict = Verdict::NotRepaired { why };
             } else if let (Some(found), true) = (found, repair) {
                 verdict = self.repair(&entry, found, &events, &stop).await?;
@@ -218,6 +222,17 @@ fn to_verify(catalogue: &Catalogue, keys: &[Key]) -> Result<Vec<Entry>, KeepErro
     let mut seen = BTreeSet::new();
     entries.retain(|entry| seen.insert((entry.root, entry.path.clone())));
     Ok(entries)
+}
+
+/// Why a file is not to be written: its path leads through a symbolic link, which may have been made
+/// since, to anywhere.
+fn led_elsewhere(entry: &Entry) -> Option<String> {
+    // Folders that are not there are made.
+    let above = entry.path.ancestors().skip(1).find(|above| above.symlink_metadata().is_ok())?;
+    let is_itself = std::fs::canonicalize(above).is_ok_and(|real| real == above);
+    let why =
+        || format!("{} is a symbolic link or below one: nothing is written through it", above.display());
+    (!is_itself).then(why)
 }
 
 /// Why a file is not to be written over: its user seems to have changed it.

@@ -69,6 +69,10 @@ impl Fetch {
         let repairs = self.kind == Kind::Repair;
         let enter = move |_: &AtomicBool| {
             finished.name()?;
+            let folder = finished.part.place().folder();
+            if !folder.is_there()? {
+                return Err(GetError::Moved(folder.path().to_owned()));
+            }
             if repairs {
                 catalogue.add_repaired(&finished.part)?;
             } else {
