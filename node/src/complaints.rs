@@ -10,18 +10,23 @@ use crate::lock;
 const EVERY: Duration = Duration::from_secs(5);
 
 /// Complaints about others.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Complaints {
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     last: Option<Instant>,
     unsaid: u64,
 }
 
 impl Complaints {
+    /// Nothing was complained about yet.
+    pub(crate) const fn new() -> Self {
+        Self { state: Mutex::new(State { last: None, unsaid: 0 }) }
+    }
+
     /// Complains about `who`.
     pub(crate) fn about(&self, who: impl fmt::Display, what: impl fmt::Display) {
         match self.due() {
@@ -49,7 +54,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_complaints_is_one_line_and_a_number() {
-        let complaints = Complaints::default();
+        let complaints = Complaints::new();
         assert_eq!(complaints.due(), Some(0));
         for _ in 0..1000 {
             assert_eq!(complaints.due(), None);

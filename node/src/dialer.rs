@@ -47,7 +47,7 @@ enum Failure {
 impl Dialer {
     /// Keeps at most `keep` idle connections.
     pub(crate) fn new(network: Network, keep: usize, observer: Observer) -> Self {
-        let (idle, complaints) = (Mutex::new(VecDeque::new()), Complaints::default());
+        let (idle, complaints) = (Mutex::new(VecDeque::new()), Complaints::new());
         Self { network, keep, observer, idle, complaints }
     }
 

@@ -92,7 +92,7 @@ pub(crate) async fn serve<S: Service>(
         config,
         epoch: Epoch::default(),
         connections: Mutex::new(BTreeMap::new()),
-        complaints: Complaints::default(),
+        complaints: Complaints::new(),
     });
     let tasks = TaskTracker::new();
     let mut last = 0;

@@ -71,7 +71,8 @@ impl Shelf for Delivery {
             let count = Geometry::new(size).map_err(io::Error::other)?.count();
             return Ok(Some(Holding { root, pieces: Pieces::All(count), layout: None }));
         }
-        let Some(entry) = self.entry(&interest.key)? else { return Ok(None) };
+        let is_meant = |entry: &Entry| !interest.files || entry.kept == Kept::List;
+        let Some(entry) = self.entry(&interest.key)?.filter(is_meant) else { return Ok(None) };
         let (count, layout) = if interest.files {
             let layout = self.layout(&entry.root)?;
             (layout.count(), Some(layout))
@@ -150,6 +151,7 @@ impl Delivery {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
+    use std::sync::atomic::AtomicBool;
 
     use askaround_core::download::{Download, DownloadConfig};
     use askaround_core::id::{Contact, PeerId};
@@ -157,7 +159,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::content::Catalogue;
+    use crate::content::{Catalogue, How};
     use crate::delivery::DeliveryOptions;
     use crate::delivery::active::Served;
     use crate::peer::PeerHandle;
@@ -169,6 +171,21 @@ mod tests {
         fn open(&self, _: &Key) -> io::Result<Option<Arc<ContentFile>>> {
             Ok(None)
         }
+    }
+
+    #[test]
+    fn what_is_no_folder_has_no_files() {
+        let me = Contact::new(PeerId::new(1).unwrap(), "127.0.0.1:7".parse().unwrap());
+        let (peer, catalogue) = (PeerHandle::new().0, Catalogue::temporary().unwrap());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "it").unwrap();
+        let entry = catalogue.add(file.path(), How::Reference, &|_| (), &AtomicBool::new(false)).unwrap();
+        let (delivery, _) = Delivery::new(me, catalogue, peer, DeliveryOptions::default());
+        let ask = |files| {
+            let interest = Interest { key: entry.root.key(), files, id: None, port: None };
+            delivery.interest([127, 0, 0, 1].into(), &interest).unwrap().is_some()
+        };
+        assert_eq!((ask(false), ask(true)), (true, false));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use super::shelf::Shelf;
+use crate::complaints::Complaints;
 use crate::content::ContentFile;
 
 /// How long a run waits for a receiver itself. A thread that waits here saves four changes of
@@ -132,13 +133,16 @@ pub(super) fn check(file: &ContentFile, range: &ByteRange) -> Result<(), ErrorAn
     Ok(())
 }
 
+/// Strangers ask for what cannot be read as often as they like.
+static UNREADABLE: Complaints = Complaints::new();
+
 /// What a shelf says, as an answer.
 pub(super) fn found<T>(found: io::Result<Option<T>>) -> Result<T, ErrorAnswer> {
     match found {
         Ok(Some(found)) => Ok(found),
         Ok(None) => Err(unknown()),
         Err(error) => {
-            tracing::warn!(%error, "content cannot be read");
+            UNREADABLE.about("content cannot be read", error);
             Err(ErrorAnswer::new(ErrorCode::NotHere, "the content cannot be read now"))
         }
     }
