@@ -249,6 +249,9 @@ impl Fetch {
                 }
             }
             SourceEvent::Gone(error) => {
+                if self.sources.get(id).is_some_and(|source| source.bytes > 0) {
+                    run.broke_off();
+                }
                 run.handle(DownloadInput::Closed(id));
                 self.gone(id, &error);
                 self.go_on_or_starve(run)?;

@@ -118,6 +118,9 @@ impl Fetch {
             Stage::Starving { since, in_vain } => (in_vain, since.elapsed() < most),
             Stage::Supplied { .. } | Stage::Complete { .. } => (0, false),
         };
+        if run.only_breaks_off(PATIENCE.max(most)) {
+            return Err(GetError::NoSource { key: self.key.clone(), why: self.sources.complaints() });
+        }
         if in_vain < DRY_SEARCHES && !nothing_comes {
             return Ok(());
         }

@@ -18,6 +18,9 @@ use super::md5::Md5InOrder;
 use super::stage::Stage;
 use crate::{Epoch, lock};
 
+/// So often sources may break off before the next piece has come, however long that takes.
+const MOST_BROKEN_OFF: u32 = 10;
+
 /// How far a fetch is, and its machine.
 pub(in super::super) struct Run {
     pub(super) epoch: Epoch,
@@ -30,6 +33,9 @@ pub(in super::super) struct Run {
     pub(in super::super) here: u64,
     /// When something came last.
     pub(in super::super) last_came: Instant,
+    /// When a piece came last, and how often sources have broken off since in the middle of one.
+    last_piece: Instant,
+    broken_off: u32,
     /// When somebody who fetches it too told of something that it has got.
     last_news: Instant,
     /// The longest that it took until somebody told of the next.
@@ -62,6 +68,8 @@ impl Run {
             files,
             here,
             last_came: Instant::now(),
+            last_piece: Instant::now(),
+            broken_off: 0,
             last_news: Instant::now(),
             longest_without_news: Duration::ZERO,
             stage: Stage::FIRST,
@@ -95,6 +103,17 @@ impl Run {
 
     fn asks_for_hashes(&self) -> bool {
         self.hashes.as_ref().is_some_and(FileHashes::is_asking)
+    }
+
+    /// A source that has sent something is gone.
+    pub(super) fn broke_off(&mut self) {
+        self.broken_off += 1;
+    }
+
+    /// Whether sources break off again and again, and no piece has come for longer than that: each may
+    /// be one whose disk fails in the middle of one, and would be asked for it for ever.
+    pub(super) fn only_breaks_off(&self, patience: Duration) -> bool {
+        self.broken_off >= MOST_BROKEN_OFF && self.last_piece.elapsed() > patience
     }
 
     /// Somebody who fetches it too has got something.
@@ -151,6 +170,8 @@ impl Run {
         if !lock(&self.download).have().contains(piece) {
             self.here += self.worth[piece as usize];
             self.last_came = Instant::now();
+            self.last_piece = Instant::now();
+            self.broken_off = 0;
         }
         self.handle(DownloadInput::Got(id, piece));
     }
@@ -164,14 +185,36 @@ mod tests {
     use super::*;
     use crate::delivery::target::MemoryTarget;
 
-    #[tokio::test(start_paused = true)]
-    async fn who_only_wait_for_each_other_are_stuck_after_a_while() {
-        // What is fetched does not matter: nothing comes.
+    /// Of four pieces. What they are of does not matter.
+    fn run() -> Run {
         let manifest = Arc::new(Manifest::of(200_000, vec![[7; 32]; 4]).unwrap());
-        let count = manifest.geometry().count();
         let target = Arc::new(MemoryTarget::new(manifest.root().key(), manifest));
         let download = Download::new(DownloadConfig::default(), target.lengths(), target.have());
-        let mut run = Run::new(target, Arc::new(Mutex::new(download)), false, false);
+        Run::new(target, Arc::new(Mutex::new(download)), false, false)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sources_that_break_off_in_every_piece_are_waited_for_no_longer() {
+        let (mut run, patience) = (run(), Duration::from_secs(120));
+        tokio::time::advance(2 * patience).await;
+        for _ in 1..MOST_BROKEN_OFF {
+            run.broke_off();
+            assert!(!run.only_breaks_off(patience), "a slow link may do that for a while");
+        }
+        run.broke_off();
+        assert!(run.only_breaks_off(patience));
+        run.got(1, 0);
+        tokio::time::advance(2 * patience).await;
+        assert!(!run.only_breaks_off(patience), "a piece has come");
+        (0..MOST_BROKEN_OFF).for_each(|_| run.broke_off());
+        assert!(run.only_breaks_off(patience));
+        assert!(!run.only_breaks_off(3 * patience), "it is waited for longer");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_only_wait_for_each_other_are_stuck_after_a_while() {
+        let mut run = run();
+        let count = run.worth.len() as u32;
         let opened = |source, pieces: PieceSet| {
             let addr = ([127, 0, 0, 1], source as u16).into();
             DownloadInput::Opened { source, addr, holds: pieces.is_full(), pieces }
