@@ -169,6 +169,26 @@ fn a_destination_that_cannot_be_written_is_wrong_use_and_named() {
 }
 
 #[test]
+fn what_is_whole_where_nothing_can_be_written_is_found_there() {
+    let (net, user) = (Net::new(1), tempfile::tempdir().unwrap());
+    let (file, folder) = (write(user.path(), "file", &bytes(100_000)), user.path().join("folder"));
+    write(&folder, "sub/x", &bytes(100_000));
+    let there = user.path().join("there");
+    std::fs::create_dir(&there).unwrap();
+    for path in [file.as_str(), folder.to_str().unwrap()] {
+        let key = key_of(&net.verb(0, &["add", "-q", path]));
+        let script = format!(
+            "cp -r {path} \"$FOLDER/it\"; mount -o remount,ro \"$FOLDER\"
+             $ASKAROUND get {key} --tracker {} --listen 127.0.0.1:0 -o \"$FOLDER/it\"",
+            net.tracker
+        );
+        let output = in_small_folder(&there, "1M", &script);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert!(stdout(&output).contains("is here already"), "{}", stdout(&output));
+    }
+}
+
+#[test]
 fn a_peer_whose_state_finds_no_room_says_so_and_stores_it_once_there_is_some() {
     let user = tempfile::tempdir().unwrap();
     let (small, many) = (user.path().join("small"), user.path().join("many"));

@@ -258,6 +258,8 @@ impl Place {
     pub(super) fn remove(&self) -> Result<(), DiskError> {
         match rustix::fs::unlinkat(&*self.folder.fd, &self.name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
+            // Where nothing can be removed it is not looked whether there is something.
+            Err(Errno::ROFS) if self.there()? == There::Nothing => Ok(()),
             Err(error) => Err(self.error(error)),
         }
     }
