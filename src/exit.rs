@@ -2,11 +2,15 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io;
+use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use askaround_node::api::ApiError;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// Why a program did not do what it was asked to.
@@ -87,31 +91,22 @@ impl Stop {
     /// # Errors
     /// If the system does not let us.
     pub fn on_signals() -> Result<Self, Failure> {
-        use tokio::signal::unix::{SignalKind, signal};
         let stop = Self { token: CancellationToken::new(), signal: Arc::default() };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
-        let runtime = runtime.map_err(Failure::run)?;
-        let listening = runtime.enter();
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::run)?;
-        let mut terminate = signal(SignalKind::terminate()).map_err(Failure::run)?;
-        drop(listening);
         let told = stop.clone();
-        let listen = async move {
-            for round in 0.. {
-                let number = tokio::select! {
-                    _ = interrupt.recv() => 2,
-                    _ = terminate.recv() => 15,
-                };
-                if round > 0 {
-                    std::process::exit(128 + i32::from(number));
-                }
-                told.signal.store(number, Ordering::Relaxed);
-                told.token.cancel();
+        let (sender, listens) = std::sync::mpsc::sync_channel(1);
+        // It ends with the program. The runtime is the thread's from the beginning: where there is no
+        // thread there must be none, since it could not be dropped here.
+        let listen = move || match Signals::open() {
+            Ok((runtime, signals)) => {
+                let _ = sender.send(Ok(()));
+                runtime.block_on(signals.tell(&told));
+            }
+            Err(error) => {
+                let _ = sender.send(Err(error));
             }
         };
-        // It ends with the program.
-        let thread = std::thread::Builder::new().name("signals".into());
-        thread.spawn(move || runtime.block_on(listen)).map_err(Failure::run)?;
+        std::thread::Builder::new().name("signals".into()).spawn(listen).map_err(|_| no_thread())?;
+        listens.recv().map_err(Failure::run)?.map_err(Failure::run)?;
         Ok(stop)
     }
 
@@ -124,6 +119,45 @@ impl Stop {
     pub fn failure(&self) -> Failure {
         Failure::Signal(self.signal.load(Ordering::Relaxed))
     }
+}
+
+/// The signals that end a program.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn open() -> io::Result<(Runtime, Self)> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let listening = runtime.enter();
+        let signals =
+            Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? };
+        drop(listening);
+        Ok((runtime, signals))
+    }
+
+    async fn tell(mut self, stop: &Stop) {
+        for round in 0.. {
+            let number = tokio::select! {
+                _ = self.interrupt.recv() => 2,
+                _ = self.terminate.recv() => 15,
+            };
+            if round > 0 {
+                std::process::exit(128 + i32::from(number));
+            }
+            stop.signal.store(number, Ordering::Relaxed);
+            stop.token.cancel();
+        }
+    }
+}
+
+/// No thread can be started.
+fn no_thread() -> Failure {
+    Failure::run(
+        "the system lets the program start no thread: there are too many processes (see ulimit -u), or there \
+         is too little memory (see ulimit -v)",
+    )
 }
 
 /// Has a panic that is reported as an error not be told a second time.
@@ -166,5 +200,19 @@ pub fn block_on(future: impl Future<Output = Result<(), Failure>>) -> Result<(),
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().max_blocking_threads(MAX_BLOCKING).build().map_err(Failure::run)?;
+    start_thread(&runtime)?;
     runtime.block_on(future)
+}
+
+/// Starts a first thread for work that blocks.
+///
+/// # Errors
+/// If there can be none. Later that would be a panic.
+fn start_thread(runtime: &Runtime) -> Result<(), Failure> {
+    // The only way that the runtime has to say so. Nothing else runs yet that could panic.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| ()));
+    let started = std::panic::catch_unwind(AssertUnwindSafe(|| drop(runtime.spawn_blocking(|| ()))));
+    std::panic::set_hook(hook);
+    started.map_err(|_| no_thread())
 }
