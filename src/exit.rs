@@ -1,12 +1,14 @@
 //! How a program ends: its exit status, one readable report, and signals.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use askaround_node::api::ApiError;
 use tokio::runtime::Runtime;
@@ -193,15 +195,34 @@ pub fn show_traces(verbose: u8) {
 /// for what has to be read can have as many at work at once, and each takes memory.
 const MAX_BLOCKING: usize = 128;
 
+/// How long a thread that has nothing to do is kept.
+const KEEP_THREAD: Duration = Duration::from_secs(60);
+
 /// Runs a program's future on one thread: a node's work is small, and one thread needs no
 /// hand-over between them.
 pub fn block_on(future: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     // Many nodes in one process need many sockets; where the limit stays low, listening says so.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = runtime.enable_all().max_blocking_threads(MAX_BLOCKING).build().map_err(Failure::run)?;
+    runtime.enable_all().max_blocking_threads(MAX_BLOCKING).thread_keep_alive(KEEP_THREAD);
+    let runtime = runtime.build().map_err(Failure::run)?;
     start_thread(&runtime)?;
-    runtime.block_on(future)
+    runtime.block_on(async {
+        tokio::select! {
+            result = future => result,
+            never = keep_a_thread() => match never {},
+        }
+    })
+}
+
+/// Gives a thread for work that blocks something to do before none is left. While there is one, work
+/// waits where the system starts no other; without one the runtime panics.
+async fn keep_a_thread() -> Infallible {
+    loop {
+        tokio::time::sleep(KEEP_THREAD / 2).await;
+        // An empty task does not fail.
+        let _ = tokio::task::spawn_blocking(|| ()).await;
+    }
 }
 
 /// Starts a first thread for work that blocks.
