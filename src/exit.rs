@@ -208,11 +208,23 @@ pub fn block_on(future: impl Future<Output = Result<(), Failure>>) -> Result<(),
     let runtime = runtime.build().map_err(Failure::run)?;
     start_thread(&runtime)?;
     runtime.block_on(async {
+        fail_where_a_file_is_too_large()?;
         tokio::select! {
             result = future => result,
             never = keep_a_thread() => match never {},
         }
     })
+}
+
+/// Has writing fail where a file would be larger than it may (`ulimit -f`). Otherwise the system ends
+/// the program without a word.
+///
+/// # Errors
+/// If the system does not let us.
+fn fail_where_a_file_is_too_large() -> Result<(), Failure> {
+    let number = rustix::process::Signal::XFSZ.as_raw();
+    // What is registered stays, also when nobody listens.
+    signal(SignalKind::from_raw(number)).map(drop).map_err(Failure::run)
 }
 
 /// Gives a thread for work that blocks something to do before none is left. While there is one, work

@@ -44,7 +44,7 @@ pub enum Fault {
         /// How many bytes are free, when that is known.
         free: Option<u64>,
     },
-    /// The file system cannot hold a file of this size.
+    /// The file system cannot hold a file of this size, or the program may not write one (`ulimit -f`).
     TooLarge,
     /// The name is longer than the file system takes.
     NameTooLong,
@@ -102,7 +102,9 @@ impl fmt::Display for Fault {
                 write!(f, "the disk is full: {needed} bytes are needed{MAKE_ROOM}")
             }
             Self::Full { needed: None, .. } => write!(f, "the disk is full{MAKE_ROOM}"),
-            Self::TooLarge => f.write_str("the file system cannot hold a file of this size"),
+            Self::TooLarge => f.write_str(
+                "the file is too large: for the file system, or for the limit that ulimit -f shows",
+            ),
             Self::NameTooLong => f.write_str("the name is too long"),
             Self::Truncated => f.write_str("is shorter than it was"),
             Self::Other(error) => error.fmt(f),
