@@ -23,7 +23,7 @@ use crate::live::args::{AddArgs, GetArgs, LimitArgs, LsArgs, VerifyArgs, WhyArgs
 use crate::live::node_args::NodeArgs;
 
 const EXIT_CODES: &str = "Exit status: 0 done; 1 it failed, or what was asked for is not so (a log differs, a key \
-is not found); 2 wrong use or an unusable file; 130 or 143 ended by Ctrl-C or SIGTERM.";
+is not found); 2 wrong use or an unusable file; 129, 130 or 143 ended by SIGHUP, Ctrl-C or SIGTERM.";
 
 /// A peer-to-peer content network: content is found by asking around.
 ///

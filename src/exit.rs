@@ -53,6 +53,7 @@ impl Failure {
     pub fn text(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::Usage(text) | Self::Run(text) => Some(text.into()),
+            Self::Signal(HANGUP) => Some("ended by SIGHUP: its terminal is closed".into()),
             Self::Signal(2) => Some("ended by Ctrl-C (SIGINT)".into()),
             Self::Signal(15) => Some("ended by SIGTERM".into()),
             Self::Signal(number) => Some(format!("ended by signal {number}").into()),
@@ -79,7 +80,11 @@ pub fn status(program: &str, result: Result<(), Failure>) -> ExitCode {
     ExitCode::from(failure.status())
 }
 
-/// Tells a program to end when it is sent SIGINT or SIGTERM.
+/// The number of SIGHUP.
+const HANGUP: u8 = 1;
+
+/// Tells a program to end when it is sent SIGINT or SIGTERM; or SIGHUP, unless it was started with that
+/// ignored, as by nohup.
 #[derive(Debug, Clone)]
 pub struct Stop {
     token: CancellationToken,
@@ -88,7 +93,8 @@ pub struct Stop {
 
 impl Stop {
     /// Begins to listen for signals. A second one ends the program at once, also while it waits for
-    /// somebody to read its stdout: a thread of its own listens.
+    /// somebody to read its stdout: a thread of its own listens. Of SIGHUP a terminal that is closed may
+    /// send several, which are as good as one.
     ///
     /// # Errors
     /// If the system does not let us.
@@ -125,6 +131,8 @@ impl Stop {
 
 /// The signals that end a program.
 struct Signals {
+    /// None where it is not ours.
+    hangup: Option<Signal>,
     interrupt: Signal,
     terminate: Signal,
 }
@@ -133,25 +141,49 @@ impl Signals {
     fn open() -> io::Result<(Runtime, Self)> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
         let listening = runtime.enter();
-        let signals =
-            Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? };
+        let signals = Self {
+            hangup: hangup_is_ours().then(|| signal(SignalKind::hangup())).transpose()?,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        };
         drop(listening);
         Ok((runtime, signals))
     }
 
     async fn tell(mut self, stop: &Stop) {
-        for round in 0.. {
+        let mut told = false;
+        loop {
             let number = tokio::select! {
+                () = next(&mut self.hangup) => HANGUP,
                 _ = self.interrupt.recv() => 2,
                 _ = self.terminate.recv() => 15,
             };
-            if round > 0 {
+            if number != HANGUP && std::mem::replace(&mut told, true) {
                 std::process::exit(128 + i32::from(number));
             }
-            stop.signal.store(number, Ordering::Relaxed);
-            stop.token.cancel();
+            if !stop.token.is_cancelled() {
+                stop.signal.store(number, Ordering::Relaxed);
+                stop.token.cancel();
+            }
         }
     }
+}
+
+/// Waits for a signal; for ever, if there is none to wait for.
+async fn next(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether SIGHUP is not ignored, as far as the system says so: whoever ignores it wants the program
+/// to outlive its terminal, and listening for it would make it heard.
+fn hangup_is_ours() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask >> (HANGUP - 1) & 1 == 0)
 }
 
 /// No thread can be started.

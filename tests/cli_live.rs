@@ -7,7 +7,7 @@ use std::process::Command;
 use support::content::{json_lines, write};
 use support::net::{Net, start};
 use support::serving::wait_for_words;
-use support::{ASKAROUND, Running, run, stderr, stdout, wait_for};
+use support::{ASKAROUND, Running, lines_of, run, stderr, stdout, wait_for};
 
 #[test]
 fn the_verbs_do_what_they_say() {
@@ -134,6 +134,35 @@ fn a_peer_that_is_stopped_unregisters() {
     peer.signal("-INT");
     assert_eq!(peer.end().0, Some(130));
     assert_eq!(stdout(&net.verb(0, &["peers"])).lines().count(), 2, "heading and one peer");
+}
+
+/// Whether a program ignores SIGHUP, the first signal of the mask.
+#[cfg(target_os = "linux")]
+fn ignores_hangup(id: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    u64::from_str_radix(mask.trim(), 16).unwrap() & 1 == 1
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_terminal_that_is_closed_ends_a_peer_cleanly_unless_that_is_ignored() {
+    let mut net = Net::new(2);
+    let peer = net.peers[1].take().unwrap();
+    peer.signal("-HUP");
+    let (status, said) = peer.end();
+    assert_eq!(status, Some(129), "{said}");
+    assert_eq!(stdout(&net.verb(0, &["peers"])).lines().count(), 2);
+    assert!(!net.dir(1).join("peer.sock").exists());
+
+    let dir = net.dir(1).to_str().unwrap();
+    let words = ["peer", "--listen", "127.0.0.1:0", "--tracker", &net.tracker, "--dir", dir];
+    let mut running = Running::start(Command::new("nohup").arg(ASKAROUND).args(words));
+    let line = lines_of(running.0.stdout.take().unwrap()).next();
+    assert!(line.is_some_and(|line| line.contains("listens on")));
+    assert!(ignores_hangup(running.0.id()));
+    running.signal("-TERM");
+    assert_eq!(running.end().0, Some(143));
 }
 
 #[test]
