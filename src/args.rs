@@ -12,7 +12,7 @@ use askaround_lab::run::OtherClient;
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::address::address;
+use crate::address::{address, listening};
 use crate::lab::grade_args::GradeArgs;
 use crate::lab::pictures::PictureArgs;
 use crate::lab::plot::PlotArgs;
@@ -227,7 +227,7 @@ impl From<TurnsArg> for Turns {
 #[derive(Debug, Args)]
 pub struct TrackerArgs {
     /// Where to listen
-    #[arg(long, default_value = "0.0.0.0:8888", value_name = "IP:PORT", value_parser = address, env = "ASKAROUND_LISTEN")]
+    #[arg(long, default_value = "0.0.0.0:8888", value_name = "IP:PORT", value_parser = listening, env = "ASKAROUND_LISTEN")]
     pub listen: SocketAddr,
     /// Let peers register addresses that their requests do not come from
     #[arg(long, env = "ASKAROUND_TRUST_ADDRESSES", value_parser = FalseyValueParser::new())]
@@ -316,7 +316,7 @@ pub struct FindArgs {
 #[command(name = "bootstrapper", version, after_help = EXIT_CODES)]
 pub struct Bootstrapper {
     /// Where to listen
-    #[arg(long, default_value = "127.0.0.1:8888", value_name = "IP:PORT", value_parser = address, env = "ASKAROUND_LISTEN")]
+    #[arg(long, default_value = "127.0.0.1:8888", value_name = "IP:PORT", value_parser = listening, env = "ASKAROUND_LISTEN")]
     pub listen: SocketAddr,
     /// Seconds to wait for registrations
     #[arg(long, default_value = "10", value_parser = seconds, env = "ASKAROUND_WAIT")]

@@ -215,4 +215,9 @@ fn a_peer_of_a_tracker_with_an_ipv6_address_can_be_reached_there() {
     let refused = run(ASKAROUND, &[&words[..], &["--listen", "127.0.0.1:0"]].concat());
     assert_eq!(refused.status.code(), Some(2));
     assert!(stderr(&refused).contains("listen on an IPv6 address"), "{}", stderr(&refused));
+    let (_tracker, four) = start(&["tracker", "--listen", "127.0.0.1:0"]);
+    let words = ["get", key.trim(), "-o", to.to_str().unwrap(), "--tracker", &four, "--listen", "[::1]:0"];
+    let refused = run(ASKAROUND, &words);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(stderr(&refused).contains("listen on an IPv4 address"), "{}", stderr(&refused));
 }

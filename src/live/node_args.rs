@@ -11,7 +11,7 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
 use super::args::ShowArgs;
 use super::units;
-use crate::address::address;
+use crate::address::{address, advertised, listening};
 use crate::args::StateArgs;
 use crate::exit::Failure;
 use crate::limits::{AskLimits, ContentLimits, ServerLimits};
@@ -21,10 +21,10 @@ use crate::limits::{AskLimits, ContentLimits, ServerLimits};
 pub struct NodeArgs {
     /// Where it listens, and connects from if that is one address; port 0 lets the system pick
     /// [default: 0.0.0.0:0, or port 0 of :: if the tracker has an IPv6 address]
-    #[arg(long, value_name = "IP:PORT", value_parser = address, env = "ASKAROUND_LISTEN")]
+    #[arg(long, value_name = "IP:PORT", value_parser = listening, env = "ASKAROUND_LISTEN")]
     pub listen: Option<SocketAddr>,
     /// The address to register, if it is not the one that the tracker sees
-    #[arg(long, value_name = "IP", env = "ASKAROUND_ADVERTISE")]
+    #[arg(long, value_name = "IP", value_parser = advertised, env = "ASKAROUND_ADVERTISE")]
     pub advertise: Option<IpAddr>,
     /// The peer's id [default: kept in its folder, made up the first time]
     #[arg(long, env = "ASKAROUND_ID")]
@@ -52,17 +52,25 @@ impl NodeArgs {
     /// # Errors
     /// If nobody can.
     pub(super) fn listen(&self, tracker: Option<SocketAddr>) -> Result<SocketAddr, Failure> {
-        let six = tracker.filter(is_six);
-        match (self.listen, six) {
-            (Some(listen), Some(tracker)) if listen.is_ipv4() && self.advertise.is_none() => {
+        let tracker_is_six = tracker.as_ref().is_some_and(is_six);
+        let Some(listen) = self.listen else {
+            return Ok(if tracker_is_six { EVERYWHERE } else { (Ipv4Addr::UNSPECIFIED, 0).into() });
+        };
+        let is_reached = match (is_six(&listen), tracker_is_six) {
+            // IPv4 comes in at all addresses of IPv6 too.
+            (true, false) => listen.ip().is_unspecified(),
+            (listens_on_six, _) => listens_on_six == tracker_is_six,
+        };
+        match tracker {
+            Some(tracker) if !is_reached && self.advertise.is_none() => {
+                let (own, others, example) =
+                    if tracker_is_six { ("IPv4", "IPv6", "[::]:0") } else { ("IPv6", "IPv4", "0.0.0.0:0") };
                 Err(Failure::usage(format!(
-                    "--listen {listen} is IPv4 and the tracker {tracker} IPv6, which would tell others an \
-                     address where nobody listens: listen on an IPv6 address, as [::]:0"
+                    "--listen {listen} is {own} and the tracker {tracker} {others}, which would tell others an \
+                     address where nobody listens: listen on an {others} address, as {example}"
                 )))
             }
-            (Some(listen), _) => Ok(listen),
-            (None, Some(_)) => Ok(EVERYWHERE),
-            (None, None) => Ok((Ipv4Addr::UNSPECIFIED, 0).into()),
+            _ => Ok(listen),
         }
     }
 
@@ -215,6 +223,31 @@ mod tests {
             let mut node = args.by.here.node;
             node.reachable_from(&args.from);
             assert_eq!(node.listen(None).ok(), expected.parse().ok(), "{words}");
+        }
+    }
+
+    #[test]
+    fn nobody_listens_where_its_tracker_sends_no_one() {
+        for (listen, tracker, fits) in [
+            ("127.0.0.1:0", "127.0.0.1:9", true),
+            ("127.0.0.1:0", "[::1]:9", false),
+            ("[::ffff:127.0.0.1]:0", "[::1]:9", false),
+            ("0.0.0.0:0", "[::1]:9", false),
+            ("127.0.0.1:0 --advertise 10.0.0.5", "[::1]:9", true),
+            ("[::1]:0", "[::1]:9", true),
+            ("[::1]:0", "127.0.0.1:9", false),
+            ("[::1]:0", "[::ffff:127.0.0.1]:9", false),
+            ("[::1]:0 --advertise 2001:db8::5", "127.0.0.1:9", true),
+            ("[::]:0", "127.0.0.1:9", true),
+            ("[::ffff:127.0.0.1]:0", "127.0.0.1:9", true),
+        ] {
+            let words = format!("askaround peer --tracker {tracker} --listen {listen}");
+            let Ok(Askaround { command: Command::Peer(args), .. }) =
+                Askaround::try_parse_from(words.split_whitespace())
+            else {
+                panic!("{words}");
+            };
+            assert_eq!(args.node.listen(Some(args.tracker)).is_ok(), fits, "{words}");
         }
     }
 }
