@@ -4,7 +4,9 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Command;
 
 use askaround_lab::report::model::Report;
 use askaround_lab::trace::read::read;
@@ -31,6 +33,24 @@ fn a_trace_appears_as_a_whole_and_in_a_new_folder() {
     assert_eq!((trace.header.name.as_str(), trace.header.peers.len()), ("corner-hint-loop", 5));
     let beside = fs::read_dir(path.parent().unwrap()).unwrap().count();
     assert_eq!(beside, 1, "nothing is left beside it");
+}
+
+#[test]
+fn who_may_read_what_a_run_writes_is_what_the_umask_says() {
+    let (out, dir) = (tempfile::tempdir().unwrap(), scenario("corner-own-key"));
+    for (umask, expected) in [("077", 0o600), ("022", 0o644), ("002", 0o664)] {
+        let logs = out.path().join(umask);
+        let trace = logs.join("t.jsonl");
+        let script = format!("umask {umask} && exec \"$@\"");
+        let mut run = Command::new("sh");
+        run.args(["-c", &script, "sh", ASKAROUND, "lab", "run", dir.to_str().unwrap(), "--quiet"]);
+        let output = run.arg("--out").arg(&logs).arg("--trace").arg(&trace).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        for file in [&trace, &logs.join("bootstrapper.json")] {
+            let mode = fs::metadata(file).unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode, expected, "{umask}: {} has {mode:o}", file.display());
+        }
+    }
 }
 
 #[test]

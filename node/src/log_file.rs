@@ -1,9 +1,12 @@
 //! Logs on disk: a JSON array, replaced as a whole, so that a reader never sees half of one.
 
+use std::fs::Permissions;
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use askaround_core::log::LogEntry;
+use tempfile::NamedTempFile;
 
 /// A log and the file that it is written to.
 #[derive(Debug)]
@@ -62,18 +65,23 @@ fn render(entries: &[LogEntry]) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Writes a file beside `path` and renames it.
+/// Writes a file beside `path` and renames it. Who may read it is as with any new file: the user's
+/// umask says.
 pub fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".askaround-").tempfile_in(folder)?;
+    let mut file = new_file(folder)?;
     file.write_all(text)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
-    }
     file.persist(path)?;
     Ok(())
+}
+
+/// A new file in `folder` for what is not yet whole, readable as one made under its last name.
+///
+/// # Errors
+/// What the operating system says.
+pub fn new_file(folder: &Path) -> io::Result<NamedTempFile> {
+    let anybody = Permissions::from_mode(0o666);
+    tempfile::Builder::new().prefix(".askaround-").permissions(anybody).tempfile_in(folder)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use askaround_lab::report::model::Report;
 use askaround_lab::report::select::Selection;
 use askaround_lab::report::{html, mermaid, svg};
 use askaround_lab::trace::{self, Trace};
+use askaround_node::log_file;
 use clap::Args;
 use tempfile::NamedTempFile;
 
@@ -210,8 +211,7 @@ impl Begun {
             _ => {}
         }
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let file = std::fs::create_dir_all(folder)
-            .and_then(|()| tempfile::Builder::new().prefix(".askaround-").tempfile_in(folder));
+        let file = std::fs::create_dir_all(folder).and_then(|()| log_file::new_file(folder));
         // Without the name of the temporary file, which nobody asked for.
         let refused = |e: std::io::Error| {
             let source = e.get_ref().and_then(std::error::Error::source);
@@ -233,12 +233,6 @@ impl Begun {
         let mut out = BufWriter::new(file);
         write(&mut out).and_then(|()| out.flush()).map_err(|e| failed(&e))?;
         let file = out.into_inner().map_err(|e| failed(&e))?;
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            let readable = std::fs::Permissions::from_mode(0o644);
-            file.as_file().set_permissions(readable).map_err(|e| failed(&e))?;
-        }
         file.persist(&path).map_err(|e| failed(&e.error))?;
         crate::plain::say!("the {what} is in {}", path.display());
         Ok(())
