@@ -84,6 +84,8 @@ fn without_its_tracker_a_peer_asks_those_it_knows() {
     net.assert_says(1, &["find", &key], 1, "but the tracker did not say who is online: not reachable");
     net.peers[0] = None;
     net.assert_says(1, &["find", &key], 1, "; 1 peer did not answer)");
+    let said = format!("nobody has {key}: 1 peer was asked; 1 peer did not answer; the tracker");
+    net.assert_says(1, &["get", &key, "-o", &to("d")], 1, &said);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use askaround_core::Key;
 use askaround_node::api::{ApiReply, ApiRequest, ApiSearch};
 use askaround_node::content::{Condition, Kept};
 use askaround_node::delivery::conditions::ConditionChange;
+use askaround_node::delivery::error::unanswered;
 use askaround_node::delivery::keep::{Added, Listed, Purged};
 use askaround_node::delivery::prefix::MIN_DIGITS;
 use askaround_node::delivery::types::{Got, Status, TrackerStatus};
@@ -335,11 +336,7 @@ fn search_text(search: &ApiSearch) -> String {
         text += &table::render(&["ASKED", "WHAT", "TOOK", "ANSWER", "WHY ASKED"], &rows);
     }
     let questions = units::count(search.questions, "question");
-    let silent = match search.silent {
-        0 => String::new(),
-        peers => format!("; {} did not answer", units::count(peers, "peer")),
-    };
-    let asked = format!("{questions} in {:.1} ms{silent}", search.seconds * 1e3);
+    let asked = format!("{questions} in {:.1} ms{}", search.seconds * 1e3, unanswered(search.silent));
     // Writing to a String cannot fail.
     let _ = match (&search.found, &search.how) {
         (Some(peer), Some(how)) => writeln!(text, "found {} at {peer}: {how} ({asked})", search.key),

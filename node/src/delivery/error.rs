@@ -12,7 +12,10 @@ use crate::store::StoreError;
 #[derive(Debug, thiserror::Error)]
 pub enum GetError {
     /// Nobody has it.
-    #[error("nobody has {key}: {} asked{}{}", peers(*.asked), incomplete(*.truncated), no_tracker(.tracker))]
+    #[error(
+        "nobody has {key}: {} asked{}{}{}",
+        peers(*.asked), incomplete(*.truncated), unanswered(*.silent), no_tracker(.tracker)
+    )]
     NotFound {
         /// What was looked for.
         key: Key,
@@ -20,6 +23,8 @@ pub enum GetError {
         asked: usize,
         /// Whether not everybody could be asked.
         truncated: bool,
+        /// How many of those who were asked did not say whether they have it.
+        silent: u64,
         /// Why the tracker did not say who is online.
         tracker: Option<String>,
     },
@@ -115,6 +120,16 @@ fn missing_everywhere(pieces: u32, files: Option<&str>) -> String {
 
 fn peers(asked: usize) -> String {
     if asked == 1 { "1 peer was".into() } else { format!("{asked} peers were") }
+}
+
+/// That so many peers did not say whether they have what was looked for, behind other words; nothing if
+/// all did.
+pub fn unanswered(silent: u64) -> String {
+    match silent {
+        0 => String::new(),
+        1 => "; 1 peer did not answer".into(),
+        _ => format!("; {silent} peers did not answer"),
+    }
 }
 
 fn no_tracker(why: &Option<String>) -> String {

@@ -45,8 +45,8 @@ impl Fetch {
                 let why = self.sources.complaints();
                 return Err(match why.is_empty() {
                     true => {
-                        let Searched { asked, truncated, tracker_failed: tracker } = searched;
-                        GetError::NotFound { key: self.key.clone(), asked, truncated, tracker }
+                        let Searched { asked, truncated, silent, tracker_failed: tracker } = searched;
+                        GetError::NotFound { key: self.key.clone(), asked, truncated, silent, tracker }
                     }
                     false => GetError::NoSource { key: self.key.clone(), why },
                 });
@@ -212,6 +212,6 @@ impl Fetch {
     /// Takes this source, which a search has found before.
     pub(super) fn only_from(&mut self, peer: Contact) {
         self.sources.open(peer.addr(), Some(peer), "it was found before".into(), false);
-        self.searches.last = Some(Searched { asked: 1, truncated: false, tracker_failed: None });
+        self.searches.last = Some(Searched { asked: 1, truncated: false, silent: 0, tracker_failed: None });
     }
 }

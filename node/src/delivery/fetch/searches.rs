@@ -52,6 +52,8 @@ pub(super) struct Searched {
     pub(super) asked: usize,
     /// Whether a bound cut it short.
     pub(super) truncated: bool,
+    /// How many peers did not say whether they have it.
+    pub(super) silent: u64,
     /// Why the tracker did not say who is online, if it did not.
     pub(super) tracker_failed: Option<String>,
 }
@@ -125,6 +127,7 @@ impl Fetch {
         self.searches.last = Some(Searched {
             asked: asked.len(),
             truncated: report.truncated,
+            silent: report.silent,
             tracker_failed: report.tracker_failed.as_ref().map(ToString::to_string),
         });
         lock(&self.job.report).asked = in_words(&report);
