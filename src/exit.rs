@@ -227,6 +227,9 @@ pub fn show_traces(verbose: u8) {
 /// for what has to be read can have as many at work at once, and each takes memory.
 const MAX_BLOCKING: usize = 128;
 
+/// With fewer open files not even a small file is got.
+const MIN_FILES: u64 = 32;
+
 /// How long a thread that has nothing to do is kept.
 const KEEP_THREAD: Duration = Duration::from_secs(60);
 
@@ -234,7 +237,11 @@ const KEEP_THREAD: Duration = Duration::from_secs(60);
 /// hand-over between them.
 pub fn block_on(future: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     // Many nodes in one process need many sockets; where the limit stays low, listening says so.
-    let _ = rlimit::increase_nofile_limit(u64::MAX);
+    if let Ok(files @ ..MIN_FILES) = rlimit::increase_nofile_limit(u64::MAX) {
+        return Err(Failure::run(format!(
+            "the limit on open files is {files} (see ulimit -n): at least {MIN_FILES} are needed"
+        )));
+    }
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     runtime.enable_all().max_blocking_threads(MAX_BLOCKING).thread_keep_alive(KEEP_THREAD);
     let runtime = runtime.build().map_err(Failure::run)?;

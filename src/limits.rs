@@ -14,6 +14,10 @@ use clap::Args;
 const OTHER_FILES: u64 = 256;
 /// A file that is fetched takes three: its data, its journal, its folder. There have to be some.
 const MIN_OPEN_FILES: usize = 12;
+/// Where the system lets a peer open few files, it shares them out: of so many one is a source's, ...
+const FILES_A_SOURCE: u64 = 10;
+/// ... and of so many one an idle connection's.
+const FILES_A_KEPT: u64 = 16;
 
 /// Limits of whoever accepts connections.
 #[derive(Debug, Args)]
@@ -58,15 +62,25 @@ fn files() -> u64 {
     rlimit::Resource::NOFILE.get_soft().unwrap_or(u64::MAX)
 }
 
-/// How many connections there may be, each of which takes `each` files, beside `others`.
-fn room(each: u64, others: u64) -> usize {
+/// What to tell whoever has a peer for the time of a command, if very few files may be open.
+pub fn few_files() -> Option<String> {
     let files = files();
-    usize::try_from(files.saturating_sub(others).max(files / 2) / each).unwrap_or(usize::MAX).max(1)
+    (files < OTHER_FILES).then(|| {
+        format!(
+            "only {files} files can be open at once (see ulimit -n): what needs more may be slow, or fail"
+        )
+    })
 }
 
-/// How many connections the system allows a tracker.
+/// As a number of things, of which there is at least one.
+fn some(files: u64) -> usize {
+    usize::try_from(files).unwrap_or(usize::MAX).max(1)
+}
+
+/// How many connections the system allows a tracker: half of its files at least are theirs.
 pub fn connections_of_tracker() -> usize {
-    room(1, OTHER_FILES)
+    let files = files();
+    some(files.saturating_sub(OTHER_FILES).max(files / 2))
 }
 
 /// Limits of a tracker's list.
@@ -137,7 +151,7 @@ impl ContentLimits {
         DeliveryOptions {
             memory: self.piece_memory << 20,
             upload_slots: self.upload_slots,
-            max_sources: self.max_sources,
+            max_sources: self.max_sources.min(some(files() / FILES_A_SOURCE)),
             max_in_flight: self.max_in_flight,
             max_open_files: self.open_files(),
             holder_timeout: self.holder_timeout,
@@ -148,13 +162,15 @@ impl ContentLimits {
 
     /// Files that may be open for fetches: no more than leave most to connections.
     fn open_files(&self) -> usize {
-        let most = usize::try_from(files() / 4).unwrap_or(usize::MAX).max(MIN_OPEN_FILES);
-        self.max_open_files.min(most)
+        self.max_open_files.min(some(files() / 4))
     }
 
-    /// How many connections the system allows a peer: one that is sent content has a file open.
+    /// How many connections the system allows a peer: one that is sent content has a file open. A
+    /// quarter of its files at least are theirs.
     pub fn connections(&self) -> usize {
-        room(2, OTHER_FILES + self.open_files() as u64)
+        let files = files();
+        let others = OTHER_FILES + self.open_files() as u64;
+        some(files.saturating_sub(others).max(files / 4) / 2)
     }
 }
 
@@ -186,6 +202,11 @@ pub struct AskLimits {
 }
 
 impl AskLimits {
+    /// How many idle connections are kept, and no more than leave most files to others.
+    pub fn kept(&self) -> usize {
+        self.keep_connections.min(some(files() / FILES_A_KEPT))
+    }
+
     /// The same for the peer's machine.
     pub fn config(&self) -> PeerConfig {
         PeerConfig {

@@ -57,3 +57,20 @@ fn a_file_that_may_not_be_so_large_is_what_fails() {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(stderr(&output).contains("File too large"), "{}", stderr(&output));
 }
+
+#[test]
+fn with_too_few_open_files_nothing_begins_and_with_few_it_is_said() {
+    for limit in [8, 31] {
+        let output = limited(&format!("-n {limit}"), &["ls"]);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(&format!("is {limit} (see ulimit -n)")) && said.lines().count() == 1, "{said}");
+    }
+    let (net, user) = (Net::new(1), tempfile::tempdir().unwrap());
+    let key = stdout(&net.verb(0, &["add", "-q", &write(user.path(), "a", b"a")])).trim().to_owned();
+    let to = user.path().join("got");
+    let get = ["get", &key, "-o", to.to_str().unwrap(), "--tracker", &net.tracker, "--listen", "127.0.0.1:0"];
+    let output = limited("-n 40", &get);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(stderr(&output).contains("only 40 files can be open at once"), "{}", stderr(&output));
+}

@@ -22,6 +22,7 @@ use super::progress::{Meter, Show};
 use super::verbs::{Verb, Way};
 use super::{absolute, folder, print, show_fetch, units};
 use crate::exit::{Failure, Stop};
+use crate::limits::few_files;
 use crate::plain;
 
 /// How often `add --serve` says what is being sent.
@@ -285,6 +286,8 @@ impl Here {
         if by.here.is_given("max-connections")
             && let Some(warning) = node.server.shortage(node.content.connections())
         {
+            meter.note(&warning);
+        } else if let Some(warning) = few_files() {
             meter.note(&warning);
         }
         let settings = Settings { tracker: *tracker, folder: by.state.dir, longest_stay, node: by.here.node };

@@ -181,7 +181,7 @@ impl Node {
             network,
             tracker,
             server: args.server.config(args.content.connections()),
-            keep_connections: args.asking.keep_connections,
+            keep_connections: args.asking.kept(),
             store: state.store,
             content: Some(content),
             ..PeerOptions::default()

@@ -120,7 +120,14 @@ impl FolderFile {
 
     /// Makes it, with nothing in it.
     fn create(&self, manifest: &Arc<Manifest>) -> Result<Part, PartError> {
-        Part::create(self.place()?, Wanted { manifest: manifest.clone(), md5: None }, self.options())
+        let wanted = Wanted { manifest: manifest.clone(), md5: None };
+        self.shared.open.open(|| Part::create(self.place()?, wanted.clone(), self.options()))
+    }
+
+    /// Goes on with what there is of it.
+    fn resume(&self) -> Result<Found, PartError> {
+        let key = self.listed().root.key();
+        self.shared.open.open(|| Part::resume(self.place()?, &key, self.options()))
     }
 
     /// Copies the file that it is to be the same as, which is there now. Blocks.
@@ -128,8 +135,7 @@ impl FolderFile {
         let mut state = lock(&self.state);
         if matches!(*state, State::Same) {
             let _leave = self.leave();
-            let whole = other.whole().map_err(|error| other.fault(error))?;
-            let whole = whole.ok_or_else(|| other.changed())?;
+            let whole = other.whole()?.ok_or_else(|| other.changed())?;
             let copied = self.copy(&whole, cancel)?;
             if !matches!(copied, State::Done(_)) {
                 return Err(other.changed().into());
@@ -200,10 +206,8 @@ impl FolderFile {
 
     /// What an earlier try has left of it; its piece hashes are there too.
     fn left_over(&self, cancel: &AtomicBool) -> Result<State, GetError> {
-        let place = self.place()?;
-        let found = Part::resume(place.clone(), &self.listed().root.key(), self.options())?;
-        let Found::Part(part) = found else { return Ok(State::Unknown) };
-        part.check_doubtful(cancel).map_err(|error| GetError::Read { path: place.path(), error })?;
+        let Found::Part(part) = self.resume()? else { return Ok(State::Unknown) };
+        part.check_doubtful(cancel).map_err(|error| GetError::Read { path: part.place().path(), error })?;
         Ok(self.after(&part)?)
     }
 
@@ -265,14 +269,15 @@ impl FolderFile {
     pub(super) fn content(self: &Arc<Self>) -> io::Result<Option<Arc<ContentFile>>> {
         match self.part(false).map_err(io::Error::other)? {
             Some(part) => Ok(Some(part.content())),
-            None => self.whole(),
+            None => self.whole().map_err(io::Error::other),
         }
     }
 
     /// The whole file, if it is there.
-    fn whole(&self) -> io::Result<Option<Arc<ContentFile>>> {
+    fn whole(&self) -> Result<Option<Arc<ContentFile>>, PartError> {
         let Some(addition) = self.addition() else { return Ok(None) };
-        let file = File::open(&addition.path)?;
+        let file = || Ok(File::open(&addition.path).map_err(DiskError::at(&addition.path))?);
+        let file = self.shared.open.open(file)?;
         let file = ContentFile::whole(file, addition.manifest, addition.stamp);
         Ok(file.unchanged().then(|| Arc::new(file)))
     }
@@ -350,8 +355,7 @@ impl FolderFile {
 
     /// Opens what was closed. The pieces that were there have to be.
     fn reopen(&self) -> Result<Part, PartError> {
-        let found = Part::resume(self.place()?, &self.listed().root.key(), self.options())?;
-        let Found::Part(part) = found else { return Err(self.changed().into()) };
+        let Found::Part(part) = self.resume()? else { return Err(self.changed().into()) };
         let checked = part.check_doubtful(&AtomicBool::new(false));
         checked.map_err(|error| self.fault(io::Error::other(error)))?;
         let (had, here) = (self.pieces(), part.pieces());

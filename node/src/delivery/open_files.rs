@@ -3,8 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+
+use crate::content::{DiskError, Fault, PartError};
 use crate::lock;
 
 /// A file that is fetched has so many open: its data, its journal, its folder, and what it is copied
@@ -12,6 +15,12 @@ use crate::lock;
 const EACH: usize = 4;
 /// Whether one is in use is not told when it changes. It is for as long as a piece takes to write.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
+/// So long a file is tried to be opened for which the system has no room, ...
+const PATIENCE: Duration = Duration::from_secs(10);
+/// ... and so often. Connections come and go, and nobody tells when.
+const TRY_AGAIN: Duration = Duration::from_millis(20);
+/// The process, or the system, can open no more files.
+const OUT_OF_FILES: [Errno; 2] = [Errno::MFILE, Errno::NFILE];
 
 /// Counts the files that are fetched and open, of all fetches.
 #[derive(Debug)]
@@ -69,6 +78,26 @@ impl OpenFiles {
         }
     }
 
+    /// Opens files for which there is leave. Where the system lets the program open no more, others are
+    /// closed, and where there are none, it is waited for a while. Blocks.
+    ///
+    /// # Errors
+    /// As `open`, which is called again.
+    pub(super) fn open<T>(&self, mut open: impl FnMut() -> Result<T, PartError>) -> Result<T, PartError> {
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            match open() {
+                Err(PartError::Disk(error)) if is_out_of_files(&error) && Instant::now() < give_up => {
+                    if !self.close_one() {
+                        let waited = self.freed.wait_timeout(lock(&self.state), TRY_AGAIN);
+                        drop(waited.unwrap_or_else(PoisonError::into_inner));
+                    }
+                }
+                opened => return opened,
+            }
+        }
+    }
+
     /// Closes the one that was used longest ago, of those that are not in use.
     /// False if there is none.
     fn close_one(&self) -> bool {
@@ -105,8 +134,15 @@ impl Drop for Leave {
     }
 }
 
+fn is_out_of_files(error: &DiskError) -> bool {
+    let Fault::Other(error) = &error.fault else { return false };
+    OUT_OF_FILES.iter().any(|out| error.raw_os_error() == Some(out.raw_os_error()))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     /// Is open while it has a leave, and in use while its lock is held.
@@ -144,6 +180,27 @@ mod tests {
         assert_eq!([0, 2].map(|n| is_open(&opened[n])), [false, true], "what is in use stays open");
         drop((fourth, fifth));
         assert_eq!(lock(&files.state).open.len(), 1, "what is dropped counts no more");
+    }
+
+    #[test]
+    fn where_the_system_has_no_more_files_those_used_longest_ago_are_closed() {
+        let files = OpenFiles::new(3 * EACH);
+        let opened: Vec<_> = (0..2).map(|_| open(&files)).collect();
+        let fails = |errno: Errno| Err(DiskError::at(Path::new("a"))(errno).into());
+        let mut closed = Vec::new();
+        let tried = files.open(|| {
+            closed.push([0, 1].map(|n| !is_open(&opened[n])));
+            // Once more after there is nothing to close.
+            if closed.len() < 4 { fails(Errno::MFILE) } else { Ok(()) }
+        });
+        tried.unwrap();
+        assert_eq!(closed, [[false, false], [true, false], [true, true], [true, true]]);
+        let mut times = 0;
+        let tried = files.open(|| {
+            times += 1;
+            fails(Errno::NOSPC) as Result<(), PartError>
+        });
+        assert!(tried.is_err() && times == 1, "{tried:?}, {times}");
     }
 
     #[test]
