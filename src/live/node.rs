@@ -7,7 +7,7 @@ use std::time::Duration;
 use askaround_core::id::{Contact, PeerId};
 use askaround_core::peer::{Outcome, PeerConfig};
 use askaround_core::tracker::TrackerConfig;
-use askaround_node::api;
+use askaround_node::api::{self, ApiError};
 use askaround_node::content::Catalogue;
 use askaround_node::delivery::keep::{KeepError, UnknownCopy};
 use askaround_node::delivery::{Delivery, DeliveryOptions};
@@ -54,6 +54,10 @@ pub(super) async fn tracker(args: TrackerArgs) -> Result<(), Failure> {
 pub(super) async fn peer(args: PeerArgs) -> Result<(), Failure> {
     let stop = Stop::on_signals()?;
     let folder = folder(&args.state)?;
+    if !api::can_be_in(&folder) {
+        // Before there is anything in it.
+        return Err(ApiError::LongPath(folder).into());
+    }
     if let Some(warning) = args.node.server.shortage(args.node.content.connections()) {
         plain::say!("askaround: {warning}");
     }
@@ -78,15 +82,8 @@ pub(super) async fn peer(args: PeerArgs) -> Result<(), Failure> {
         Ok(()) | Err(KeepError::Stopped) => {}
         Err(error) => plain::say!("askaround: {error}"),
     }
-    let socket = api::listen(&folder).map_err(|error| {
-        let why = match error.kind() {
-            std::io::ErrorKind::InvalidInput => {
-                "its path is too long for a local socket: name a shorter one with --dir".into()
-            }
-            _ => error.to_string(),
-        };
-        Failure::run(format!("cannot listen in {}: {why}", folder.display()))
-    })?;
+    let socket = api::listen(&folder)
+        .map_err(|error| Failure::run(format!("cannot listen in {}: {error}", folder.display())))?;
     print(&format!("peer {} listens on {}, state in {}\n", node.me.id, node.me.addr(), folder.display()))?;
     let api = tokio::spawn(api::serve(socket, node.delivery.clone(), stop.token().clone()));
     let delivery = node.delivery.clone();

@@ -9,8 +9,9 @@ use tokio::net::UnixStream;
 use tokio::net::unix::ReadHalf;
 use tokio_util::sync::CancellationToken;
 
+use super::MAX_REQUEST;
+use super::path::{SocketPath, can_be_in};
 use super::types::{ApiEvent, ApiLine, ApiReply, ApiRequest};
-use super::{MAX_REQUEST, SOCKET};
 
 /// How long a peer may take to end what is given up.
 const GIVING_UP: Duration = Duration::from_secs(10);
@@ -21,6 +22,9 @@ pub enum ApiError {
     /// There is none.
     #[error("no peer is running on {0}: start one with `askaround peer`, or name its folder with --dir")]
     NotRunning(PathBuf),
+    /// The path of its folder is too long for a socket in it.
+    #[error("{0}: its path is too long for a local socket: name a shorter one with --dir")]
+    LongPath(PathBuf),
     /// The system does not let us reach it.
     #[error("cannot talk to the peer on {folder}: {error}")]
     Unreachable {
@@ -99,12 +103,13 @@ pub async fn ask(
 }
 
 async fn connect(folder: &Path) -> Result<UnixStream, ApiError> {
-    use io::ErrorKind::{ConnectionRefused, InvalidInput, NotADirectory, NotFound};
-    UnixStream::connect(folder.join(SOCKET)).await.map_err(|error| match error.kind() {
-        // The last of them: no peer can have a socket of so long a path.
-        NotFound | NotADirectory | ConnectionRefused | InvalidInput => {
-            ApiError::NotRunning(folder.to_owned())
-        }
+    use io::ErrorKind::{ConnectionRefused, NotADirectory, NotFound};
+    if !can_be_in(folder) {
+        return Err(ApiError::LongPath(folder.to_owned()));
+    }
+    let connected = async { UnixStream::connect(&SocketPath::of(folder)?.path).await };
+    connected.await.map_err(|error| match error.kind() {
+        NotFound | NotADirectory | ConnectionRefused => ApiError::NotRunning(folder.to_owned()),
         _ => ApiError::Unreachable { folder: folder.to_owned(), error },
     })
 }

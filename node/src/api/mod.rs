@@ -9,10 +9,12 @@
 //! | `search` | how a search went, as programs are told |
 //! | `answer` | carries out a request: for the socket, and for a peer in the same process |
 //! | `server` | the socket |
+//! | `path` | how the socket is reached in a folder with a long name |
 //! | `client` | asks a running peer |
 
 mod answer;
 mod client;
+mod path;
 mod search;
 mod server;
 mod types;
@@ -25,6 +27,7 @@ pub const MAX_REQUEST: usize = 1 << 20;
 
 pub use answer::answer;
 pub use client::{ApiError, ask, is_running};
+pub use path::can_be_in;
 pub use search::{ApiSearch, ApiStep};
 pub use server::{listen, serve};
 pub use types::{ApiEvent, ApiLine, ApiReply, ApiRequest, LimitChange};

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::answer::answer;
+use super::path::SocketPath;
 use super::types::{ApiReply, ApiRequest};
 use super::{MAX_REQUEST, SOCKET};
 use crate::delivery::Delivery;
@@ -36,7 +37,7 @@ pub fn listen(folder: &Path) -> io::Result<UnixListener> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let listener = UnixListener::bind(&path)?;
+    let listener = UnixListener::bind(&SocketPath::of(folder)?.path)?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
     Ok(listener)
 }
