@@ -4,6 +4,7 @@ mod support;
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use support::lab::{assert_as_expected, lab_run, scenarios};
 use support::{ASKAROUND, run, scenario, stderr, stdout};
@@ -186,6 +187,23 @@ fn what_a_client_leaves_in_its_group_is_ended_with_it() {
     let state = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
     // Nobody may have reaped it yet.
     assert!(state.is_empty() || state.contains(") Z "), "still there: {state}");
+}
+
+#[test]
+fn what_the_system_refuses_a_run_is_named() {
+    let (out, dir) = (tempfile::tempdir().unwrap(), scenario("corner-hint-loop"));
+    let run = ["lab", "run", dir.to_str().unwrap(), "--out", out.path().to_str().unwrap()];
+    let nowhere = out.path().join("nowhere");
+    let mut command = Command::new(ASKAROUND);
+    let output = command.args(run).arg("--deliver").env("TMPDIR", &nowhere).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains(nowhere.to_str().unwrap()), "{}", stderr(&output));
+
+    // Where nobody is connected to anything.
+    let mut apart = Command::new("unshare");
+    let output = apart.args(["--user", "--net", ASKAROUND]).args(run).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("is the loopback interface up?"), "{}", stderr(&output));
 }
 
 #[test]

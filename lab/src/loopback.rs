@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use askaround_node::network::Network;
 use tokio::net::TcpListener;
@@ -11,6 +11,8 @@ use tokio::net::TcpListener;
 /// Held while a run uses its address. No node of a run listens on this port.
 const GUARD_PORT: u16 = 8889;
 const ATTEMPTS: u32 = 64;
+/// Longer than a connection of this machine to itself takes, however busy it is.
+const CONNECT: Duration = Duration::from_secs(10);
 
 /// A loopback address that no other run uses while this value lives.
 #[derive(Debug)]
@@ -20,12 +22,26 @@ pub struct Loopback {
 }
 
 impl Loopback {
-    /// Takes an address. Where the system has only 127.0.0.1 (macOS), it is that one, and a
-    /// second run at the same time is refused.
+    /// Takes an address, at which there can be connections. Where the system has only 127.0.0.1
+    /// (macOS), it is that one, and a second run at the same time is refused.
     ///
     /// # Errors
     /// What the operating system says.
-    pub fn claim() -> io::Result<Self> {
+    pub async fn claim() -> io::Result<Self> {
+        let claimed = Self::take()?;
+        // One that is down (`unshare --net`) is listened on all the same.
+        let guard = SocketAddr::new(claimed.ip, GUARD_PORT);
+        let connected = tokio::time::timeout(CONNECT, Network::default().connect(guard)).await;
+        match connected.map_err(io::Error::from).flatten() {
+            Ok(_) => Ok(claimed),
+            Err(error) => Err(io::Error::new(
+                error.kind(),
+                format!("{guard} cannot be reached: {error}; is the loopback interface up?"),
+            )),
+        }
+    }
+
+    fn take() -> io::Result<Self> {
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.subsec_nanos());
         let mut seed = clock ^ std::process::id().rotate_left(16);
         for _ in 0..ATTEMPTS {

@@ -57,7 +57,7 @@ async fn play(spoil: impl FnOnce(&Path)) -> Ran {
     let out = tempfile::tempdir().unwrap();
     let scripts = scripts();
     lay_out(&scripts, scratch.path()).unwrap();
-    let loopback = Loopback::claim().unwrap();
+    let loopback = Loopback::claim().await.unwrap();
     let network = loopback.network();
     let lab = LabConfig { expect: Some(scripts.len()), ..LabConfig::default() };
     let config = TrackerConfig { lab: Some(lab), ..TrackerConfig::default() };

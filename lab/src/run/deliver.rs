@@ -71,12 +71,14 @@ impl Scratch {
     /// If the disk says no.
     pub async fn make(scenario: &Scenario) -> Result<Self, RunError> {
         let scripts: Vec<Script> = scenario.scripts.iter().map(|(_, script)| script.clone()).collect();
+        let parent = std::env::temp_dir();
+        let what = format!("lay out content for the peers in {}", parent.display());
         let laid = blocking(move || {
-            let folder = Folder::make(&std::env::temp_dir())?;
+            let folder = Folder::make(&parent)?;
             lay_out(&scripts, folder.path())?;
             Ok(Self(folder))
         });
-        laid.await.map_err(RunError::system("lay out content for the peers"))
+        laid.await.map_err(RunError::system(what))
     }
 
     /// Where it is.

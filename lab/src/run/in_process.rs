@@ -70,6 +70,10 @@ pub(super) async fn run(
         });
     }
     let mut troubles = Vec::new();
+    let mut trouble = |text: String, news: &mut (dyn FnMut(RunNews) + Send)| {
+        news(RunNews::Trouble(text.clone()));
+        troubles.push(text);
+    };
     let expected = scenario.scripts.len();
     let mut on_news = |tracker_news| match tracker_news {
         TrackerNews::Log(entry) => news(RunNews::TimestepOver(entry.time)),
@@ -78,9 +82,7 @@ pub(super) async fn run(
                 LeftOutReason::ConnectionBroke => "its connection broke",
                 LeftOutReason::TimedOut => "it took too long",
             };
-            let trouble = format!("client {id} was left out in timestep {time}: {why}");
-            news(RunNews::Trouble(trouble.clone()));
-            troubles.push(trouble);
+            trouble(format!("client {id} was left out in timestep {time}: {why}"), news);
         }
     };
     let end =
@@ -88,16 +90,16 @@ pub(super) async fn run(
     if let TrackerEnd::Finished { clocked, .. } = end
         && clocked < expected
     {
-        troubles.push(format!("only {clocked} of {expected} clients registered"));
+        trouble(format!("only {clocked} of {expected} clients registered"), news);
         peers_stop.cancel();
     }
     while let Some(joined) = peers.join_next().await {
         match joined {
             Ok((_, Ok(PeerEnd::Finished | PeerEnd::Stopped), Ok(()))) => {}
-            Ok((id, Ok(PeerEnd::Failed(reason)), _)) => troubles.push(format!("client {id}: {reason}")),
-            Ok((id, Err(error), _)) => troubles.push(format!("client {id}: {error}")),
-            Ok((id, _, Err(error))) => troubles.push(format!("client {id}: {error}")),
-            Err(bug) => troubles.push(format!("a bug of ours: {bug}")),
+            Ok((id, Ok(PeerEnd::Failed(reason)), _)) => trouble(format!("client {id}: {reason}"), news),
+            Ok((id, Err(error), _)) => trouble(format!("client {id}: {error}"), news),
+            Ok((id, _, Err(error))) => trouble(format!("client {id}: {error}"), news),
+            Err(bug) => trouble(format!("a bug of ours: {bug}"), news),
         }
     }
     Ok(RunReport { troubles, stopped: end == TrackerEnd::Stopped, deliveries: None })

@@ -154,7 +154,8 @@ pub async fn run(
     news: &mut (dyn FnMut(RunNews) + Send),
 ) -> Result<RunReport, RunError> {
     prepare(scenario, &options.out)?;
-    let loopback = Loopback::claim().map_err(RunError::system("get a loopback address for this run"))?;
+    let loopback =
+        Loopback::claim().await.map_err(RunError::system("get a loopback address for this run"))?;
     let scratch = match options.deliver {
         true => Some(Scratch::make(scenario).await?),
         false => None,
