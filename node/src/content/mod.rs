@@ -12,6 +12,7 @@
 //! | [`restore`] | what it takes to have a collection in a folder |
 //! | [`place`] | a name in an open folder: where files are made and renamed, and how nothing from a peer leaves its folder |
 //! | [`path`] | [`RelativePath`]: the path of a file below a folder, which may come from a stranger |
+//! | `real_path` | one path for each file and folder, however it is spelt |
 //! | [`disk`] | what a disk can say no to, with the path |
 //! | `walk` | the files below a folder |
 //! | `boot` | which run of the machine this is, and which mount of a disk in it |
@@ -35,6 +36,7 @@ pub mod md5;
 pub mod part;
 pub mod path;
 pub mod place;
+mod real_path;
 pub mod restore;
 mod walk;
 
@@ -53,6 +55,7 @@ pub(crate) use part::remove_old_journal;
 pub use part::{Found, Part, PartError, PartOptions, ToRepair, Wanted};
 pub use path::{InvalidPath, RelativePath};
 pub use place::{Folder, Place, There};
+pub(crate) use real_path::{real_folder, real_path};
 pub use restore::{RestoreError, Step, plan};
 pub use walk::{Skipped, WhySkipped};
 

@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use super::disk::{DiskError, Fault};
 use super::file::Stamp;
 use super::path::RelativePath;
+use super::real_path::real_folder;
 
 /// What is opened to stand for a folder.
 const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::CLOEXEC);
@@ -66,13 +67,14 @@ impl Folder {
         Ok(Self { fd: Arc::new(fd), path: path.to_owned() })
     }
 
-    /// Makes the folder, and those above it, where they are not there, and opens it.
+    /// Makes the folder, and those above it, where they are not there, and opens it. Its path is the
+    /// real one.
     ///
     /// # Errors
     /// If that is not allowed, or something else is in the way.
     pub fn make(path: &Path) -> Result<Self, DiskError> {
         std::fs::create_dir_all(path).map_err(DiskError::at(path))?;
-        Self::open(path)
+        Ok(Self { path: real_folder(path)?, ..Self::open(path)? })
     }
 
     /// Its path, for people.

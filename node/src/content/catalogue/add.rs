@@ -18,6 +18,7 @@ use crate::content::hash::HashError;
 use crate::content::md5::Md5;
 use crate::content::part::Part;
 use crate::content::place::Place;
+use crate::content::real_path;
 use crate::lock;
 use crate::store::StoreError;
 
@@ -46,7 +47,7 @@ impl Catalogue {
         cancel: &AtomicBool,
     ) -> Result<Entry, CatalogueError> {
         let mut file = open(path)?;
-        let path = std::path::absolute(path).map_err(DiskError::at(path))?;
+        let path = real_path(path)?;
         if self.is_state(&file.metadata().map_err(DiskError::at(&path))?) {
             return Err(CatalogueError::OwnState(path));
         }

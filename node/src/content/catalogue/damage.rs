@@ -11,6 +11,7 @@ use crate::content::boot::BootId;
 use crate::content::file::Stamp;
 use crate::content::part::{Part, Wanted};
 use crate::content::place::Place;
+use crate::content::real_path;
 use crate::lock;
 use crate::store::StoreError;
 
@@ -27,7 +28,10 @@ impl Catalogue {
         path: &Path,
         cancel: &AtomicBool,
     ) -> Result<Option<Verified>, CatalogueError> {
-        let is_it = |entry: &Entry| entry.kept == Kept::Fetched && entry.path == path;
+        // It may be noted in another spelling.
+        let is_there =
+            |entry: &Entry| entry.path == path || real_path(&entry.path).is_ok_and(|at| at == path);
+        let is_it = |entry: &Entry| entry.kept == Kept::Fetched && is_there(entry);
         let Some(entry) = self.places(key)?.into_iter().find(is_it) else { return Ok(None) };
         if !matches!(self.condition(&entry), Condition::Unchecked | Condition::Damaged) {
             return Ok(None);

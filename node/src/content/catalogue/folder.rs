@@ -15,6 +15,7 @@ use super::{Catalogue, CatalogueError, Condition, Entry, Kept, STATE, open};
 use crate::content::collection::{Collection, ListedFile};
 use crate::content::disk::DiskError;
 use crate::content::file::Stamp;
+use crate::content::real_folder;
 use crate::content::walk::{self, FoundFile, Skipped, WhySkipped};
 
 /// A folder that was added.
@@ -42,7 +43,7 @@ impl Catalogue {
         progress: &dyn Fn(u64, u64),
         cancel: &AtomicBool,
     ) -> Result<AddedFolder, CatalogueError> {
-        let path = std::path::absolute(path).map_err(DiskError::at(path))?;
+        let path = real_folder(path)?;
         let (found, mut skipped) = walk::walk(&path, cancel)?;
         let found = self.without_state(found, &mut skipped);
         let (entry, collection) = match how {

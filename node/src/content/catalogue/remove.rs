@@ -1,6 +1,6 @@
 //! Forgetting content.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::path::PathBuf;
 
 use askaround_core::Key;
@@ -9,6 +9,7 @@ use askaround_core::pieces::Root;
 use super::tables::Tables;
 use super::{Catalogue, CatalogueError, Condition, Entry, Kept};
 use crate::content::collection::Collection;
+use crate::content::real_path;
 
 /// What was forgotten.
 #[derive(Debug, Default)]
@@ -41,11 +42,6 @@ impl Removed {
         let Some(now) = tables.at(&place.root, &place.path)? else { return Ok(()) };
         if self.forget(tables, now.clone())? { Ok(()) } else { tables.put(&Entry { own: false, ..now }) }
     }
-
-    /// The copies of ours among them.
-    fn copies(&self) -> impl Iterator<Item = &PathBuf> {
-        self.places.iter().filter(|entry| entry.kept == Kept::Copy).map(|entry| &entry.path)
-    }
 }
 
 impl Catalogue {
@@ -73,12 +69,27 @@ impl Catalogue {
             }
             Ok(removed)
         })?;
-        let failures: Vec<_> = removed.copies().filter_map(|copy| self.remove_copy(copy).err()).collect();
+        let (mut failures, mut stay) = (Vec::new(), BTreeMap::new());
+        for copy in removed.places.iter().filter(|entry| entry.kept == Kept::Copy) {
+            let stay = match stay.entry(copy.root) {
+                btree_map::Entry::Occupied(known) => known.into_mut(),
+                btree_map::Entry::Vacant(new) => new.insert(self.real_places(&copy.root)?),
+            };
+            if !stay.contains(&copy.path) {
+                failures.extend(self.remove_copy(&copy.path).err());
+            }
+        }
         removed.failed = failures.into_iter().next().map(|failure| match failure {
             CatalogueError::Disk(error) => CatalogueError::CopyStays(error),
             failure => failure,
         });
         Ok(removed)
+    }
+
+    /// Where a content is, by real paths: older versions noted others too, by which one file may be two
+    /// places.
+    fn real_places(&self, root: &Root) -> Result<BTreeSet<PathBuf>, CatalogueError> {
+        Ok(self.places(&root.key())?.iter().map(|place| real_path(&place.path)).collect::<Result<_, _>>()?)
     }
 }
 

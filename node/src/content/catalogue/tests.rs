@@ -3,6 +3,7 @@
 mod copies;
 mod moved;
 mod places;
+mod spelling;
 
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
 use std::sync::atomic::AtomicBool;
@@ -52,6 +53,11 @@ fn content(size: usize) -> Vec<u8> {
 
 fn add(catalogue: &Catalogue, path: &Path, how: How) -> Entry {
     catalogue.add(path, how, &|_| (), &GO).unwrap()
+}
+
+/// Adds a folder of the user's where it lies.
+fn add_folder(catalogue: &Catalogue, path: &Path) -> AddedFolder {
+    catalogue.add_folder(path, How::Reference, &|_, _| (), &GO).unwrap()
 }
 
 fn verify(catalogue: &Catalogue, entry: &Entry) -> Verified {

@@ -51,7 +51,7 @@ use super::sources::{Event, Sources};
 use super::target::Slot;
 use super::types::{FetchState, GetEvent, GetRequest, Got};
 use super::{Delivery, absolute};
-use crate::content::{CollectionError, DiskError, Entry, Md5, Part, PartOptions, Place, ToRepair};
+use crate::content::{CollectionError, DiskError, Entry, Md5, Part, PartOptions, Place, ToRepair, real_path};
 use crate::lock;
 
 /// How often is told how far it is.
@@ -240,6 +240,7 @@ impl Fetch {
                 return self.get_file(request, part).await;
             }
         }
+        let request = &self.with_real_path(request).await?;
         for addr in &request.from {
             self.sources.open(*addr, None, "named by its user".into(), false);
         }
@@ -281,6 +282,14 @@ impl Fetch {
                 other => return other,
             }
         }
+    }
+
+    /// The request, with the path by which what comes will be known.
+    async fn with_real_path(&mut self, request: &GetRequest) -> Result<GetRequest, GetError> {
+        let given = request.to.clone();
+        let to = self.work.run(move |_| real_path(&given)).await??;
+        lock(&self.job.report).to = to.clone();
+        Ok(GetRequest { to, ..request.clone() })
     }
 
     /// Fetches what is believed to be it.

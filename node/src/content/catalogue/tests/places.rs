@@ -7,11 +7,6 @@ use super::remove::Removed;
 use super::*;
 use crate::content::part::{Found, PartError, ToRepair};
 
-/// Adds a folder of the user's where it lies.
-fn add_folder(catalogue: &Catalogue, path: &Path) -> AddedFolder {
-    catalogue.add_folder(path, How::Reference, &|_, _| (), &GO).unwrap()
-}
-
 /// The names of the places of a content, of files of the user's.
 fn places(fixture: &Fixture, catalogue: &Catalogue, root: &Root) -> Vec<String> {
     let places = catalogue.places(&root.key()).unwrap().into_iter();
