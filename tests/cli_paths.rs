@@ -6,8 +6,8 @@ use std::process::Command;
 
 use support::content::{bytes, write};
 use support::net::Net;
-use support::serving::key_of;
-use support::{ASKAROUND, stdout};
+use support::serving::{Serving, assert_fails, key_of};
+use support::{ASKAROUND, run, stdout};
 
 #[test]
 fn a_file_is_known_by_a_path_that_goes_on_to_lead_there() {
@@ -29,4 +29,42 @@ fn a_file_is_known_by_a_path_that_goes_on_to_lead_there() {
         assert!(listed.contains("good") && listed.contains(real.join(name).to_str().unwrap()), "{listed}");
         assert!(!listed.contains(".."), "{listed}");
     }
+}
+
+#[test]
+fn a_folder_goes_to_a_path_with_a_slash_at_its_end_and_a_file_does_not() {
+    let (net, user) = (Net::new(2), tempfile::tempdir().unwrap());
+    let folder = user.path().join("folder");
+    let file = write(&folder, "sub/x", &bytes(100_000));
+    let serving = Serving::new(folder.to_str().unwrap(), &[]);
+    let keys = [folder.to_str().unwrap(), &file].map(|path| key_of(&net.verb(0, &["add", "-q", path])));
+    std::fs::create_dir(user.path().join("there")).unwrap();
+    let to = |name: &str| user.path().join(name).to_str().unwrap().to_owned();
+    for name in ["new/", "there/", "other/./"] {
+        let output = run(ASKAROUND, &serving.get(&to(name), &[]));
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert_eq!(std::fs::read(user.path().join(name).join("sub/x")).unwrap(), bytes(100_000));
+    }
+    net.assert_says(1, &["get", &keys[1], "-o", &to("a file/")], 2, "a file/: ends in a slash");
+    net.assert_says(1, &["get", &keys[1], "-o", &to("a file/"), "--in-place"], 2, "ends in a slash");
+    net.assert_says(1, &["get", &keys[0], "-o", &to("by a peer/")], 0, "got ");
+    assert_eq!(std::fs::read(user.path().join("by a peer/sub/x")).unwrap(), bytes(100_000));
+    net.assert_says(1, &["get", &keys[1], "-o", &to("a file/")], 2, "ends in a slash");
+    assert!(!user.path().join("a file").exists());
+}
+
+#[test]
+fn content_goes_to_no_stdout() {
+    let user = tempfile::tempdir().unwrap();
+    let serving = Serving::new(&write(user.path(), "source", b"s"), &[]);
+    let get = |to: &str| {
+        let mut command = Command::new(ASKAROUND);
+        command.current_dir(user.path()).args(serving.get(to, &[])).output().unwrap()
+    };
+    for stdout in ["-", "/dev/stdout"] {
+        assert_fails(&get(stdout), 2, "content goes to a file, not to stdout");
+    }
+    assert!(!user.path().join("-").exists());
+    assert_eq!(get("./-").status.code(), Some(0));
+    assert_eq!(std::fs::read(user.path().join("-")).unwrap(), b"s");
 }

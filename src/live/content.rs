@@ -40,6 +40,9 @@ const LOOK: Duration = Duration::from_secs(3);
 /// If it was not got.
 pub(super) async fn get(args: GetArgs) -> Result<(), Failure> {
     let to = args.out.clone().unwrap_or_else(|| args.key.as_str().into());
+    if to == Path::new("-") || to == Path::new("/dev/stdout") {
+        return Err(Failure::usage("content goes to a file, not to stdout: name one (`./-` is one named -)"));
+    }
     let request = GetRequest {
         key: args.key.clone(),
         to: absolute(&to)?,

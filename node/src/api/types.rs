@@ -243,6 +243,7 @@ fn is_users(fault: &Fault) -> bool {
         Fault::Missing
         | Fault::Exists
         | Fault::IsFolder
+        | Fault::Slash
         | Fault::NotFolder
         | Fault::NotFile
         | Fault::Link

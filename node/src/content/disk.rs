@@ -27,6 +27,8 @@ pub enum Fault {
     Exists,
     /// A folder, where a file was expected.
     IsFolder,
+    /// A path with a slash at its end, as users write that of a folder, where a file was expected.
+    Slash,
     /// Not a folder, where one was expected.
     NotFolder,
     /// Neither file nor folder: a device, a socket, a pipe.
@@ -90,6 +92,9 @@ impl fmt::Display for Fault {
             Self::Missing => f.write_str("there is no such file or folder"),
             Self::Exists => f.write_str("is there already"),
             Self::IsFolder => f.write_str("is a folder, not a file"),
+            Self::Slash => f.write_str(
+                "ends in a slash, as the path of a folder does, and this is a file: name the file",
+            ),
             Self::NotFolder => f.write_str("is not a folder, or one above it is not"),
             Self::NotFile => f.write_str("is neither a file nor a folder"),
             Self::Link => f.write_str("is a symbolic link, which is not followed here"),

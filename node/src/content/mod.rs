@@ -54,6 +54,7 @@ pub use md5::{Md5, md5_of};
 pub(crate) use part::remove_old_journal;
 pub use part::{Found, Part, PartError, PartOptions, ToRepair, Wanted};
 pub use path::{InvalidPath, RelativePath};
+pub(crate) use place::ends_in_slash;
 pub use place::{Folder, Place, There};
 pub(crate) use real_path::{real_folder, real_path};
 pub use restore::{RestoreError, Step, plan};

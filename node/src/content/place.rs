@@ -144,12 +144,13 @@ impl Place {
     /// The place that a path of the user's names. The folder must be there.
     ///
     /// # Errors
-    /// If the folder is not there, or the path has no last component (as `/` and `..`).
+    /// If the folder is not there, the path has no last component (as `/` and `..`), or a slash behind
+    /// it.
     pub fn new(path: &Path) -> Result<Self, DiskError> {
-        // `file_name` overlooks a separator at the end, by which users mean a folder.
-        let slash = path.as_os_str().as_bytes().ends_with(b"/");
-        let name = path.file_name().filter(|_| !slash);
-        let name = name.ok_or_else(|| DiskError::new(path, Fault::IsFolder))?.to_owned();
+        let name = path.file_name().ok_or_else(|| DiskError::new(path, Fault::IsFolder))?.to_owned();
+        if ends_in_slash(path) {
+            return Err(DiskError::new(path, Fault::Slash));
+        }
         Ok(Self { folder: Folder::open(path.parent().unwrap_or(Path::new("")))?, name })
     }
 
@@ -277,6 +278,11 @@ impl Place {
     }
 }
 
+/// Whether a path has a slash at its end, by which users mean a folder, and which [`Path`] overlooks.
+pub(crate) fn ends_in_slash(path: &Path) -> bool {
+    path.as_os_str().as_bytes().ends_with(b"/")
+}
+
 /// A way to give a file a name that nothing has.
 type Naming = fn(&Place, &Place) -> rustix::io::Result<()>;
 
@@ -382,9 +388,10 @@ mod tests {
 
     #[test]
     fn names_that_are_no_place_for_a_file() {
-        for bad in ["/", "..", "a/..", "/tmp/"] {
+        for (bad, has_name) in [("/", false), ("..", false), ("a/..", false), ("/tmp/", true), ("a/", true)] {
             let error = Place::new(Path::new(bad)).unwrap_err();
-            assert!(matches!(error.fault, Fault::IsFolder), "{bad}: {error}");
+            assert_eq!(matches!(error.fault, Fault::Slash), has_name, "{bad}: {error}");
+            assert_eq!(matches!(error.fault, Fault::IsFolder), !has_name, "{bad}: {error}");
         }
         let long = Place::new(Path::new(&"n".repeat(255))).unwrap();
         assert!(long.beside(".askaround-part").name.len() <= MAX_NAME);

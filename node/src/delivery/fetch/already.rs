@@ -15,7 +15,7 @@ use super::{Fetch, Identity, destination};
 use crate::content::file::Stamp;
 use crate::content::{
     Addition, CatalogueError, Condition, DiskError, Entry, Fault, Folder, Found, Kept, Part, PartError,
-    PartOptions, Place, There, ToRepair, Wanted, hash_file, remove_old_journal,
+    PartOptions, Place, There, ToRepair, Wanted, ends_in_slash, hash_file, remove_old_journal,
 };
 use crate::lock;
 
@@ -143,6 +143,10 @@ impl Fetch {
     ) -> Result<Option<Part>, GetError> {
         let (to, key) = (to.to_owned(), self.key.clone());
         let look = move |cancel: &AtomicBool| {
+            // It is not known yet whether it is a file, which has no such destination.
+            if ends_in_slash(&to) {
+                return Ok(Found::Nothing);
+            }
             let place = destination(&to)?;
             // A folder may be the destination of a collection.
             if let There::Folder = place.there()? {

@@ -51,7 +51,9 @@ use super::sources::{Event, Sources};
 use super::target::Slot;
 use super::types::{FetchState, GetEvent, GetRequest, Got};
 use super::{Delivery, absolute};
-use crate::content::{CollectionError, DiskError, Entry, Md5, Part, PartOptions, Place, ToRepair, real_path};
+use crate::content::{
+    CollectionError, DiskError, Entry, Md5, Part, PartOptions, Place, ToRepair, ends_in_slash, real_path,
+};
 use crate::lock;
 
 /// How often is told how far it is.
@@ -284,10 +286,18 @@ impl Fetch {
         }
     }
 
-    /// The request, with the path by which what comes will be known.
+    /// The request, with the path by which what comes will be known; and with the slash at its end that
+    /// only a folder may have.
     async fn with_real_path(&mut self, request: &GetRequest) -> Result<GetRequest, GetError> {
         let given = request.to.clone();
-        let to = self.work.run(move |_| real_path(&given)).await??;
+        let find = move |_: &AtomicBool| {
+            let mut real = real_path(&given)?;
+            if ends_in_slash(&given) {
+                real.push("");
+            }
+            Ok::<_, DiskError>(real)
+        };
+        let to = self.work.run(find).await??;
         lock(&self.job.report).to = to.clone();
         Ok(GetRequest { to, ..request.clone() })
     }
