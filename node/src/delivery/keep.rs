@@ -144,8 +144,12 @@ impl Delivery {
             for fetch in fetches {
                 if !fetch.ended {
                     purged.fetching = Some(text_of(&fetch.to));
-                } else if give_up(&fetch, &named) {
-                    purged.given_up = Some(text_of(&fetch.to));
+                } else {
+                    match give_up(&fetch, &named) {
+                        Ok(true) => purged.given_up = Some(text_of(&fetch.to)),
+                        Ok(false) => {}
+                        Err(error) => tracing::warn!(%error, "what a stopped fetch has left stays"),
+                    }
                 }
             }
             Ok((entry, removed, purged))
@@ -198,17 +202,18 @@ impl Delivery {
     }
 }
 
-/// Removes what a stopped fetch has left where it was to go, if nobody goes on with it.
-fn give_up(fetch: &Destination, key: &Key) -> bool {
+/// Removes what a stopped fetch has left where it was to go, if nobody goes on with it. Whether there
+/// was something.
+fn give_up(fetch: &Destination, key: &Key) -> Result<bool, PartError> {
     let place = Place::new(&fetch.to).map_err(PartError::from);
     match place.and_then(|place| Part::give_up(&place, key, fetch.in_place)) {
-        Ok(given_up) => given_up,
-        // Which of the files in it have come is known to who fetches it again.
-        Err(PartError::Disk(DiskError { fault: Fault::IsFolder, .. })) => false,
-        Err(error) => {
-            tracing::warn!(%error, "what a stopped fetch has left stays");
-            false
-        }
+        // Of a folder, which of its files have come is known to who fetches it again. Where the folder
+        // above is gone, all is.
+        Err(PartError::Disk(DiskError {
+            fault: Fault::IsFolder | Fault::Slash | Fault::Missing | Fault::NotFolder,
+            ..
+        })) => Ok(false),
+        other => other,
     }
 }
 
@@ -334,4 +339,21 @@ fn listed(catalogue: &Catalogue, places: Vec<Entry>) -> Result<Listed, KeepError
 /// A path for people. One that is not UTF-8 is shown as nearly as can be.
 pub(super) fn text_of(path: &Path) -> String {
     path.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_the_folder_is_gone_nothing_is_left_of_a_fetch() {
+        let (user, key) = (tempfile::tempdir().unwrap(), Key::new(&"0a".repeat(32)).unwrap());
+        std::fs::write(user.path().join("file"), "f").unwrap();
+        for to in ["gone/out", "file/out", "gone/", "nothing"].map(|to| user.path().join(to)) {
+            for in_place in [false, true] {
+                let fetch = Destination { to: to.clone(), in_place, ended: true };
+                assert!(!give_up(&fetch, &key).unwrap(), "{to:?}");
+            }
+        }
+    }
 }
