@@ -207,9 +207,9 @@ impl From<KeepError> for ApiReply {
     fn from(error: KeepError) -> Self {
         match &error {
             KeepError::Stopped => Self::Stopped,
-            KeepError::Catalogue(CatalogueError::NoHome | CatalogueError::OwnState(_)) => {
-                Self::Unusable(error.to_string())
-            }
+            KeepError::Catalogue(
+                CatalogueError::NoHome | CatalogueError::OwnState(_) | CatalogueError::Unfinished(_),
+            ) => Self::Unusable(error.to_string()),
             KeepError::Catalogue(CatalogueError::Disk(disk)) if is_users(&disk.fault) => {
                 Self::Unusable(error.to_string())
             }

@@ -10,7 +10,7 @@ use super::catalogue::CatalogueError;
 use super::collection::{CollectionError, MAX_FILES};
 use super::disk::DiskError;
 use super::hash::HashError;
-use super::part::is_unfinished;
+use super::part::{is_of_a_fetch, is_unfinished};
 use super::path::RelativePath;
 
 /// A file below a folder.
@@ -78,6 +78,7 @@ pub(super) fn walk(
             skipped.push(Skipped { path: next, why: WhySkipped::EmptyFolder });
             continue;
         }
+        let (first, mut has_journals) = (found.len(), false);
         for item in items {
             let path = item.map_err(DiskError::at(&next))?.path();
             let data = std::fs::symlink_metadata(&path).map_err(DiskError::at(&path))?;
@@ -91,7 +92,10 @@ pub(super) fn walk(
                     continue;
                 }
                 Some(_) if !data.is_file() => WhySkipped::Special,
-                Some(relative) if is_unfinished(relative.split().1) => WhySkipped::Unfinished,
+                Some(relative) if is_unfinished(relative.split().1) => {
+                    has_journals = true;
+                    WhySkipped::Unfinished
+                }
                 Some(relative) => {
                     let executable = data.mode() & 0o111 != 0;
                     found.push(FoundFile { relative, path, size: data.len(), executable });
@@ -102,6 +106,12 @@ pub(super) fn walk(
                 }
             };
             skipped.push(Skipped { path, why });
+        }
+        if has_journals {
+            // Some may be of files that are fetched in place. What cannot be told is not known to be whole.
+            let is_fetched = |file: &mut FoundFile| is_of_a_fetch(&file.path).unwrap_or(true);
+            let unfinished = found.extract_if(first.., is_fetched);
+            skipped.extend(unfinished.map(|file| Skipped { path: file.path, why: WhySkipped::Unfinished }));
         }
     }
     found.sort_by(|a, b| a.relative.cmp(&b.relative));

@@ -16,7 +16,7 @@ use crate::content::disk::{DiskError, Fault, set_if_there_are_any};
 use crate::content::file::Stamp;
 use crate::content::hash::HashError;
 use crate::content::md5::Md5;
-use crate::content::part::Part;
+use crate::content::part::{Part, is_of_a_fetch};
 use crate::content::place::Place;
 use crate::content::real_path;
 use crate::lock;
@@ -50,6 +50,10 @@ impl Catalogue {
         let path = real_path(path)?;
         if self.is_state(&file.metadata().map_err(DiskError::at(&path))?) {
             return Err(CatalogueError::OwnState(path));
+        }
+        // By another name it would be the same file.
+        if is_of_a_fetch(path.canonicalize().as_ref().unwrap_or(&path))? {
+            return Err(CatalogueError::Unfinished(path));
         }
         let addition = match how {
             How::Reference => hash_one(&path, &file, true, progress, cancel)?,

@@ -91,6 +91,11 @@ pub enum CatalogueError {
     /// What a peer keeps to itself.
     #[error("{}: is the state of this peer, which it keeps to itself", .0.display())]
     OwnState(PathBuf),
+    /// It has not come whole.
+    #[error(
+        "{}: belongs to a fetch that is under way or was stopped; the same get goes on with it", .0.display()
+    )]
+    Unfinished(PathBuf),
     /// The file cannot be hashed.
     #[error("{}: {error}", .path.display())]
     Hash {

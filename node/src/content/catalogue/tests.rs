@@ -1,6 +1,7 @@
 //! The catalogue, as a peer uses it.
 
 mod copies;
+mod left_out;
 mod moved;
 mod places;
 mod spelling;

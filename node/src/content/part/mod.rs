@@ -24,11 +24,11 @@ use askaround_core::pieces::{PieceIndex, PieceSet};
 use tokio::sync::oneshot;
 
 use self::journal::{Journal, Replay, Setting};
-pub(super) use self::prepare::is_unfinished;
 pub(crate) use self::prepare::remove_old_journal;
 use self::prepare::{
     JOURNAL, begin_journal, data_place, is_half_written, is_hole, lock, refuse_if_taken, set_room_aside,
 };
+pub(super) use self::prepare::{is_of_a_fetch, is_unfinished};
 pub use self::types::{Found, PartError, PartOptions, ToRepair, Wanted};
 use super::boot::BootId;
 use super::disk::{DiskError, set_if_there_are_any};

@@ -1,7 +1,9 @@
 //! Making a part's files ready: what may be in the way, the lock, the room, the journal.
 
+use std::ffi::OsStr;
 use std::fs::{File, TryLockError};
 use std::ops::Range;
+use std::path::Path;
 
 use super::journal::{Header, Journal, NOWHERE, Replay, Setting};
 use super::{PartError, PartOptions, Wanted};
@@ -16,6 +18,13 @@ pub(super) const JOURNAL: &str = ".askaround-journal";
 /// Whether a file name is one that a fetch under way uses.
 pub(in crate::content) fn is_unfinished(name: &str) -> bool {
     name.starts_with('.') && (name.ends_with(PART) || name.ends_with(JOURNAL))
+}
+
+/// Whether a file is what a fetch writes to, or has left: a part, a journal, or one in place that is
+/// not whole yet. What is named so, or noted in a journal, may be anything.
+pub(in crate::content) fn is_of_a_fetch(path: &Path) -> Result<bool, DiskError> {
+    let is_named_so = path.file_name().and_then(OsStr::to_str).is_some_and(is_unfinished);
+    Ok(is_named_so || is_half_written(&Place::new(path)?)?)
 }
 
 /// Of a file that is whole: removes the journal of a fetch that was killed after it gave the file
