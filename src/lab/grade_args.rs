@@ -20,7 +20,12 @@ const EXAMPLES: &str = "Examples:
 
 A submission is started as the assignment says, in a scratch copy with the scripts 1.json, 2.json, … in its \
 working directory, and writes client_<n>.json and bootstrapper.json there. Each run has a network and processes of \
-its own where the system allows it; it is no prison, for a submission can read whatever you can.";
+its own where the system allows it; it is no prison, for a submission can read whatever you can.
+
+Points: an item earns its points in proportion to the log entries that show it and are right. An action has one \
+entry, so each entry too many takes the points of one that is right: of the same action, else of its timestep, else \
+of the one before. Entries that no item asks for carry no points: those of O, and of keys that a client had or finds \
+where they had come from before.";
 
 /// `askaround lab grade`.
 #[derive(Debug, Args)]

@@ -89,13 +89,13 @@ fn one_by_one((from_i, to_i): (usize, usize), (from_j, to_j): (usize, usize), pa
 }
 
 /// What an entry is about: the time, and the key or the list that it names.
-fn subject(entry: &LogEntry) -> (u32, &str) {
+pub(super) fn subject(entry: &LogEntry) -> (u32, &str) {
     let text = entry.text.as_str();
     let about = text
         .strip_prefix("Obtained ")
         .or_else(|| text.strip_prefix("Content "))
         .map(|rest| rest.split(' ').next().unwrap_or_default())
-        .unwrap_or_else(|| text.split(':').next().unwrap_or_default());
+        .unwrap_or_else(|| text.split(':').next().unwrap_or_default().trim_end_matches(" is unreachable"));
     (entry.time, about)
 }
 

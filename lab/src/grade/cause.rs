@@ -80,6 +80,10 @@ impl Cause {
     }
 }
 
+/// Why there is one right port for each client.
+const PORT_RULE: &str =
+    "the port of a client follows from its id (the assignment's 5.8: random ports by seed)";
+
 /// What is known around a log.
 pub(super) struct Context<'a> {
     pub(super) replay: &'a Replay,
@@ -192,6 +196,9 @@ impl Context<'_> {
                 return (Cause::PurgeForgotOriginator, text);
             }
         }
+        if let Some(text) = other_ports(&little, &much) {
+            return (Cause::AnotherAddress, text);
+        }
         let difference = [("missing", little), ("too much", much)];
         let parts = difference.iter().filter(|(_, items)| !items.is_empty());
         let parts: Vec<_> = parts.map(|(what, items)| format!("{what}: {}", items.join("; "))).collect();
@@ -223,6 +230,10 @@ impl Context<'_> {
                 );
                 (Cause::ClockAhead, text)
             }
+            _ if !self.evidence.has_registered(id) => {
+                let text = format!("client {id} is not listed; its log does not say that it has registered");
+                (Cause::NotListed, text)
+            }
             _ => (Cause::NotListed, format!("client {id} is registered but not listed")),
         }
     }
@@ -246,7 +257,8 @@ impl Context<'_> {
         let source = named(address);
         let instead = obtained(have).filter(|(other, _)| *other == key).map(|(_, address)| address);
         if let Some(other) = instead.filter(|other| replay.peer_at(other).is_none()) {
-            let text = format!("nobody listens on {other}; {source} listens on {address}");
+            let text =
+                format!("nobody should listen on {other}, and {source} should on {address}: {PORT_RULE}");
             return (Cause::AnotherAddress, text);
         }
         match (route.way, instead.map(named)) {
@@ -325,7 +337,10 @@ fn missing(want: &LogEntry) -> (Cause, String) {
 }
 
 fn extra(have: &LogEntry) -> (Cause, String) {
-    (Cause::ExtraEntry, format!("there is an entry too many: \"{}\" at time {}", have.text, have.time))
+    (
+        Cause::ExtraEntry,
+        format!("there is an entry too many (an action has one): \"{}\" at time {}", have.text, have.time),
+    )
 }
 
 /// Letters and digits only, in lower case.
@@ -338,6 +353,19 @@ fn items(text: &str) -> Vec<String> {
     let separator = if text.contains('<') { ">, " } else { ", " };
     let items = text.split(separator).map(|item| item.trim_matches(['<', '>', ' ']).to_owned());
     items.filter(|item| !item.is_empty()).collect()
+}
+
+/// The same clients on other ports.
+fn other_ports(wanted: &[String], listed: &[String]) -> Option<String> {
+    let ids = |items: &[String]| items.iter().map(|item| peer_id(item)).collect::<Option<Vec<_>>>();
+    let (of_wanted, of_listed) = (ids(wanted)?, ids(listed)?);
+    let id = of_wanted.first().filter(|_| of_wanted == of_listed)?;
+    let port = |items: &[String]| items[0].rsplit(", ").next().unwrap_or_default().to_owned();
+    Some(format!(
+        "client {id} is listed with port {} and should have port {}: {PORT_RULE}",
+        port(listed),
+        port(wanted)
+    ))
 }
 
 /// `4, 127.0.0.1, 9241`: the id.

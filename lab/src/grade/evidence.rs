@@ -19,6 +19,8 @@ pub(super) struct Evidence {
     registered: BTreeMap<Timestep, String>,
     /// Who was registered at the end of each timestep, as the tracker wrote.
     listed: BTreeMap<Timestep, BTreeSet<PeerId>>,
+    /// Whose log says that it has registered.
+    announced: BTreeSet<PeerId>,
     /// A client that no longer knows somebody whom it got a key from.
     forgetful: Option<PeerId>,
 }
@@ -67,6 +69,11 @@ impl Evidence {
                 evidence.registered.insert(entry.time, list.to_owned());
             }
         }
+        for (id, log) in &got.clients {
+            if log.iter().any(|entry| entry.text == format!("Client ID {id} registered")) {
+                evidence.announced.insert(*id);
+            }
+        }
         for entry in got.tracker.iter().flatten() {
             evidence.listed.insert(entry.time, ids(&entry.text));
         }
@@ -92,6 +99,11 @@ impl Evidence {
     /// Who should be registered at the end of a timestep.
     pub(super) fn registered(&self, time: Timestep) -> Option<&str> {
         self.registered.get(&time).map(String::as_str)
+    }
+
+    /// Whether the log of `id` says that it has registered.
+    pub(super) fn has_registered(&self, id: PeerId) -> bool {
+        self.announced.contains(&id)
     }
 
     /// A client whose own list shows that its purge forgot whom the key came from.

@@ -6,6 +6,7 @@ mod evidence;
 mod render;
 mod replay;
 mod rubric;
+mod surplus;
 #[cfg(test)]
 mod tests;
 
@@ -24,9 +25,10 @@ use align::{Pair, align};
 pub use cause::Cause;
 use cause::Context;
 use evidence::Evidence;
-pub use render::{entry_text, render_rubric};
+pub use render::{entry_text, notes, render_rubric};
 use replay::Replay;
 pub use rubric::{RubricLine, sum};
+use surplus::Counted;
 
 /// So many differences of a log are explained.
 pub const MAX_DIFFERENCES: usize = 20;
@@ -117,6 +119,10 @@ pub struct Grade {
     pub possible: u32,
     /// The assignment's 12 items.
     pub rubric: Vec<RubricLine>,
+    /// How many entries are too many: each takes the points of one that is right.
+    pub surplus: usize,
+    /// How many entries differ that no item asks for: they carry no points.
+    pub unscored: usize,
     /// Each expected log.
     pub logs: Vec<LogGrade>,
 }
@@ -130,6 +136,10 @@ pub struct LogGrade {
     pub expected: usize,
     /// How many of them are there, in order.
     pub matching: usize,
+    /// How many entries it has too many.
+    pub surplus: usize,
+    /// How many of those that are right do not count, because of entries too many.
+    pub taken: usize,
     /// Its differences in order, the first [`MAX_DIFFERENCES`] of them.
     pub differences: Vec<Divergence>,
     /// How many more there are.
@@ -140,6 +150,20 @@ impl LogGrade {
     /// Whether it is not as expected.
     pub fn differs(&self) -> bool {
         !self.differences.is_empty()
+    }
+
+    /// How much of it is right, in words.
+    pub fn verdict(&self) -> String {
+        let mut text = format!("{} of {} entries are right", self.matching, self.expected);
+        if self.surplus > 0 {
+            let are = if self.surplus == 1 { "1 is".into() } else { format!("{} are", self.surplus) };
+            text.push_str(&format!(
+                "; {are} too many, so {} of those that are right {} nothing",
+                self.taken,
+                if self.taken == 1 { "earns" } else { "earn" }
+            ));
+        }
+        text
     }
 
     /// The timestep of its first difference.
@@ -176,31 +200,42 @@ pub fn grade(expected: &Logs, got: &Logs, scripts: &[Script]) -> Grade {
         .collect();
     let evidence = Evidence::gather(&replay, expected, got, &aligned);
     let mut logs = Vec::new();
-    let mut matched = BTreeMap::new();
+    let mut counts = BTreeMap::new();
     for (name, log) in expected.by_name() {
         let client = client(&name);
-        let (flags, differences) = match (others.get(&name), aligned.get(&name)) {
+        let (counted, differences) = match (others.get(&name), aligned.get(&name)) {
             (Some(other), Some(pairs)) => {
                 let context = Context { replay: &replay, evidence: &evidence, client };
-                (right(log, other, pairs), differences(&context, log, other, pairs))
+                let differing = differing(log, other, pairs);
+                let is_scored = |i: usize| rubric::is_scored(&replay, client, i, &log[i]);
+                let right = right(log, other, pairs);
+                let counted = surplus::count(log, other, &differing, &right, &is_scored);
+                (counted, differences(&context, log, other, pairs, differing))
             }
-            _ => (vec![false; log.len()], vec![absent(log, got.unusable.get(&name))]),
+            _ => {
+                let nothing = Counted { counts: vec![false; log.len()], surplus: 0, taken: 0 };
+                (nothing, vec![absent(log, got.unusable.get(&name))])
+            }
         };
         logs.push(LogGrade {
             name,
             expected: log.len(),
-            matching: flags.iter().filter(|right| **right).count(),
+            matching: counted.counts.iter().filter(|counts| **counts).count() + counted.taken,
+            surplus: counted.surplus,
+            taken: counted.taken,
             more: differences.len().saturating_sub(MAX_DIFFERENCES),
             differences: differences.into_iter().take(MAX_DIFFERENCES).collect(),
         });
-        matched.insert(client, flags);
+        counts.insert(client, counted.counts);
     }
-    let rubric = rubric::grade(&replay, expected, &matched);
+    let (rubric, unscored) = rubric::grade(&replay, expected, &counts);
     Grade {
         equal: !logs.iter().any(LogGrade::differs),
         earned: rubric.iter().filter_map(|line| line.earned).sum(),
         possible: rubric.iter().filter(|line| line.earned.is_some()).map(|line| line.points).sum(),
         rubric,
+        surplus: logs.iter().map(|log| log.surplus).sum(),
+        unscored,
         logs,
     }
 }
@@ -225,16 +260,22 @@ fn right(expected: &[LogEntry], got: &[LogEntry], pairs: &[Pair]) -> Vec<bool> {
     flags
 }
 
+/// The pairs that are not equal; an entry that has moved is one.
+fn differing(expected: &[LogEntry], got: &[LogEntry], pairs: &[Pair]) -> Vec<Pair> {
+    let differs = |pair: &&Pair| pair.expected.map(|i| &expected[i]) != pair.got.map(|j| &got[j]);
+    let mut differing: Vec<Pair> = pairs.iter().filter(differs).copied().collect();
+    join_moved(&mut differing, expected, got);
+    differing
+}
+
 fn differences(
     context: &Context<'_>,
     expected: &[LogEntry],
     got: &[LogEntry],
     pairs: &[Pair],
+    differing: Vec<Pair>,
 ) -> Vec<Divergence> {
     let entry = |pair: &Pair| (pair.expected.map(|i| &expected[i]), pair.got.map(|j| &got[j]));
-    let mut differing: Vec<Pair> =
-        pairs.iter().filter(|pair| entry(pair).0 != entry(pair).1).copied().collect();
-    join_moved(&mut differing, expected, got);
     // From here on nothing came any more.
     let end = pairs.iter().rposition(|pair| pair.got.is_some()).map_or(0, |last| last + 1);
     let ended: BTreeSet<usize> = pairs[end..].iter().filter_map(|pair| pair.expected).collect();

@@ -14,7 +14,7 @@ impl Grade {
     pub fn render(&self) -> String {
         let mut text = String::new();
         for log in self.logs.iter().filter(|log| !log.differences.is_empty()) {
-            let _ = writeln!(text, "{}: {} of {} entries are right", log.name, log.matching, log.expected);
+            let _ = writeln!(text, "{}: {}", log.name, log.verdict());
             for difference in log.differences.iter().take(SHOWN) {
                 let _ = writeln!(text, "  entry {}", difference.index + 1);
                 let _ = writeln!(text, "    expected  {}", entry_text(difference.expected.as_ref()));
@@ -30,6 +30,9 @@ impl Grade {
         let _ = writeln!(text, "{right} of {} logs are right\n", self.logs.len());
         let what = "total of what this scenario exercises";
         render_rubric(&mut text, &self.rubric, self.earned, self.possible, what);
+        for note in notes(self.surplus, self.unscored) {
+            let _ = writeln!(text, "{note}");
+        }
         text
     }
 }
@@ -52,4 +55,24 @@ pub fn render_rubric(text: &mut String, rubric: &[RubricLine], earned: u32, poss
         let _ = writeln!(text, "{:>2}  {:<58}  {entries:>9}  {points:>9}", line.item, line.title);
     }
     let _ = writeln!(text, "    {total:<58}  {:>9}  {:>9}", "", format!("{earned}/{possible}"));
+}
+
+/// What is to be said below the rubric: why what differs costs more, or less, than it seems.
+pub fn notes(surplus: usize, unscored: usize) -> Vec<String> {
+    let mut notes = Vec::new();
+    if surplus > 0 {
+        let entries = if surplus == 1 { "1 entry is".into() } else { format!("{surplus} entries are") };
+        notes.push(format!(
+            "{entries} too many: an action has one entry, so each of these takes the points of one that is right"
+        ));
+    }
+    if unscored > 0 {
+        let entries =
+            if unscored == 1 { "1 entry that differs carries" } else { "entries that differ carry" };
+        let number = if unscored == 1 { String::new() } else { format!("{unscored} ") };
+        notes.push(format!(
+            "{number}{entries} no points: no item of the rubric asks for it, as for the list of clients that a client knows (O)"
+        ));
+    }
+    notes
 }

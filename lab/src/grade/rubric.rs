@@ -1,5 +1,7 @@
 //! The assignment's rubric: 12 items, 100 points. Each expected entry that exercises an item
-//! counts for it; an item earns its points in proportion to those that are right.
+//! counts for it; an item earns its points in proportion to those that are right. An entry too
+//! many takes the points of one that is right (`surplus`). Entries that exercise no item, as those
+//! of `O`, carry no points.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +23,7 @@ pub struct RubricLine {
     pub points: u32,
     /// How many expected entries exercise it.
     pub entries: usize,
-    /// How many of them are right.
+    /// How many of them are right and count.
     pub matching: usize,
     /// The points earned; `None` if the scenario does not exercise it.
     pub earned: Option<u32>,
@@ -45,18 +47,23 @@ const ITEMS: [(&str, u32); 12] = [
 /// From so many clients on, item 11 is exercised: the document tests it with 20.
 const MANY_CLIENTS: usize = 20;
 
+/// The rubric, and how many entries differ that no item asks for. `counts` says of each expected
+/// entry whether it counts.
 pub(super) fn grade(
     replay: &Replay,
     expected: &Logs,
-    matched: &BTreeMap<Option<PeerId>, Vec<bool>>,
-) -> Vec<RubricLine> {
+    counts: &BTreeMap<Option<PeerId>, Vec<bool>>,
+) -> (Vec<RubricLine>, usize) {
     let mut entries = [0usize; 12];
     let mut matching = [0usize; 12];
+    let mut unscored = 0;
     let many = expected.clients.len() >= MANY_CLIENTS;
     let mut count = |client: Option<PeerId>, index: usize, entry: &LogEntry| {
         let route = client.and_then(|id| replay.route(id, index));
-        let right = matched.get(&client).and_then(|flags| flags.get(index)).copied().unwrap_or(false);
-        for item in items(client.is_some(), entry, route, many) {
+        let right = counts.get(&client).and_then(|flags| flags.get(index)).copied().unwrap_or(false);
+        let items = items(client.is_some(), entry, route, many);
+        unscored += usize::from(items.is_empty() && !right);
+        for item in items {
             entries[item - 1] += 1;
             matching[item - 1] += usize::from(right);
         }
@@ -65,7 +72,7 @@ pub(super) fn grade(
         log.iter().enumerate().for_each(|(i, entry)| count(Some(*id), i, entry));
     }
     expected.tracker.iter().flatten().enumerate().for_each(|(i, entry)| count(None, i, entry));
-    lines(&entries, &matching)
+    (lines(&entries, &matching), unscored)
 }
 
 /// The rubric over several runs: their entries together.
@@ -92,6 +99,12 @@ fn lines(entries: &[usize; 12], matching: &[usize; 12]) -> Vec<RubricLine> {
         }
     };
     ITEMS.iter().enumerate().map(line).collect()
+}
+
+/// Whether an expected entry carries points.
+pub(super) fn is_scored(replay: &Replay, client: Option<PeerId>, index: usize, entry: &LogEntry) -> bool {
+    let route = client.and_then(|id| replay.route(id, index));
+    !items(client.is_some(), entry, route, false).is_empty()
 }
 
 /// The items that an expected entry exercises.

@@ -97,3 +97,44 @@ fn folders_and_files_that_are_no_logs_are_named() {
     assert_eq!(grade.earned, 0);
     assert!(grade.render().contains("client_1.json: 0 of 4 entries are right"));
 }
+
+#[test]
+fn several_answers_to_one_action_and_a_log_written_twice_earn_nothing() {
+    let mut got = expected();
+    for log in got.clients.values_mut() {
+        let guesses = |entry: &LogEntry| match entry.text.strip_prefix("Obtained k from ") {
+            Some(_) => (1..=4).map(|n| self::entry(entry.time, &format!("Obtained k from h#{n}0"))).collect(),
+            None => vec![entry.clone()],
+        };
+        *log = log.iter().flat_map(guesses).collect();
+    }
+    let guessed = grade(&expected(), &got, &scripts());
+    assert_eq!(guessed.rubric[2].earned, Some(0), "from listed clients");
+    assert_eq!((guessed.rubric[3].earned, guessed.rubric[4].earned), (Some(0), Some(0)), "hints");
+    assert_eq!(guessed.surplus, 9);
+    let text = guessed.render();
+    assert!(
+        text.contains("client_1.json: 4 of 4 entries are right; 3 are too many, so 3 of those"),
+        "{text}"
+    );
+    assert!(text.contains("9 entries are too many: an action has one entry"), "{text}");
+
+    let mut got = expected();
+    let logs = got.clients.values_mut().chain(&mut got.tracker);
+    logs.for_each(|log| log.extend_from_within(..));
+    let twice = grade(&expected(), &got, &scripts());
+    assert_eq!((twice.equal, twice.earned, twice.possible), (false, 0, 65));
+}
+
+#[test]
+fn what_no_item_asks_for_is_said_to_carry_no_points() {
+    let known = |text: &str| {
+        let mut logs = expected();
+        logs.clients.get_mut(&PeerId::new(4).unwrap()).unwrap().push(entry(6, text));
+        logs
+    };
+    let (wanted, got) = (known("Client 1: <4, h, 40>"), known("Client 1: "));
+    let grade = grade(&wanted, &got, &scripts());
+    assert_eq!((grade.equal, grade.unscored, grade.earned), (false, 1, grade.possible));
+    assert!(grade.render().contains("1 entry that differs carries no points"), "{}", grade.render());
+}

@@ -169,6 +169,10 @@ pub struct SubmissionGrade {
     pub possible: u32,
     /// The assignment's 12 items, over all runs.
     pub rubric: Vec<RubricLine>,
+    /// How many entries were too many: each takes the points of one that is right.
+    pub surplus: usize,
+    /// How many entries differed that no item asks for: they carry no points.
+    pub unscored: usize,
     /// How the runs were kept apart.
     pub isolation: String,
     /// How long all of it took, in seconds.
@@ -303,7 +307,7 @@ fn sum_up(
         grades[index].rounds.push(round);
     }
     let all = grades.iter().flat_map(|scenario| &scenario.rounds);
-    let rubric = crate::grade::sum(all.map(|round| round.grade.rubric.as_slice()));
+    let rubric = crate::grade::sum(all.clone().map(|round| round.grade.rubric.as_slice()));
     let exercised = || rubric.iter().filter(|line| line.earned.is_some());
     SubmissionGrade {
         submission: submission.folder.clone(),
@@ -311,6 +315,8 @@ fn sum_up(
         possible: exercised().map(|line| line.points).sum(),
         isolation: isolation.to_string(),
         seconds,
+        surplus: all.clone().map(|round| round.grade.surplus).sum(),
+        unscored: all.map(|round| round.grade.unscored).sum(),
         rubric,
         scenarios: grades,
     }

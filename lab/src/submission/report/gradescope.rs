@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use crate::grade::RubricLine;
+use crate::grade::{RubricLine, notes};
 use crate::submission::SubmissionGrade;
 
 /// The longest text of one test, in bytes.
@@ -25,12 +25,15 @@ impl SubmissionGrade {
             })
         });
         let right = self.scenarios.iter().filter(|scenario| scenario.is_right()).count();
-        let summary = format!(
+        let mut summary = format!(
             "{} of {} points: {right} of {} scenarios are right.",
             self.earned,
             self.possible,
             self.scenarios.len()
         );
+        for note in notes(self.surplus, self.unscored) {
+            summary.push_str(&format!("\n{note}."));
+        }
         json!({
             "score": self.earned,
             "execution_time": self.seconds.round(),
@@ -46,7 +49,8 @@ impl SubmissionGrade {
     fn item(&self, line: &RubricLine) -> Option<Value> {
         let earned = line.earned?;
         let right = line.matching == line.entries;
-        let mut output = format!("{} of {} log entries that show it are right.", line.matching, line.entries);
+        let mut output =
+            format!("{} of {} log entries that show it count as right.", line.matching, line.entries);
         if !right {
             let wrong = self.scenarios.iter().filter(|scenario| {
                 let mut lines = scenario.rounds.iter().flat_map(|round| &round.grade.rubric);

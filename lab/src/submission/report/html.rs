@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::text::ended_text;
-use crate::grade::{LogGrade, RubricLine, entry_text};
+use super::text::{COSTS_NOTHING, ended_text};
+use crate::grade::{LogGrade, RubricLine, entry_text, notes};
 use crate::markup::escape;
 use crate::submission::plan::{ProcessRecord, Said};
 use crate::submission::{Round, ScenarioGrade, SubmissionGrade};
@@ -33,7 +33,11 @@ impl SubmissionGrade {
         page.push_str("<main>\n<h2>Rubric</h2>\n<table class=\"rubric\">\n");
         page.push_str("<tr><th>Item</th><th></th><th>Log entries right</th><th>Points</th></tr>\n");
         self.rubric.iter().for_each(|line| rubric_line(&mut page, line));
-        page.push_str("</table>\n<h2>Scenarios</h2>\n");
+        page.push_str("</table>\n");
+        for note in notes(self.surplus, self.unscored) {
+            let _ = writeln!(page, "<p>{}</p>", escape(&note));
+        }
+        page.push_str("<h2>Scenarios</h2>\n");
         self.scenarios.iter().for_each(|scenario| scenario_section(&mut page, scenario));
         page.push_str("</main>\n</body>\n</html>\n");
         page
@@ -97,6 +101,9 @@ fn round_section(page: &mut String, round: &Round) {
         // What came first is the likeliest reason of the rest.
         differing.sort_by_key(|log| log.first_time());
         page.push_str("<h3>Where the logs differ, earliest first</h3>\n");
+        if round.grade.costs_nothing() {
+            let _ = writeln!(page, "<p>{COSTS_NOTHING}</p>");
+        }
         differing.into_iter().for_each(|log| differences(page, log));
     }
     page.push_str("<details class=\"processes\"><summary>Processes and what they said</summary>\n<table>\n");
@@ -108,11 +115,10 @@ fn round_section(page: &mut String, round: &Round) {
 fn differences(page: &mut String, log: &LogGrade) {
     let _ = writeln!(
         page,
-        "<div class=\"log\"><p><b>{}</b>: {} of {} entries are right</p>\n<table>\n\
+        "<div class=\"log\"><p><b>{}</b>: {}</p>\n<table>\n\
          <tr><th>Entry</th><th>Expected</th><th>Got</th><th>Likely</th></tr>",
         escape(&log.name),
-        log.matching,
-        log.expected
+        log.verdict()
     );
     for difference in &log.differences {
         let _ = writeln!(

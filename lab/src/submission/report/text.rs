@@ -2,13 +2,16 @@
 
 use std::fmt::Write as _;
 
-use crate::grade::{Divergence, entry_text, render_rubric};
+use crate::grade::{Divergence, Grade, entry_text, notes, render_rubric};
 use crate::submission::findings::Finding;
 use crate::submission::plan::{Ended, Exceeded, ProcessRecord};
 use crate::submission::{Round, ScenarioGrade, SubmissionGrade};
 
 /// So many differing logs of a run are explained here; the page and `--json` have all.
 const SHOWN_LOGS: usize = 3;
+
+/// What is said of a run that is wrong and has all its points.
+pub(super) const COSTS_NOTHING: &str = "no points are lost: no item of the rubric asks for what differs";
 
 impl SubmissionGrade {
     /// A report for people.
@@ -25,6 +28,9 @@ impl SubmissionGrade {
             self.possible,
             "total of what these scenarios exercise",
         );
+        for note in notes(self.surplus, self.unscored) {
+            let _ = writeln!(text, "{note}");
+        }
         text
     }
 }
@@ -72,6 +78,9 @@ impl ScenarioGrade {
         for finding in &round.findings {
             finding.render(&mut text);
         }
+        if round.grade.costs_nothing() {
+            let _ = writeln!(text, "  {COSTS_NOTHING}");
+        }
         let firsts = round.first_differences();
         for (name, first) in firsts.iter().take(SHOWN_LOGS) {
             let _ = writeln!(text, "  {name}, entry {}", first.index + 1);
@@ -85,6 +94,13 @@ impl ScenarioGrade {
             more => drop(writeln!(text, "  {more} more logs differ")),
         }
         text
+    }
+}
+
+impl Grade {
+    /// Whether the logs differ and all points were earned.
+    pub(super) fn costs_nothing(&self) -> bool {
+        !self.equal && self.earned == self.possible
     }
 }
 
