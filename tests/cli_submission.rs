@@ -143,6 +143,57 @@ fn a_tracker_that_does_not_listen_is_said_at_once() {
 }
 
 #[test]
+fn clients_are_started_as_the_assignment_says_or_with_two_dashes() {
+    let (_folder, small) = small();
+    let output = Submission::by_default("only-dash-file").run(&[&small, "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
+    let graded = Graded::new(&output);
+    assert_eq!(graded.said("client"), "python3 client.py -file {file}");
+    assert_eq!(graded.said("client_failed"), &Value::Null);
+
+    let two_dashes = Submission::by_default("only-dash-file");
+    let client = two_dashes.folder.path().join("client.py");
+    let text = fs::read_to_string(&client).unwrap();
+    fs::write(&client, text.replace("\"-file\"", "\"--file\"")).unwrap();
+    let output = two_dashes.run(&[&small, &small]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
+    let said = "clients were started by: python3 client.py --file {file} (by python3 client.py -file {file} every one fails at once)";
+    assert_has(&stdout(&output), &[said]);
+}
+
+#[test]
+fn clients_that_fail_alike_are_told_of_once_and_are_not_said_to_have_registered() {
+    let (_folder, small) = small();
+    let submission = Submission::by_default("correct");
+    fs::write(submission.folder.path().join("client.py"), "raise SystemExit('no such option')").unwrap();
+    let output = submission.run(&[&small]);
+    let said = stdout(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}{}", stderr(&output));
+    assert_has(&said, &["clients 1 and 2: ended with exit status 1 after ", "client 1 is not listed"]);
+    assert_eq!(said.matches("no such option").count(), 1, "{said}");
+    assert!(!said.contains("is registered but not listed"), "{said}");
+}
+
+#[test]
+fn another_port_is_told_by_the_rule_of_ports() {
+    let submission = Submission::new("correct");
+    let peer = submission.folder.path().join("peer.py");
+    let text = fs::read_to_string(&peer).unwrap();
+    fs::write(&peer, text.replace("random.seed(self.id)", "random.seed(self.id + 100)")).unwrap();
+    let output = submission.run(&["rubric-03-ask-listed-peers"]);
+    let parts =
+        ["client 1 is listed with port", "the port of a client follows from its id (the assignment's 5.8"];
+    assert_has(&stdout(&output), &parts);
+}
+
+#[test]
+fn several_answers_to_one_action_do_not_earn_its_points() {
+    let output = Submission::new("answers-twice").run(&["rubric-03-ask-listed-peers"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_has(&stdout(&output), &["too many: an action has one entry", "0/10\n"]);
+}
+
+#[test]
 fn flakiness_is_k_of_n() {
     let submission = Submission::new("right-every-other-time");
     let (_folder, small) = small();

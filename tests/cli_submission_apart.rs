@@ -33,6 +33,16 @@ fn children_that_leave_session_and_parent_are_ended_however_runs_are_kept_apart(
 }
 
 #[test]
+fn processes_that_stay_are_counted_and_helpers_that_come_and_go_are_not() {
+    let (_folder, small) = small();
+    let output = Submission::new("helpers").run(&[&small, "--processes", "1"]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
+    let graded = Submission::new("keeps-children").wrong(&small, &["--processes", "3", "--stall", "60"]);
+    assert_has(&graded.finding("too-many-processes"), &["more than 3 processes", "--processes allows more"]);
+    assert_eq!(graded.kinds(), ["too-many-processes"], "nothing is said of what they could not do");
+}
+
+#[test]
 fn nothing_outlives_us_when_we_are_told_to_stop_or_are_killed() {
     let (_folder, small) = small();
     for (signal, isolation) in

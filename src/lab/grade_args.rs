@@ -58,9 +58,13 @@ pub struct SubmissionArgs {
     /// The command that starts the tracker; {count} stands for the number of clients
     #[arg(long, value_name = "COMMAND", default_value = "python3 bootstrapper.py")]
     pub tracker: String,
-    /// The command that starts a client; {file} stands for its script, {id} for its id
-    #[arg(long, value_name = "COMMAND", default_value = "python3 client.py --file {file}")]
-    pub client: String,
+    /// The command that starts a client; {file} stands for its script, {id} for its id [default:
+    /// python3 client.py -file {file}]
+    ///
+    /// Without it, --file is tried where every client fails at once with -file, and the report says
+    /// which it was.
+    #[arg(long, value_name = "COMMAND")]
+    pub client: Option<String>,
     /// Run each scenario so many times, and say in how many it was right
     #[arg(long, requires = "submission", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub repeat: u32,
@@ -91,6 +95,10 @@ pub struct SubmissionArgs {
     /// What all processes of a run may write together, to files and streams
     #[arg(long, requires = "submission", value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
     pub disk: u64,
+    /// Processes that a run may have beside those that are started; helpers of less than a second
+    /// do not count
+    #[arg(long, requires = "submission", value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub processes: u32,
     /// The port on which the tracker is expected to listen
     #[arg(long, requires = "submission", default_value_t = 8888, value_parser = clap::value_parser!(u16).range(1..))]
     pub port: u16,

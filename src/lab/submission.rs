@@ -15,6 +15,10 @@ use super::shipped;
 use crate::exit::{Failure, Stop};
 use crate::live::print;
 
+/// How the assignment starts a client.
+const CLIENT: &str = "python3 client.py -file {file}";
+/// As most programs would have it, this project's own too.
+const CLIENT_OTHERWISE: &str = "python3 client.py --file {file}";
 /// How the scenarios of the rubric's items are named.
 const RUBRIC: &str = "rubric-";
 
@@ -29,7 +33,11 @@ pub(super) async fn grade(args: GradeArgs) -> Result<(), Failure> {
     let submission = Submission {
         folder: args.submission.clone().unwrap_or_default(),
         tracker: words("--tracker", &run.tracker)?,
-        client: words("--client", &run.client)?,
+        client: words("--client", run.client.as_deref().unwrap_or(CLIENT))?,
+        client_otherwise: match run.client {
+            Some(_) => None,
+            None => Some(words("--client", CLIENT_OTHERWISE)?),
+        },
     };
     submission.check().map_err(Failure::usage)?;
     let unpacked = tempfile::tempdir().map_err(|e| Failure::run(format!("no folder for scenarios: {e}")))?;
@@ -108,7 +116,7 @@ fn options(run: &SubmissionArgs) -> Result<SubmissionOptions, Failure> {
             memory: run.memory << 20,
             output: run.output << 20,
             written: run.disk << 20,
-            ..Limits::default()
+            extra_processes: run.processes as usize,
         },
         jobs: run.jobs.map_or(processors, usize::from),
         repeat: run.repeat,

@@ -34,6 +34,7 @@ pub(crate) struct Submission {
     pub(crate) folder: TempDir,
     mark: String,
     alone: bool,
+    default_client: bool,
 }
 
 impl Submission {
@@ -47,12 +48,17 @@ impl Submission {
             }
         }
         let mark = format!("{}-{}-", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        Self { folder, mark, alone: false }
+        Self { folder, mark, alone: false, default_client: false }
     }
 
     /// The same, graded on a machine whose ports nobody else uses.
     pub(crate) fn alone(name: &str) -> Self {
         Self { alone: true, ..Self::new(name) }
+    }
+
+    /// The same, with clients started as nobody said how.
+    pub(crate) fn by_default(name: &str) -> Self {
+        Self { default_client: true, ..Self::new(name) }
     }
 
     pub(crate) fn command(&self, more: &[&str]) -> Command {
@@ -71,7 +77,10 @@ impl Submission {
             // Told how many will come, it need not wait 10 seconds.
             command.args(["--tracker", &format!("{} -S bootstrapper.py {{count}}", *PYTHON)]);
         }
-        command.args(["--client", &format!("{} -S client.py --file {{file}}", *PYTHON)]).args(more);
+        if !self.default_client {
+            command.args(["--client", &format!("{} -S client.py --file {{file}}", *PYTHON)]);
+        }
+        command.args(more);
         command.env(MARK, &self.mark).env("TURNS", self.folder.path().join("turns"));
         command.stdin(Stdio::null());
         command
@@ -151,6 +160,17 @@ impl Graded {
             finding["text"].as_str().unwrap(),
             details.join("\n")
         )
+    }
+
+    /// The kinds of all findings.
+    pub(crate) fn kinds(&self) -> Vec<&str> {
+        let findings = self.round()["findings"].as_array().unwrap();
+        findings.iter().map(|finding| finding["kind"].as_str().unwrap()).collect()
+    }
+
+    /// What is said of the whole submission under this name.
+    pub(crate) fn said(&self, name: &str) -> &Value {
+        &self.0[name]
     }
 
     /// The causes of the differences in a log, in order.

@@ -8,13 +8,10 @@ use askaround_core::id::PeerId;
 use askaround_core::message::Timestep;
 use serde::Serialize;
 
-use super::plan::{Ended, Exceeded, Limits, ProcessRecord, RunEnd, RunRecord};
+use super::endings::{merged, of_process};
+use super::plan::{Ended, Limits, ProcessRecord, RunEnd, RunRecord};
 use crate::grade::{Grade, Logs};
 
-/// So many lines of the end of what a process said are shown.
-const SHOWN_LINES: usize = 12;
-/// The longest line of it that is shown, in characters.
-const SHOWN_WIDTH: usize = 160;
 /// So many places where processes hang are shown.
 const SHOWN_PLACES: usize = 8;
 
@@ -81,14 +78,16 @@ pub(super) fn find(
     tracker_port: u16,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for process in &run.processes {
-        findings.extend(of_process(process, run, got, expected, limits, tracker_port));
-    }
-    if !grade.equal {
+    let ended = run.processes.iter();
+    let ended = ended.filter_map(|process| of_process(process, run, got, expected, limits, tracker_port));
+    findings.extend(merged(ended));
+    // What those would have done that were ended in the midst of it, nobody knows.
+    let cut_short = matches!(run.end, RunEnd::TooManyProcesses | RunEnd::TooMuchWritten);
+    if !grade.equal && !cut_short {
         findings.extend(run.processes.iter().filter_map(|process| of_sockets(process, run)));
     }
     findings.extend(of_the_end(run, limits));
-    if run.end != RunEnd::NoTracker {
+    if run.end != RunEnd::NoTracker && !cut_short {
         findings.extend(unfinished(run, got, expected));
     }
     if run.end == RunEnd::Complete {
@@ -108,72 +107,17 @@ pub(super) fn find(
     findings
 }
 
-fn name(process: &ProcessRecord) -> String {
+pub(super) fn name(process: &ProcessRecord) -> String {
     process.id.map_or_else(|| "the tracker".into(), |id| format!("client {id}"))
 }
 
 /// Whether somebody's log has all the entries that it should.
-fn is_complete(id: Option<PeerId>, got: &Logs, expected: &Logs) -> bool {
+pub(super) fn is_complete(id: Option<PeerId>, got: &Logs, expected: &Logs) -> bool {
     let (got, expected) = match id {
         Some(id) => (got.clients.get(&id), expected.clients.get(&id)),
         None => (got.tracker.as_ref(), expected.tracker.as_ref()),
     };
     got.map_or(0, Vec::len) >= expected.map_or(0, Vec::len) && (got.is_some() || expected.is_none())
-}
-
-/// How one process ended, if that is worth telling.
-fn of_process(
-    process: &ProcessRecord,
-    run: &RunRecord,
-    got: &Logs,
-    expected: &Logs,
-    limits: &Limits,
-    tracker_port: u16,
-) -> Option<Finding> {
-    let after = process.ended_after.map(|s| format!(" after {s:.1} s")).unwrap_or_default();
-    let no_tracker = process.id.is_none() && run.end == RunEnd::NoTracker;
-    let not_listening =
-        if no_tracker { format!(" before it listened on port {tracker_port}") } else { after };
-    let (kind, text) = match (process.exceeded, process.ended) {
-        (Some(Exceeded::Output), _) => {
-            (FindingKind::TooMuchOutput, format!("wrote more than {} MiB and was ended", limits.output >> 20))
-        }
-        (Some(Exceeded::Memory), _) => (
-            FindingKind::TooMuchMemory,
-            format!("used more than {} MiB of memory and was ended", limits.memory >> 20),
-        ),
-        (None, Ended::NotStarted) if process.stderr.bytes > 0 => {
-            (FindingKind::NotStarted, "could not be started".to_owned())
-        }
-        (None, Ended::Exited(0)) if no_tracker => {
-            (FindingKind::TrackerNeverListened, format!("exited{not_listening}"))
-        }
-        (None, Ended::Exited(0)) if !is_complete(process.id, got, expected) => {
-            (FindingKind::ExitedEarly, format!("exited{not_listening}, and its log is not complete"))
-        }
-        (None, Ended::Exited(status)) if status != 0 => {
-            (FindingKind::Crashed, format!("ended with exit status {status}{not_listening}"))
-        }
-        (None, Ended::Signal(signal)) => {
-            (FindingKind::Crashed, format!("was ended by signal {signal}{not_listening}"))
-        }
-        (None, Ended::StillRunning) if no_tracker => {
-            let elsewhere = process.listened_elsewhere.map(|port| format!("; it listens on port {port}"));
-            let text = format!(
-                "did not listen on port {tracker_port} within {}, so no client was started{}",
-                seconds(limits.start),
-                elsewhere.unwrap_or_default()
-            );
-            (FindingKind::TrackerNeverListened, text)
-        }
-        _ => return None,
-    };
-    let mut details = last_lines(&process.stderr.text);
-    if kind == FindingKind::TooMuchOutput && details.is_empty() {
-        details = last_lines(&process.stdout.text);
-    }
-    details.extend(process.stuck_at.iter().map(|place| format!("it was at {place}")));
-    Some(Finding { kind, who: name(process), text, details })
 }
 
 /// Who did not listen, or too late.
@@ -220,7 +164,7 @@ fn of_the_end(run: &RunRecord, limits: &Limits) -> Option<Finding> {
         RunEnd::TooManyProcesses => (
             FindingKind::TooManyProcesses,
             format!(
-                "more than {} processes beside those that were started; the run was ended",
+                "more than {} processes, beside those that were started, that stayed, or far more at once; the run was ended, so its logs are not complete (--processes allows more)",
                 limits.extra_processes
             ),
         ),
@@ -319,7 +263,7 @@ fn still_running(run: &RunRecord, limits: &Limits) -> Option<Finding> {
 }
 
 /// `the tracker and clients 1, 2 and 5`.
-fn names(who: &BTreeSet<Option<PeerId>>) -> String {
+pub(super) fn names(who: &BTreeSet<Option<PeerId>>) -> String {
     let ids: Vec<String> = who.iter().flatten().map(ToString::to_string).collect();
     let clients = match ids.as_slice() {
         [] => None,
@@ -347,16 +291,6 @@ fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-fn seconds(duration: Duration) -> String {
+pub(super) fn seconds(duration: Duration) -> String {
     format!("{} s", duration.as_secs_f64())
-}
-
-fn last_lines(text: &str) -> Vec<String> {
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    let skipped = lines.len().saturating_sub(SHOWN_LINES);
-    let cut = |line: &&str| match line.char_indices().nth(SHOWN_WIDTH) {
-        Some((at, _)) => format!("{}…", &line[..at]),
-        None => (*line).to_owned(),
-    };
-    lines[skipped..].iter().map(cut).collect()
 }

@@ -11,12 +11,13 @@
 //! | `plan` | what is said between the two |
 //! | `exam` | what is expected, and what else is right |
 //! | `round` | one run of one scenario |
-//! | `findings` | what happened, in words |
+//! | `findings`, `endings` | what happened, in words; how processes ended |
 //! | `report` | for people, for Gradescope, as a page |
 //!
 //! This is no prison: a submission runs as whoever starts it, and can read what they can read.
 
 mod check;
+mod endings;
 mod exam;
 mod findings;
 pub mod isolation;
@@ -30,7 +31,7 @@ mod scratch;
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 use tokio::sync::Semaphore;
@@ -44,6 +45,7 @@ pub use findings::{Finding, FindingKind};
 use isolation::Isolation;
 pub use plan::{Ended, Exceeded, Limits, ProcessRecord, RunEnd, RunRecord, Said};
 pub use round::Round;
+use round::StartedAs;
 
 /// What was handed in, and how it is started.
 #[derive(Debug, Clone)]
@@ -54,6 +56,9 @@ pub struct Submission {
     pub tracker: Vec<String>,
     /// The words that start a client. `{file}` is its script, `{id}` its id.
     pub client: Vec<String>,
+    /// Other words for that, if nobody said which: they are tried where every client that is
+    /// started by [`Submission::client`] fails at once.
+    pub client_otherwise: Option<Vec<String>>,
 }
 
 /// How a submission is run.
@@ -175,6 +180,10 @@ pub struct SubmissionGrade {
     pub unscored: usize,
     /// How the runs were kept apart.
     pub isolation: String,
+    /// How a client was started.
+    pub client: String,
+    /// How else it had been tried, where every client failed at once.
+    pub client_failed: Option<String>,
     /// How long all of it took, in seconds.
     pub seconds: f64,
     /// Each scenario.
@@ -222,14 +231,17 @@ pub async fn grade(
     // A run that fails stops the others.
     let stop = stop.child_token();
     let mut running = JoinSet::new();
+    let started_as = Arc::new(OnceLock::new());
     for (index, exam) in exams.iter().enumerate() {
         for number in 1..=options.repeat {
             let (permits, stop) = (Arc::clone(&permits), stop.clone());
             let (submission, exam) = (submission.clone(), Arc::clone(exam));
-            let options = options.clone();
+            let (options, started_as) = (options.clone(), Arc::clone(&started_as));
             running.spawn(async move {
                 let _permit = permits.acquire().await;
-                let round = round::run(&submission, &exam, number, isolation, &options, &stop).await;
+                let run =
+                    round::Run { submission: &submission, exam: &exam, number, isolation, options: &options };
+                let round = run.as_it_starts(&started_as, &stop).await;
                 (index, number, round)
             });
         }
@@ -255,7 +267,8 @@ pub async fn grade(
         return Err(error);
     }
     rounds.sort_by_key(|(index, number, _)| (*index, *number));
-    Ok(sum_up(submission, &exams, rounds, isolation, begun.elapsed().as_secs_f64()))
+    let otherwise = started_as.get() == Some(&StartedAs::Otherwise);
+    Ok(sum_up(submission, &exams, rounds, isolation, otherwise, begun.elapsed().as_secs_f64()))
 }
 
 /// Reads what is expected before anything is started.
@@ -291,6 +304,7 @@ fn sum_up(
     exams: &[Arc<Exam>],
     rounds: Vec<(usize, u32, Round)>,
     isolation: Isolation,
+    otherwise: bool,
     seconds: f64,
 ) -> SubmissionGrade {
     let mut grades: Vec<ScenarioGrade> = exams
@@ -314,6 +328,11 @@ fn sum_up(
         earned: exercised().filter_map(|line| line.earned).sum(),
         possible: exercised().map(|line| line.points).sum(),
         isolation: isolation.to_string(),
+        client: match (&submission.client_otherwise, otherwise) {
+            (Some(words), true) => words.join(" "),
+            _ => submission.client.join(" "),
+        },
+        client_failed: otherwise.then(|| submission.client.join(" ")),
         seconds,
         surplus: all.clone().map(|round| round.grade.surplus).sum(),
         unscored: all.map(|round| round.grade.unscored).sum(),

@@ -24,6 +24,8 @@ pub struct Limits {
     /// What all processes of a run may write, to files and streams, in bytes.
     pub written: u64,
     /// Processes at the same time that the submission starts beside those that it is started as.
+    /// Those count that stay; a starter, such as a `python3` that is a shell script, has helpers
+    /// that come and go.
     pub extra_processes: usize,
 }
 
@@ -38,7 +40,7 @@ impl Default for Limits {
             memory: 512 << 20,
             output: 16 << 20,
             written: 1 << 30,
-            extra_processes: 64,
+            extra_processes: 256,
         }
     }
 }
@@ -115,6 +117,17 @@ pub struct RunRecord {
     pub left_behind: Vec<String>,
     /// Whether it could be observed who listens (it needs `/proc`).
     pub observed: bool,
+}
+
+impl RunRecord {
+    /// Whether every client failed before it listened: nothing was seen of what it does.
+    pub(super) fn no_client_started(&self) -> bool {
+        let failed = |process: &ProcessRecord| {
+            matches!(process.ended, Ended::Exited(status) if status != 0) && process.listened_on.is_none()
+        };
+        let mut clients = self.processes.iter().filter(|process| process.id.is_some()).peekable();
+        clients.peek().is_some() && clients.all(failed)
+    }
 }
 
 /// How a run ended.

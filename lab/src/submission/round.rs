@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use askaround_core::id::PeerId;
 use rand_mt::Mt;
@@ -32,14 +32,58 @@ pub struct Round {
     pub run: RunRecord,
 }
 
-pub(super) async fn run(
-    submission: &Submission,
-    exam: &Arc<Exam>,
-    number: u32,
-    isolation: Isolation,
-    options: &SubmissionOptions,
-    stop: &CancellationToken,
-) -> Result<Round, SubmissionError> {
+/// Which of the two commands of a submission starts its clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StartedAs {
+    /// [`Submission::client`].
+    First,
+    /// [`Submission::client_otherwise`].
+    Otherwise,
+}
+
+/// What is run.
+#[derive(Clone, Copy)]
+pub(super) struct Run<'a> {
+    pub(super) submission: &'a Submission,
+    pub(super) exam: &'a Arc<Exam>,
+    pub(super) number: u32,
+    pub(super) isolation: Isolation,
+    pub(super) options: &'a SubmissionOptions,
+}
+
+impl Run<'_> {
+    /// Runs it with the command that starts its clients, and notes which that is. Where neither
+    /// does, the first is what is told of.
+    pub(super) async fn as_it_starts(
+        self,
+        known: &OnceLock<StartedAs>,
+        stop: &CancellationToken,
+    ) -> Result<Round, SubmissionError> {
+        let Some(otherwise) = &self.submission.client_otherwise else { return run(self, stop).await };
+        let submission = Submission { client: otherwise.clone(), ..self.submission.clone() };
+        let second = Run { submission: &submission, ..self };
+        match known.get() {
+            Some(StartedAs::First) => return run(self, stop).await,
+            Some(StartedAs::Otherwise) => return run(second, stop).await,
+            None => {}
+        }
+        let round = run(self, stop).await?;
+        let mut started_as = StartedAs::First;
+        let mut instead = None;
+        if round.run.no_client_started() {
+            let other = run(second, stop).await?;
+            if !other.run.no_client_started() {
+                started_as = StartedAs::Otherwise;
+                instead = Some(other);
+            }
+        }
+        let _ = known.set(started_as);
+        Ok(instead.unwrap_or(round))
+    }
+}
+
+async fn run(what: Run<'_>, stop: &CancellationToken) -> Result<Round, SubmissionError> {
+    let Run { submission, exam, number, isolation, options } = what;
     if stop.is_cancelled() {
         return Err(SubmissionError::Stopped);
     }

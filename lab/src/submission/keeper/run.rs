@@ -1,5 +1,6 @@
 //! One run: start, watch, wait for the logs, end.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -20,6 +21,10 @@ const SETTLE: Duration = Duration::from_millis(100);
 const SAY_WHERE: Duration = Duration::from_secs(1);
 /// Where it cannot be seen who listens, the tracker gets so long before the clients start.
 const BLIND: Duration = Duration::from_secs(1);
+/// A process that has been there for so long is no helper that comes and goes.
+const STAYS: Duration = Duration::from_secs(1);
+/// So many times as many processes as may stay may be there at once.
+const AT_ONCE: usize = 8;
 /// How long a client that is started by itself may take to listen, before the next is started.
 const ONE_BY_ONE: Duration = Duration::from_secs(2);
 
@@ -40,6 +45,7 @@ pub(super) async fn run(
         logs: Logs::new(plan),
         started: Vec::new(),
         readers: JoinSet::new(),
+        extra: BTreeMap::new(),
     };
     let end = tokio::select! {
         () = stop.cancelled() => RunEnd::Stopped,
@@ -59,6 +65,8 @@ struct Run<'a> {
     logs: Logs,
     started: Vec<Started>,
     readers: JoinSet<()>,
+    /// Processes beside those that were started, and when they were first seen.
+    extra: BTreeMap<i32, Instant>,
 }
 
 impl Run<'_> {
@@ -161,7 +169,7 @@ impl Run<'_> {
         }
         // Who was waited for, by us in the end, counts as written by whoever waited.
         let written = all.iter().map(|process| process.pid).chain([me]).map(proc_files::written);
-        if all.len() > pids.len() + limits.extra_processes {
+        if self.too_many(&all, &pids) {
             Some(RunEnd::TooManyProcesses)
         } else if written.sum::<u64>() > limits.written {
             Some(RunEnd::TooMuchWritten)
@@ -172,6 +180,21 @@ impl Run<'_> {
         } else {
             None
         }
+    }
+
+    /// Whether there are too many processes beside those that were `started`: so many that have
+    /// stayed, or far more than that at once.
+    fn too_many(&mut self, all: &[Process], started: &[i32]) -> bool {
+        let now = Instant::now();
+        let most = self.plan.limits.extra_processes;
+        let extra: BTreeSet<i32> =
+            all.iter().map(|process| process.pid).filter(|pid| !started.contains(pid)).collect();
+        self.extra.retain(|pid, _| extra.contains(pid));
+        for pid in &extra {
+            self.extra.entry(*pid).or_insert(now);
+        }
+        let stayed = self.extra.values().filter(|since| now.duration_since(**since) >= STAYS).count();
+        stayed > most || extra.len() > most.saturating_mul(AT_ONCE)
     }
 
     fn observe_sockets(&mut self, all: &[Process]) {

@@ -31,7 +31,7 @@ impl SubmissionGrade {
             self.possible,
             self.scenarios.len()
         );
-        for note in notes(self.surplus, self.unscored) {
+        for note in self.how_started().into_iter().chain(notes(self.surplus, self.unscored)) {
             summary.push_str(&format!("\n{note}."));
         }
         json!({

@@ -30,8 +30,12 @@ impl SubmissionGrade {
             isolation = escape(&self.isolation),
             seconds = self.seconds,
         );
-        page.push_str("<main>\n<h2>Rubric</h2>\n<table class=\"rubric\">\n");
-        page.push_str("<tr><th>Item</th><th></th><th>Log entries right</th><th>Points</th></tr>\n");
+        page.push_str("<main>\n");
+        if let Some(note) = self.how_started() {
+            let _ = writeln!(page, "<p>{}</p>", escape(&note));
+        }
+        page.push_str("<h2>Rubric</h2>\n<table class=\"rubric\">\n");
+        page.push_str("<tr><th>Item</th><th></th><th>Log entries that count</th><th>Points</th></tr>\n");
         self.rubric.iter().for_each(|line| rubric_line(&mut page, line));
         page.push_str("</table>\n");
         for note in notes(self.surplus, self.unscored) {

@@ -17,6 +17,9 @@ impl SubmissionGrade {
     /// A report for people.
     pub fn render(&self) -> String {
         let mut text = String::new();
+        if let Some(note) = self.how_started() {
+            let _ = writeln!(text, "{note}");
+        }
         for scenario in &self.scenarios {
             text.push_str(&scenario.render());
         }
@@ -32,6 +35,14 @@ impl SubmissionGrade {
             let _ = writeln!(text, "{note}");
         }
         text
+    }
+}
+
+impl SubmissionGrade {
+    /// How clients were started, if not as was tried first.
+    pub(super) fn how_started(&self) -> Option<String> {
+        let failed = self.client_failed.as_ref()?;
+        Some(format!("clients were started by: {} (by {failed} every one fails at once)", self.client))
     }
 }
 
