@@ -4,10 +4,10 @@ mod support;
 
 use std::fs;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 
 use support::lab::scenarios;
-use support::{ASKAROUND, run, scenario, stderr, stdout};
+use support::{ASKAROUND, Running, run, scenario, stderr, stdout, wait_for};
 
 fn sim(words: &[&str]) -> Output {
     run(ASKAROUND, &[&["lab", "sim"], words].concat())
@@ -70,6 +70,19 @@ fn a_simulated_difference_and_bad_folders_are_told_as_lab_run_tells_them() {
     let said = stderr(&output);
     assert!(said.contains("not as expected: client_1.json"), "{said}");
     assert_eq!(stderr(&again(&said)), said);
+}
+
+#[test]
+fn a_signal_is_heard_while_a_population_is_made() {
+    for (signal, status) in [("-INT", 130), ("-TERM", 143)] {
+        let words = ["lab", "sim", "--peers", "3000000", "--keys", "10", "--copies", "1"];
+        let running = Running::start(Command::new(ASKAROUND).args(words));
+        let ready = format!("/proc/{}/task", running.0.id());
+        // The thread that hears signals, and the one that makes the population.
+        wait_for("its threads", || (fs::read_dir(&ready).ok()?.count() >= 3).then_some(()));
+        running.signal(signal);
+        assert_eq!(running.end().0, Some(status));
+    }
 }
 
 /// Runs the command that a failure says does the same again.
@@ -168,6 +181,11 @@ fn what_cannot_be_simulated_is_named_and_exits_2() {
         (&["--peers", "100", "--fault", "crash:101@1"], "there is no peer 101"),
         (&["--peers", "100", "--fault", "melt:1@1"], "none of crash, stall, partition and outage"),
         (&["--peers", "100", "--loss", "101%"], "from 0% to 100%"),
+        (&["--peers", "100", "--loss", "100%"], "nobody gets an answer: 100% of the questions are lost"),
+        (&["--peers", "100", "--latency", "20"], "a message alone takes 20s (a bare number is seconds"),
+        (&["--peers", "20", "--bandwidth", "1"], "could register within 3600s of virtual time"),
+        (&["--peers", "20", "--jitter", "10h"], "could register within 3600s of virtual time"),
+        (&["--peers", "100", "--keys", "1000000000"], "at most 10000000 keys, not 1000000000"),
         (&["--peers", "100", "--churn", "5"], "expected UP/DOWN"),
         (&["--peers", "100", "--csv", "/proc/no/file.csv"], "cannot write /proc/no/file.csv"),
     ];

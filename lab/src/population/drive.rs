@@ -12,14 +12,12 @@ use super::meter::{Ended, Lookup, Meter, hops};
 use super::overlay::Overlay;
 use super::place::Catalog;
 use super::report::Report;
-use super::{Plan, RunError, Search, id_of};
+use super::{LOOK_UP_EVERY, Plan, RunError, Search, id_of};
 use crate::world::engine::{Blow, Step, World};
 use crate::world::lay::lay;
 
 /// How often a peer that may look something up is drawn before any is taken.
 const DRAWS: usize = 64;
-/// Every so many events it is asked whether to stop.
-const LOOK_UP_EVERY: u64 = 4096;
 
 pub(super) struct Drive<'a> {
     plan: &'a Plan,
@@ -192,13 +190,15 @@ impl<'a> Drive<'a> {
     }
 
     /// What always has to be so: whatever is found is held by whoever had it and by the searcher
-    /// then. Where nothing goes wrong, whatever somebody holds is found.
+    /// then. Where nothing goes wrong and everybody answers in time, whatever somebody holds is
+    /// found.
     fn check(&self, lookup: usize, report: &FindReport, holder: Option<u32>) -> Result<(), RunError> {
         let Lookup { searcher, key, .. } = self.meter.lookups[lookup];
         let who = id_of(searcher);
         let holds = |peer: u32| self.world.peer(peer).contents().contains(&report.key);
+        let unanswered = report.silent > 0 || report.tracker_failed.is_some();
         let problem = match (report.found, holder, key) {
-            (None, ..) if !self.plan.is_calm() => None,
+            (None, ..) if !self.plan.is_calm() || unanswered => None,
             (None, _, Some(key)) => self.catalog.holders[key].first().map(|peer| {
                 format!("client {who} does not find {}, which client {} holds", report.key, id_of(*peer))
             }),

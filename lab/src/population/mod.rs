@@ -24,6 +24,7 @@ mod tests;
 use std::time::Duration;
 
 use askaround_core::PeerId;
+use askaround_core::peer::PeerConfig;
 
 use crate::world::faults::{Fault, FaultError};
 use crate::world::links::Links;
@@ -98,6 +99,19 @@ pub struct Churn {
 /// The most peers of a population: they have the addresses from 10.0.0.1 on.
 pub const MAX_PEERS: u32 = 10_000_000;
 
+/// The most keys of a population.
+pub const MAX_KEYS: u32 = 10_000_000;
+
+/// The most entries that all peers' lists have together at the start, of keys that are held and of
+/// others that are known: each takes about a hundred bytes.
+pub const MAX_ENTRIES: u64 = 100_000_000;
+
+/// So long in virtual time everybody may take to register, before any lookup.
+const SETTLES: Duration = Duration::from_secs(3600);
+
+/// Every so many events, or steps of the making, it is asked whether to stop.
+const LOOK_UP_EVERY: u64 = 4096;
+
 /// A plan that cannot be carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
@@ -123,6 +137,20 @@ pub enum PlanError {
     /// There is nothing to look for.
     #[error("there is no key to look for: --keys is 0, or 100% of the lookups have to be --missing")]
     NoKeys,
+    /// Too many keys.
+    #[error("a population has at most {MAX_KEYS} keys, not {0}")]
+    Keys(u32),
+    /// Too much is held or known.
+    #[error("{what} are {entries} entries in the lists of all peers, and there is room for {MAX_ENTRIES}")]
+    Entries {
+        /// The numbers that are multiplied.
+        what: String,
+        /// How many entries.
+        entries: u64,
+    },
+    /// Nobody can reach anybody.
+    #[error("over such links nobody gets an answer: {0}")]
+    Links(String),
     /// A fault that cannot be.
     #[error(transparent)]
     Fault(#[from] FaultError),
@@ -154,6 +182,19 @@ impl Plan {
         if self.keys == 0 && self.missing < 1.0 {
             return Err(PlanError::NoKeys);
         }
+        if self.keys > MAX_KEYS {
+            return Err(PlanError::Keys(self.keys));
+        }
+        for (what, many, each) in [
+            (format!("{} copies of {} keys", self.copies, self.keys), self.keys, self.copies),
+            (format!("{} others known to {} peers", self.known, self.peers), self.peers, self.known),
+        ] {
+            let entries = u64::from(many) * u64::from(each);
+            if entries > MAX_ENTRIES {
+                return Err(PlanError::Entries { what, entries });
+            }
+        }
+        self.check_links()?;
         if self.every.is_none() && (!self.faults.is_empty() || self.churn.is_some()) {
             return Err(PlanError::NoTimes);
         }
@@ -168,7 +209,22 @@ impl Plan {
         Ok(())
     }
 
-    /// Whether nothing can go wrong, so that whatever somebody holds is found.
+    /// What can be known of the links before the run; what cannot shows when everybody registers.
+    fn check_links(&self) -> Result<(), PlanError> {
+        let patience = PeerConfig::default().ask_timeout;
+        if self.links.loss >= 1.0 {
+            return Err(PlanError::Links("100% of the questions are lost".into()));
+        }
+        if self.links.latency.saturating_mul(2) >= patience {
+            return Err(PlanError::Links(format!(
+                "a question waits {patience:?} for its answer, and a message alone takes {:?} (a bare number is seconds: 20ms is usual)",
+                self.links.latency
+            )));
+        }
+        Ok(())
+    }
+
+    /// Whether nothing can go wrong but an answer that comes too late, so that whatever somebody holds is found.
     fn is_calm(&self) -> bool {
         self.faults.is_empty()
             && self.churn.is_none()
@@ -184,6 +240,17 @@ pub enum RunError {
     /// The plan cannot be carried out.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// The links are so slow or bad that not everybody could register.
+    #[error(
+        "over these links only {registered} of {peers} peers could register within {SETTLES:?} of virtual time: a question waits {:?} for its answer; see --latency, --jitter, --bandwidth and --loss (a bare number is seconds, or bits a second)",
+        PeerConfig::default().ask_timeout
+    )]
+    Unsettled {
+        /// How many could.
+        registered: u32,
+        /// How many there are.
+        peers: u32,
+    },
     /// It was told to stop.
     #[error("stopped")]
     Stopped,

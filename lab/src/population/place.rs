@@ -12,7 +12,7 @@ use askaround_core::peer::{Change, PeerConfig};
 use askaround_core::search::SearchConfig;
 use askaround_core::tracker::TrackerConfig;
 
-use super::{Plan, RunError, id_of};
+use super::{LOOK_UP_EVERY, Plan, RunError, SETTLES, id_of};
 use crate::world::engine::{Step, World};
 use crate::world::links::LinkRule;
 use crate::world::random::Random;
@@ -63,23 +63,41 @@ pub(super) fn settle(plan: &Plan, stop: &dyn Fn() -> bool) -> Result<(World, Cat
         operation_timeout: plan.give_up.unwrap_or(Duration::MAX),
         ..PeerConfig::default()
     });
+    let mut steps = Steps { stop, taken: 0 };
     for peer in 0..plan.peers {
         world.add_live(contact(peer), config.clone());
+        steps.take(1)?;
     }
-    let catalog = hand_out(plan, &mut world);
-    acquaint(plan, &mut world);
+    let catalog = hand_out(plan, &mut world, &mut steps)?;
+    acquaint(plan, &mut world, &mut steps)?;
     // A connection may fail at first; whoever it is tries again.
     let mut greeted = Greeted { registered: 0 };
+    let give_up = world.now() + SETTLES;
     while greeted.registered < plan.peers {
-        if greeted.registered.is_multiple_of(4096) && stop() {
-            return Err(RunError::Stopped);
-        }
+        steps.take(1)?;
         if world.step(&mut greeted) == Step::Idle {
             let problem = format!("only {} of {} peers could register", greeted.registered, plan.peers);
             return Err(RunError::Property(problem));
         }
+        if world.now() > give_up {
+            return Err(RunError::Unsettled { registered: greeted.registered, peers: plan.peers });
+        }
     }
     Ok((world, catalog))
+}
+
+/// Counts the steps of the making, and asks now and then whether to stop.
+struct Steps<'a> {
+    stop: &'a dyn Fn() -> bool,
+    taken: u64,
+}
+
+impl Steps<'_> {
+    fn take(&mut self, steps: u64) -> Result<(), RunError> {
+        let before = self.taken / LOOK_UP_EVERY;
+        self.taken += steps;
+        if self.taken / LOOK_UP_EVERY > before && (self.stop)() { Err(RunError::Stopped) } else { Ok(()) }
+    }
 }
 
 fn contact(peer: u32) -> Contact {
@@ -102,7 +120,7 @@ impl crate::world::engine::Observer for Greeted {
 }
 
 /// One peer has each key of its own; the other holders got it from one that had it before.
-fn hand_out(plan: &Plan, world: &mut World) -> Catalog {
+fn hand_out(plan: &Plan, world: &mut World, steps: &mut Steps<'_>) -> Result<Catalog, RunError> {
     let shares = plan.zipf.map(|exponent| shares(plan.keys, exponent));
     let all = f64::from(plan.copies) * f64::from(plan.keys);
     let (mut keys, mut holders) = (Vec::new(), Vec::new());
@@ -126,6 +144,7 @@ fn hand_out(plan: &Plan, world: &mut World) -> Catalog {
             };
             world.restore(*peer, change);
         }
+        steps.take(1 + chosen.len() as u64)?;
         keys.push(key);
         holders.push(chosen);
     }
@@ -139,7 +158,7 @@ fn hand_out(plan: &Plan, world: &mut World) -> Catalog {
             })
             .collect()
     });
-    Catalog { keys, holders, cumulative }
+    Ok(Catalog { keys, holders, cumulative })
 }
 
 /// So many different peers by chance, in an order by chance.
@@ -160,7 +179,7 @@ fn choose(peers: u32, count: u32, random: &mut Random) -> Vec<u32> {
 }
 
 /// Everybody has once got something, which it holds no longer, from some others.
-fn acquaint(plan: &Plan, world: &mut World) {
+fn acquaint(plan: &Plan, world: &mut World, steps: &mut Steps<'_>) -> Result<(), RunError> {
     let past = |n: u32| Key::new(&format!("past-{n}")).expect("a key");
     let past: Vec<Key> = (0..plan.known).map(past).collect();
     for peer in 0..plan.peers {
@@ -173,5 +192,7 @@ fn acquaint(plan: &Plan, world: &mut World) {
             known.insert(other);
             world.restore(peer, Change::Originator(key.clone(), contact(other)));
         }
+        steps.take(1 + u64::from(plan.known))?;
     }
+    Ok(())
 }

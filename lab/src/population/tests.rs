@@ -174,12 +174,56 @@ fn loss_churn_and_bandwidth_have_their_effect() {
 }
 
 #[test]
+fn a_fault_within_another_does_not_end_it() {
+    let one = done(&troubled(&["crash:60%@0.5+20", "outage@0.5+20"]));
+    assert!(one.found < one.findable || one.findable < 40);
+    // The share is drawn once for each fault; all of them have the same peers.
+    let ids = "crash:1-30@1+20";
+    let both = done(&troubled(&[ids, "crash:1-30@2+1", "outage@1+20", "outage@3+2"]));
+    assert_eq!(both, done(&troubled(&[ids, "outage@1+20"])));
+    assert_ne!(both, done(&troubled(&["crash:1-30@1+2", "outage@1+4"])));
+}
+
+#[test]
+fn slow_links_are_no_mistake_of_ours_and_come_to_an_end() {
+    // Registering takes 8 s, and a question to a peer 16, for which nobody waits.
+    let slow = Links { latency: Duration::from_secs(4), ..plan().links };
+    let slow = done(&Plan { links: slow, lookups: 3, peers: 20, ..plan() });
+    assert_eq!((slow.found, slow.findable), (0, 3));
+    // Most messages take hours; a registration takes a quarter of an hour.
+    for links in [
+        Links { jitter: Duration::from_secs(36_000), ..plan().links },
+        Links { bandwidth: Some(1), ..plan().links },
+    ] {
+        let error = run(&Plan { links, peers: 20, ..plan() }, &|| false).unwrap_err();
+        let RunError::Unsettled { registered, peers: 20 } = error else { panic!("{error}") };
+        assert!(registered < 20);
+    }
+}
+
+#[test]
+fn a_population_that_is_being_made_can_be_stopped() {
+    // It has been asked twice, so the peers are there, and keys are being handed out.
+    let asked = std::cell::Cell::new(0);
+    let stop = || asked.replace(asked.get() + 1) == 2;
+    let plan = Plan { peers: 5000, keys: 5_000_000, copies: 10, ..plan() };
+    assert_eq!(run(&plan, &stop), Err(RunError::Stopped));
+}
+
+#[test]
 fn plans_that_cannot_be_are_told_why() {
     let fails = |plan: Plan| plan.check().unwrap_err().to_string();
     assert!(fails(Plan { peers: 0, ..plan() }).contains("1 to 10000000 peers, not 0"));
     assert!(fails(Plan { copies: 201, ..plan() }).contains("201 copies of a key need as many peers"));
     assert!(fails(Plan { known: 200, ..plan() }).contains("nobody can know 200 others"));
     assert!(fails(Plan { keys: 0, ..plan() }).contains("no key to look for"));
+    assert!(fails(Plan { keys: 1_000_000_000, ..plan() }).contains("at most 10000000 keys"));
+    assert!(fails(Plan { keys: 1_000_000, copies: 200, ..plan() }).contains("room for 100000000"));
+    assert!(fails(Plan { peers: 1_000_000, known: 200, ..plan() }).contains("200 others known to 1000000"));
+    let links = Links { loss: 1.0, ..plan().links };
+    assert!(fails(Plan { links, ..plan() }).contains("100% of the questions are lost"));
+    let links = Links { latency: Duration::from_secs(20), ..plan().links };
+    assert!(fails(Plan { links, ..plan() }).contains("a message alone takes 20s"));
     assert!(fails(troubled(&["crash:51@1"])).contains("there is no peer 51"));
     assert!(fails(troubled(&["crash:5@40"])).contains("the run is over by then"));
     let churn = Some(Churn { up: Duration::from_secs(1), down: Duration::from_secs(1) });

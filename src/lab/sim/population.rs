@@ -64,6 +64,7 @@ pub(super) async fn run(args: SimArgs) -> Result<(), Failure> {
 fn failure(args: &SimArgs, stop: &Stop, peers: u32, error: &RunError) -> Failure {
     match error {
         RunError::Plan(error) => Failure::usage(error),
+        RunError::Unsettled { .. } => Failure::usage(error),
         RunError::Stopped => stop.failure(),
         RunError::Property(_) => {
             let replay = args.command(&format!("--peers {peers}"));
