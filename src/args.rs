@@ -158,6 +158,7 @@ pub enum LabCommand {
 
 /// `askaround lab run`.
 #[derive(Debug, Args)]
+#[command(allow_negative_numbers = true)]
 pub struct RunArgs {
     /// The scenario's folder
     pub dir: PathBuf,
@@ -313,7 +314,7 @@ pub struct FindArgs {
 /// Waits for registrations, then lets the clients run their scripts in lock-step, and writes
 /// bootstrapper.json.
 #[derive(Debug, Parser)]
-#[command(name = "bootstrapper", version, after_help = EXIT_CODES)]
+#[command(name = "bootstrapper", version, after_help = EXIT_CODES, allow_negative_numbers = true)]
 pub struct Bootstrapper {
     /// Where to listen
     #[arg(long, default_value = "127.0.0.1:8888", value_name = "IP:PORT", value_parser = listening, env = "ASKAROUND_LISTEN")]
@@ -345,7 +346,7 @@ pub struct Bootstrapper {
 ///
 /// Or as the assignment's text has it: client ID TRACKER_IP TRACKER_PORT CONTENT_FILE SCRIPT_FILE
 #[derive(Debug, Parser)]
-#[command(name = "client", version, after_help = EXIT_CODES)]
+#[command(name = "client", version, after_help = EXIT_CODES, allow_negative_numbers = true)]
 pub struct Client {
     /// The script, in JSON; also spelt -file
     #[arg(long, required_unless_present = "id", conflicts_with = "id")]

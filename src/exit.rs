@@ -194,6 +194,30 @@ fn no_thread() -> Failure {
     )
 }
 
+/// What Rust's own parsers of numbers say, and the same in plain words.
+const OF_NUMBERS: [(&str, &str); 7] = [
+    (" is not in ", " is not from "),
+    ("..=", " to "),
+    ("invalid digit found in string", "expected a whole number"),
+    ("cannot parse integer from empty string", "expected a whole number"),
+    ("number too large to fit in target type", "the number is too large"),
+    ("number too small to fit in target type", "the number is too small"),
+    ("invalid float literal", "expected a number"),
+];
+
+/// Tells what is wrong with a command line, or the help that was asked for, and ends the program.
+pub fn wrong_use(error: &clap::Error) -> ! {
+    use std::io::IsTerminal;
+    if !error.use_stderr() || !OF_NUMBERS.iter().any(|(rust, _)| error.to_string().contains(rust)) {
+        error.exit();
+    }
+    let text = error.render();
+    let text = if std::io::stderr().is_terminal() { text.ansi().to_string() } else { text.to_string() };
+    let plain = OF_NUMBERS.iter().fold(text, |text, (rust, plain)| text.replace(rust, plain));
+    crate::plain::say!("{}", plain.trim_end());
+    std::process::exit(error.exit_code())
+}
+
 /// Has a panic that is reported as an error not be told a second time.
 pub fn tell_panics_once() {
     let tell = std::panic::take_hook();

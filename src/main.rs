@@ -15,7 +15,7 @@ fn main() -> ExitCode {
         if wants_json && error.use_stderr() {
             json::wrong_use(&error);
         }
-        error.exit()
+        exit::wrong_use(&error)
     });
     exit::show_traces(args.verbose);
     exit::tell_panics_once();

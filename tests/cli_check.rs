@@ -106,7 +106,7 @@ fn bad_input_is_named_and_exits_2() {
     let dir = scenario("race-both-obtain");
     let cases: &[(&[&str], &str)] = &[
         (&["--orders", "0"], "expected a whole number from 1"),
-        (&["--seed", "x"], "invalid digit"),
+        (&["--seed", "x"], "expected a whole number"),
         (&["--order", "1"], "expected TIME:ID,ID"),
         (&["--order", "1:0"], "whole number from 1"),
         (&["--order", "9:1"], "--order: nobody acts in timestep 9"),

@@ -70,6 +70,19 @@ fn the_paragraphs_form_works() {
 }
 
 #[test]
+fn a_client_may_start_with_nothing_and_its_script_be_named_in_one_word() {
+    let place = Place::new();
+    fs::write(place.folder.path().join("content"), "").unwrap();
+    fs::write(place.folder.path().join("script"), "1,M,7\n").unwrap();
+    let seven = place.start(CLIENT, &["7", "127.0.0.1", "8888", "content", "script"]);
+    let file = format!("-file={}", place.script(8, "").display());
+    let eight = place.start(CLIENT, &[&file]);
+    let tracker = place.start(BOOTSTRAPPER, &["--expect", "2"]);
+    assert_eq!((tracker.end().0, seven.end(), eight.end().0), (Some(0), (Some(0), String::new()), Some(0)));
+    assert_eq!(place.log("client_7.json").unwrap()[1]["text"], "Client 7: ");
+}
+
+#[test]
 fn a_second_client_of_one_id_is_refused() {
     let place = Place::new();
     let file = place.script(1, "");

@@ -105,6 +105,7 @@ fn bad_input_is_named_and_exits_2() {
             &[("1.json", r#"{"client_id": 1, "actions": [{"time": -2, "code": "L"}]}"#)],
             "1.json: actions[0]: time: expected a whole number from 1 to 10000, found -2",
         ),
+        (&[("1.json", r#"{"client_id": 1, "contents": []}"#)], "1.json: \"contents\" is no field here"),
         (
             &[("1.json", r#"{"client_id": 1, "actions": [{"time": 1, "code": "K"}]}"#)],
             "expected one of R U L Q P O M",
@@ -136,6 +137,41 @@ fn expected_logs_count_all_and_must_be_usable() {
     let empty = lab_run(folder(&[script, ("expected_outcomes/README", "none yet")]).path(), &[]);
     assert_eq!(empty.status.code(), Some(2));
     assert!(stderr(&empty).contains("no log here"), "{}", stderr(&empty));
+}
+
+#[test]
+fn logs_that_nothing_is_expected_of_are_not_as_expected() {
+    let scripts = [("1.json", r#"{"client_id": 1}"#), ("2.json", r#"{"client_id": 2}"#)];
+    let one = ("expected_outcomes/client_1.json", r#"[{"time": 0, "text": "Client ID 1 registered"}]"#);
+    let incomplete = folder(&[scripts[0], scripts[1], one]);
+    for command in ["run", "sim"] {
+        let out = tempfile::tempdir().unwrap();
+        let words =
+            ["lab", command, incomplete.path().to_str().unwrap(), "--out", out.path().to_str().unwrap()];
+        let output = run(ASKAROUND, &words);
+        assert_eq!(output.status.code(), Some(1));
+        let said = stderr(&output);
+        assert!(said.contains("not compared: client_2.json, bootstrapper.json, for "), "{said}");
+        assert!(!stdout(&output).contains("as expected"), "{}", stdout(&output));
+    }
+    let file = lab_run(folder(&[scripts[0], ("expected_outcomes", "[]")]).path(), &[]);
+    assert_eq!(file.status.code(), Some(2));
+    assert!(stderr(&file).contains("expected_outcomes: is a file: expected a folder"), "{}", stderr(&file));
+}
+
+#[test]
+fn what_looks_like_a_script_and_is_not_read_is_said() {
+    let script = r#"{"client_id": 1}"#;
+    let names = ["2.JSON", "2.txt", "copy.json", "peer1.json"];
+    let files: Vec<_> = names.iter().chain(&["1.json", "notes.md"]).map(|name| (*name, script)).collect();
+    let output = lab_run(folder(&files).path(), &[]);
+    assert_eq!(output.status.code(), Some(0));
+    let said = stderr(&output);
+    let warned: Vec<_> = names.iter().filter(|name| said.contains(&format!("{name}: not read"))).collect();
+    assert_eq!((warned.len(), said.lines().count()), (4, 4), "{said}");
+    let output = lab_run(folder(&files[..4]).path(), &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("…; found 2.JSON, 2.txt, copy.json, peer1.json"), "{}", stderr(&output));
 }
 
 #[test]

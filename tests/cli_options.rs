@@ -227,3 +227,21 @@ fn a_switch_can_be_a_variable() {
         assert_eq!(parsed.is_ok(), is_json, "{value:?}");
     }
 }
+
+#[test]
+fn numbers_that_are_none_or_below_zero_are_told_in_plain_words() {
+    let cases: &[(&str, &[&str], &str)] = &[
+        (ASKAROUND, &["lab", "sim", "--peers", "1e3"], "expected a whole number"),
+        (ASKAROUND, &["lab", "sim", "--peers", "-3"], "-3 is not from 0 to 4294967295"),
+        (ASKAROUND, &["lab", "sim", "--peers", "99999999999"], "99999999999 is not from 0 to 4294967295"),
+        (ASKAROUND, &["lab", "grade", "--submission", "x", "--time", "-3"], "expected a number of seconds"),
+        (ASKAROUND, &["lab", "run", "x", "--repeat", "-1"], "-1 is not from 1 to 10000"),
+        (support::BOOTSTRAPPER, &["--expect", "two"], "expected a whole number"),
+        (support::CLIENT, &["--file", "1.json", "--port", "-1"], "-1 is not from 0 to 65535"),
+    ];
+    for (program, words, expected) in cases {
+        let output = run(program, words);
+        assert_eq!(output.status.code(), Some(2), "{words:?}");
+        assert!(stderr(&output).contains(expected), "{words:?}: {}", stderr(&output));
+    }
+}

@@ -235,5 +235,5 @@ fn the_cost_of_lookups_is_plotted() {
     let script = scenario("campus-20").join("1.json").to_str().unwrap().to_owned();
     let output = run(ASKAROUND, &["lab", "plot", &script, "--svg", &path("none.svg")]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("1.json: missing field `rows`"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("1.json: there is no `rows`"), "{}", stderr(&output));
 }

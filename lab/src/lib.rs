@@ -11,6 +11,7 @@
 //! | [`trace`] | everything that happens in a run, event by event, and as a file |
 //! | [`check`] | whether the order within a timestep matters, and which actions race |
 //! | [`report`] | pictures of a run, drawn from its trace |
+//! | [`json`] | JSON that people write, and what is wrong with it in words |
 //! | `markup` | text in HTML and XML |
 //! | [`grade`] | logs compared and explained, and the assignment's rubric |
 //! | [`shell`] | commands as a shell reads them |
@@ -18,6 +19,7 @@
 
 pub mod check;
 pub mod grade;
+pub mod json;
 pub mod loopback;
 mod markup;
 pub mod population;

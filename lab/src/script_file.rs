@@ -11,13 +11,20 @@ use askaround_core::id::PeerId;
 use askaround_core::key::Key;
 use askaround_core::message::{MAX_TIME, Timestep};
 use askaround_core::script::{Action, Script};
-use serde_json::Value;
+use serde_json::{Map, Value};
+
+use crate::json;
 
 pub use places::Place;
 
 /// The largest file that is read, in bytes. As a tree of values it can take 30 times as much
 /// memory; a script of an action in each of the 10,000 timesteps has half a megabyte.
 const MAX_FILE: u64 = 8 << 20;
+
+/// What a script has.
+const SCRIPT_FIELDS: [&str; 3] = ["client_id", "content", "actions"];
+/// What an action has; `R`, `U` and `L` may name the tracker.
+const ACTION_FIELDS: [&str; 6] = ["time", "code", "content_id", "client_id", "ip", "port"];
 
 /// A script or content list that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -47,13 +54,14 @@ pub struct ScriptFile {
 pub fn read_json(path: &Path) -> Result<ScriptFile, ScriptError> {
     let text = read(path)?;
     let wrong = |problem: String| ScriptError { path: path.to_owned(), problem };
-    let value: Value = serde_json::from_str(&text).map_err(|e| wrong(format!("not JSON: {e}")))?;
+    let value = json::value(&text).map_err(|e| wrong(format!("not JSON: {e}")))?;
     let Value::Object(fields) = &value else {
         return Err(wrong(format!(
             "expected an object with client_id, content and actions, found {}",
             kind(&value)
         )));
     };
+    known_fields(fields, &SCRIPT_FIELDS).map_err(&wrong)?;
     let mut warnings = Vec::new();
     let id = match fields.get("client_id") {
         Some(id) => parse_id(id).map_err(|e| wrong(format!("client_id: {e}")))?,
@@ -105,9 +113,9 @@ pub fn read_lines(id: PeerId, content: &Path, script: &Path) -> Result<ScriptFil
 
 fn read_content(path: &Path) -> Result<Vec<Key>, ScriptError> {
     let wrong = |problem: String| ScriptError { path: path.to_owned(), problem };
-    let text = read(path)?;
+    let text = read_any(path)?;
     if text.trim_start().starts_with(['[', '{']) {
-        let value: Value = serde_json::from_str(&text).map_err(|e| wrong(format!("not JSON: {e}")))?;
+        let value = json::value(&text).map_err(|e| wrong(format!("not JSON: {e}")))?;
         let list = value.get("content").unwrap_or(&value);
         return parse_content(list).map_err(wrong);
     }
@@ -116,6 +124,15 @@ fn read_content(path: &Path) -> Result<Vec<Key>, ScriptError> {
 }
 
 fn read(path: &Path) -> Result<String, ScriptError> {
+    let text = read_any(path)?;
+    match text.trim().is_empty() {
+        true => Err(ScriptError { path: path.to_owned(), problem: "is empty".into() }),
+        false => Ok(text),
+    }
+}
+
+/// The text of a file, which may be empty: a peer that starts with nothing has an empty list.
+fn read_any(path: &Path) -> Result<String, ScriptError> {
     let wrong = |problem: String| ScriptError { path: path.to_owned(), problem };
     let file = fs::File::open(path).map_err(|e| wrong(format!("cannot be read: {e}")))?;
     let mut bytes = Vec::new();
@@ -124,12 +141,10 @@ fn read(path: &Path) -> Result<String, ScriptError> {
     if bytes.len() as u64 > MAX_FILE {
         return Err(wrong(format!("larger than {} MiB", MAX_FILE >> 20)));
     }
-    if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Err(wrong("is empty".into()));
-    }
-    String::from_utf8(bytes).map_err(|e| {
+    let text = String::from_utf8(bytes).map_err(|e| {
         wrong(format!("is not UTF-8 text: bad byte at position {}", e.utf8_error().valid_up_to()))
-    })
+    })?;
+    Ok(json::without_mark(&text).to_owned())
 }
 
 /// A file named by a number holds the script of that client.
@@ -139,6 +154,14 @@ fn check_name(path: &Path, id: PeerId) -> Result<(), String> {
         Some(named) if named != id => Err(format!("client_id is {id}, but the file's name says {named}")),
         _ => Ok(()),
     }
+}
+
+/// A name that is none of those that are read would be dropped without a word, and most often
+/// stands for one of them that was meant.
+fn known_fields(fields: &Map<String, Value>, known: &[&str]) -> Result<(), String> {
+    let Some(name) = fields.keys().find(|name| !known.contains(&name.as_str())) else { return Ok(()) };
+    let name: String = name.chars().take(40).collect();
+    Err(format!("{name:?} is no field here: expected {}", known.join(", ")))
 }
 
 fn parse_id(value: &Value) -> Result<PeerId, String> {
@@ -169,6 +192,7 @@ fn parse_action(value: &Value, warnings: &mut Vec<String>) -> Result<(Timestep, 
     let Value::Object(fields) = value else {
         return Err(format!("expected an object, found {}", kind(value)));
     };
+    known_fields(fields, &ACTION_FIELDS)?;
     let time = match fields.get("time") {
         Some(time) => parse_time(time.as_u64(), &time.to_string())?,
         None => return Err("time is missing".into()),
@@ -256,6 +280,24 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_order_mark_and_an_empty_content_list_are_no_mistakes() {
+        let file =
+            json("\u{feff}{\"client_id\": 3, \"actions\": [{\"time\": 1, \"code\": \"L\"}]}".as_bytes());
+        assert_eq!(file.unwrap().places, [Place { line: 1, column: 30 }]);
+        let folder = tempfile::tempdir().unwrap();
+        let (content, script) = (folder.path().join("content"), folder.path().join("script"));
+        fs::write(&script, "\u{feff}1,L").unwrap();
+        let three = PeerId::new(3).unwrap();
+        for empty in ["", "\n", "[]", "\u{feff}"] {
+            fs::write(&content, empty).unwrap();
+            let file = read_lines(three, &content, &script).unwrap();
+            assert_eq!((file.script.content.len(), file.script.actions.len()), (0, 1), "{empty:?}");
+        }
+        fs::write(&script, "\n").unwrap();
+        assert!(read_lines(three, &content, &script).unwrap_err().problem.contains("is empty"));
+    }
+
+    #[test]
     fn reads_what_the_course_writes() {
         let file = json(
             br#"{"client_id": "3", "content": ["3a"], "actions": [
@@ -311,6 +353,16 @@ mod tests {
             (r#"{"client_id": 3, "actions": [{"time": 1, "code": "Z"}]}"#, "expected one of R U L Q P O M"),
             (r#"{"client_id": 3, "actions": [{"time": 1, "code": "Q"}]}"#, "Q needs a content_id"),
             (r#"{"client_id": 3, "actions": [{"time": 1, "code": "O"}]}"#, "O needs a client_id"),
+            (
+                r#"{"client_id": 3, "action": []}"#,
+                "\"action\" is no field here: expected client_id, content, actions",
+            ),
+            (r#"{"client_id": 3, "Actions": []}"#, "\"Actions\" is no field here"),
+            (
+                r#"{"client_id": 3, "actions": [{"time": 1, "code": "L", "tme": 2}]}"#,
+                "actions[0]: \"tme\" is no",
+            ),
+            (r#"{"client_id": 3, "actions": [{"time": 1, "time": 2, "code": "L"}]}"#, "\"time\" comes twice"),
         ] {
             let error = json(text.as_bytes()).unwrap_err().to_string();
             assert!(error.contains("3.json: ") && error.contains(expected), "{error}");

@@ -6,7 +6,7 @@ use askaround::{args, course, exit};
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let args = args::Bootstrapper::parse();
+    let args = args::Bootstrapper::try_parse().unwrap_or_else(|error| exit::wrong_use(&error));
     exit::show_traces(args.verbose);
     exit::status("bootstrapper", exit::block_on(course::bootstrapper(args)))
 }

@@ -29,7 +29,7 @@ where they had come from before.";
 
 /// `askaround lab grade`.
 #[derive(Debug, Args)]
-#[command(override_usage = USAGE, after_long_help = EXAMPLES)]
+#[command(override_usage = USAGE, after_long_help = EXAMPLES, allow_negative_numbers = true)]
 pub struct GradeArgs {
     /// The folders of the logs as they should be and as they are; with --submission, the scenarios
     ///

@@ -24,7 +24,7 @@ pub(super) fn read_logs(scenario: &Scenario, folder: &Path) -> Result<ByName, Fa
     for name in clients.chain([TRACKER_LOG.to_owned()]) {
         let path = folder.join(&name);
         if let Ok(bytes) = std::fs::read(&path) {
-            let log = serde_json::from_slice(&bytes)
+            let log = askaround_lab::json::read(&bytes)
                 .map_err(|e| Failure::run(format!("{} is not a log: {e}", path.display())))?;
             logs.insert(name, log);
         }
@@ -70,7 +70,8 @@ pub(super) fn finish(
         let differing = expected.by_name().filter(|(name, log)| logs.get(name) != Some(*log));
         differing.map(|(name, _)| name).collect::<Vec<_>>().join(", ")
     });
-    let equal = differing.as_ref().map(String::is_empty);
+    let missing = expected.map(|expected| scenario.unexpected(expected).join(", ")).unwrap_or_default();
+    let equal = differing.as_ref().map(|differing| differing.is_empty() && missing.is_empty());
     if shown == Shown::Json {
         let mut value = serde_json::json!({ "scenario": scenario.name, "logs": logs, "as_expected": equal });
         if let Some(delivered) = delivered {
@@ -86,17 +87,23 @@ pub(super) fn finish(
             print("all logs are as expected\n")?;
         }
     }
-    match differing {
-        Some(differing) if !differing.is_empty() => {
-            let expected = scenario.folder.join(askaround_lab::scenario::EXPECTED);
-            Err(Failure::run(format!(
-                "not as expected: {differing}\nto see why: askaround lab grade {} {}",
-                quote(&expected.to_string_lossy()),
-                quote(&out.to_string_lossy())
-            )))
-        }
-        _ => Ok(()),
+    let differing = differing.unwrap_or_default();
+    if equal != Some(false) {
+        return Ok(());
     }
+    let expected = scenario.folder.join(askaround_lab::scenario::EXPECTED);
+    let mut said = Vec::new();
+    if !differing.is_empty() {
+        said.push(format!(
+            "not as expected: {differing}\nto see why: askaround lab grade {} {}",
+            quote(&expected.to_string_lossy()),
+            quote(&out.to_string_lossy())
+        ));
+    }
+    if !missing.is_empty() {
+        said.push(format!("not compared: {missing}, for {} has no such log", expected.display()));
+    }
+    Err(Failure::run(said.join("\n")))
 }
 
 /// What happened, by timestep and peer.

@@ -104,8 +104,7 @@ fn read_log(path: &Path) -> Result<Vec<LogEntry>, String> {
         return Err(format!("larger than {} MiB", MAX_LOG >> 20));
     }
     let bytes = fs::read(path).map_err(|e| e.to_string())?;
-    serde_json::from_slice(&bytes)
-        .map_err(|e| format!("expected an array of {{\"time\": …, \"text\": …}}: {e}"))
+    crate::json::read(&bytes).map_err(|e| format!("expected an array of {{\"time\": …, \"text\": …}}: {e}"))
 }
 
 /// How good a folder of logs is.

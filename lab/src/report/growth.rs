@@ -94,7 +94,7 @@ pub fn read(path: &Path) -> Result<Costs, CostsError> {
         return Err(wrong(format!("larger than {} MiB", MAX_FILE >> 20)));
     }
     let text = std::fs::read(path).map_err(|e| wrong(format!("cannot be read: {e}")))?;
-    let costs: Costs = serde_json::from_slice(&text).map_err(|e| wrong(e.to_string()))?;
+    let costs: Costs = crate::json::read(&text).map_err(wrong)?;
     let mut rows = costs.rows;
     if rows.is_empty() {
         return Err(wrong("it has no rows".into()));
@@ -180,10 +180,10 @@ mod tests {
     #[test]
     fn other_files_are_named() {
         for (text, expected) in [
-            ("", "EOF"),
-            ("{}", "missing field `rows`"),
+            ("", "it ends where a value should come"),
+            ("{}", "there is no `rows`"),
             (r#"{"rows": []}"#, "it has no rows"),
-            (r#"{"rows": [{"peers": 3}]}"#, "missing field `messages`"),
+            (r#"{"rows": [{"peers": 3}]}"#, "there is no `messages`"),
         ] {
             let (_folder, path) = file("x.json", text);
             let error = read(&path).unwrap_err().to_string();

@@ -12,7 +12,7 @@ use super::findings::{Finding, FindingKind};
 use crate::check::{CheckOptions, check};
 use crate::grade::{Grade, Logs, grade};
 use crate::ports;
-use crate::scenario::Scenario;
+use crate::scenario::{EXPECTED, Scenario};
 use crate::world::{self, WorldConfig};
 
 /// What another order makes of an entry: by client and number of the entry.
@@ -42,6 +42,10 @@ impl Exam {
                 let logs = Logs::read(folder).map_err(|e| unusable(e.to_string()))?;
                 if let Some((name, problem)) = logs.unusable.first_key_value() {
                     return Err(unusable(format!("{name}: {problem}")));
+                }
+                let missing = scenario.unexpected(&logs);
+                if !missing.is_empty() {
+                    return Err(unusable(format!("{EXPECTED} has no {}", missing.join(", "))));
                 }
                 logs
             }

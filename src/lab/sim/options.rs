@@ -20,14 +20,17 @@ const LINKS: &str = "Links and faults";
 
 /// `askaround lab sim`.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "Examples:
+#[command(
+    allow_negative_numbers = true,
+    after_help = "Examples:
   askaround lab sim scenarios/campus-20
   askaround lab sim --peers 1000,10000,100000 --copies 10 --lookups 100
   askaround lab sim --peers 10000 --copies 10 --search walk
   askaround lab sim --peers 1000 --every 1s --churn 10m/1m --fault outage@30+20
 
 A run depends on its options and its seed alone. When something that always has to be so is not,
-the command that repeats it is printed.")]
+the command that repeats it is printed."
+)]
 pub struct SimArgs {
     /// The folder of a scenario to play
     #[arg(required_unless_present = "peers", conflicts_with = "peers")]
