@@ -199,6 +199,57 @@ fn what_cannot_be_drawn_is_said() {
 }
 
 #[test]
+fn the_verdict_on_the_logs_comes_before_what_cannot_be_drawn() {
+    let out = tempfile::tempdir().unwrap();
+    let dir = out.path().join("campus");
+    let copied = run(ASKAROUND, &["lab", "scenarios", "campus-20", "--out", out.path().to_str().unwrap()]);
+    assert_eq!(copied.status.code(), Some(0), "{}", stderr(&copied));
+    fs::rename(out.path().join("campus-20"), &dir).unwrap();
+    fs::write(dir.join("expected_outcomes/client_1.json"), "[]").unwrap();
+    let picture = out.path().join("p.mmd");
+    for command in ["run", "sim"] {
+        let logs = out.path().join("logs");
+        let words =
+            ["lab", command, dir.to_str().unwrap(), "--out", logs.to_str().unwrap(), "--quiet", "--mermaid"];
+        let output = run(ASKAROUND, &[&words[..], &[picture.to_str().unwrap()]].concat());
+        assert_eq!(output.status.code(), Some(1));
+        let said = stderr(&output);
+        let verdict = said.find("not as expected: client_1.json").expect("a verdict");
+        assert!(said.find("906 messages are more than the 400").expect("the picture") > verdict, "{said}");
+        assert!(stdout(&output).contains("logs are in "), "{}", stdout(&output));
+    }
+}
+
+#[test]
+fn pictures_do_not_go_over_what_is_read_or_logged() {
+    let out = tempfile::tempdir().unwrap();
+    let trace = trace("corner-own-key", out.path());
+    let before = fs::read(&trace).unwrap();
+    let link = out.path().join("link").to_str().unwrap().to_owned();
+    std::os::unix::fs::symlink(&trace, &link).unwrap();
+    let logs = out.path().join("logs");
+    let log = |name: &str| logs.join(name).to_str().unwrap().to_owned();
+    let (one, tracker) = (log("client_1.json"), log("../logs/bootstrapper.json"));
+    let dir = scenario("corner-own-key").to_str().unwrap().to_owned();
+    let script = format!("{dir}/1.json");
+    let rows = format!("{dir}/2.json");
+    let over: &[&[&str]] = &[
+        &["replay", &trace, "--svg", &trace],
+        &["replay", &trace, "--report", &link],
+        &["plot", &rows, "--svg", &rows],
+        &["run", &dir, "--out", logs.to_str().unwrap(), "--trace", &one],
+        &["sim", &dir, "--out", logs.to_str().unwrap(), "--svg", &tracker],
+        &["run", &dir, "--out", logs.to_str().unwrap(), "--mermaid", &script],
+    ];
+    for words in over {
+        let output = run(ASKAROUND, &[&["lab"], *words].concat());
+        assert_eq!(output.status.code(), Some(2), "{words:?}");
+        assert!(stderr(&output).contains("name another file for the picture"), "{}", stderr(&output));
+    }
+    assert_eq!(fs::read(&trace).unwrap(), before);
+}
+
+#[test]
 fn a_simulated_run_is_traced_and_drawn_as_one_over_sockets() {
     let out = tempfile::tempdir().unwrap();
     let path = |name: &str| out.path().join(name).to_str().unwrap().to_owned();

@@ -140,3 +140,20 @@ pub(super) fn read_expected(folder: &Path) -> Result<Logs, Failure> {
         None => Ok(logs),
     }
 }
+
+/// The verdict on the logs, and what came of the pictures. The verdict is told first.
+pub(super) fn verdict_and_pictures(
+    verdict: Result<(), Failure>,
+    pictures: Result<(), Failure>,
+) -> Result<(), Failure> {
+    match (verdict, pictures) {
+        (Ok(()), pictures) => pictures,
+        (verdict, Ok(())) => verdict,
+        (Err(verdict), Err(pictures)) => {
+            for text in [verdict.text(), pictures.text()].into_iter().flatten() {
+                crate::plain::say!("askaround: {text}");
+            }
+            Err(Failure::Shown(verdict.status()))
+        }
+    }
+}

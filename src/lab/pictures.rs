@@ -11,6 +11,8 @@ use askaround_core::{Key, PeerId};
 use askaround_lab::report::model::Report;
 use askaround_lab::report::select::Selection;
 use askaround_lab::report::{html, mermaid, svg};
+use askaround_lab::run::{TRACKER_LOG, log_name};
+use askaround_lab::scenario::Scenario;
 use askaround_lab::trace::{self, Trace};
 use askaround_node::log_file;
 use clap::Args;
@@ -98,9 +100,14 @@ impl PictureArgs {
         self.drawn.svg.as_deref().map(Begun::new).transpose()
     }
 
-    /// Begins every file. `ids` are those who take part.
-    pub(super) fn begin(&self, ids: impl IntoIterator<Item = PeerId>) -> Result<Pictures, Failure> {
-        let ids: Vec<_> = ids.into_iter().collect();
+    /// Begins every file. None of them may be one of the scenario's, or a log, which go to `out`.
+    pub(super) fn begin(&self, scenario: &Scenario, out: &Path) -> Result<Pictures, Failure> {
+        let ids: Vec<_> = scenario.scripts.iter().map(|(_, script)| script.id).collect();
+        let logs = || ids.iter().map(|id| log_name(*id)).chain([TRACKER_LOG.to_owned()]);
+        let folders = scenario.expected.iter().map(PathBuf::as_path).chain([out]);
+        let mut taken: Vec<PathBuf> = folders.flat_map(|folder| logs().map(|log| folder.join(log))).collect();
+        taken.extend(scenario.scripts.iter().map(|(file, _)| file.clone()));
+        taken.push(scenario.folder.join("about.txt"));
         if let Some(stranger) = self.drawn.draw_peers.iter().find(|id| !ids.contains(id)) {
             return Err(Failure::usage(format!("--draw-peers: peer {stranger} does not take part")));
         }
@@ -108,7 +115,10 @@ impl PictureArgs {
         if self.trace.is_some() && drawn.contains(&&self.trace) {
             return Err(twice(self.trace.as_deref()));
         }
-        let begun = self.drawn.begin()?;
+        if let Some(trace) = &self.trace {
+            not_over(trace, &taken)?;
+        }
+        let begun = self.drawn.begin(&taken)?;
         Ok(Pictures { trace: self.trace.as_deref().map(Begun::new).transpose()?, ..begun })
     }
 }
@@ -119,9 +129,12 @@ impl DrawArgs {
         self.report.is_some() || self.svg.is_some() || self.mermaid.is_some()
     }
 
-    /// Begins every picture.
-    pub(super) fn begin(&self) -> Result<Pictures, Failure> {
+    /// Begins every picture. None of them may be one of the files that are `taken`.
+    pub(super) fn begin(&self, taken: &[PathBuf]) -> Result<Pictures, Failure> {
         let paths = [self.report.as_deref(), self.svg.as_deref(), self.mermaid.as_deref()];
+        for path in paths.into_iter().flatten() {
+            not_over(path, taken)?;
+        }
         for (i, path) in paths.iter().enumerate() {
             if path.is_some() && paths[..i].contains(path) {
                 return Err(twice(*path));
@@ -141,6 +154,30 @@ impl DrawArgs {
             mermaid: begin(&self.mermaid)?,
             selection,
         })
+    }
+}
+
+/// Refuses to write over a file that is read or written besides.
+pub(super) fn not_over(path: &Path, taken: &[PathBuf]) -> Result<(), Failure> {
+    let is_taken = taken.iter().any(|taken| whole(taken) == whole(path));
+    let refused = || {
+        let path = path.display();
+        Failure::usage(format!(
+            "{path} is read, or a log is written to it: name another file for the picture"
+        ))
+    };
+    if is_taken { Err(refused()) } else { Ok(()) }
+}
+
+/// Where a file is or would be, whatever way its name leads there.
+fn whole(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    if let Ok(there) = absolute.canonicalize() {
+        return there;
+    }
+    match (absolute.parent(), absolute.file_name()) {
+        (Some(folder), Some(name)) => whole(folder).join(name),
+        _ => absolute,
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use askaround_lab::report::growth;
 use clap::Args;
 
-use super::pictures::Begun;
+use super::pictures::{Begun, not_over};
 use crate::exit::Failure;
 
 /// `askaround lab plot`.
@@ -21,6 +21,7 @@ pub struct PlotArgs {
 
 /// Draws the charts.
 pub(super) fn plot(args: &PlotArgs) -> Result<(), Failure> {
+    not_over(&args.svg, &args.files)?;
     let costs = args.files.iter().map(|file| growth::read(file)).collect::<Result<Vec<_>, _>>();
     let costs = costs.map_err(Failure::usage)?;
     Begun::new(&args.svg)?.finish("picture", |out| growth::write(&costs, out))

@@ -25,7 +25,7 @@ pub struct ReplayArgs {
 pub(super) fn replay(args: &ReplayArgs) -> Result<(), Failure> {
     let trace = read::read(&args.file).map_err(Failure::usage)?;
     if args.drawn.any() {
-        return args.drawn.begin()?.draw(&trace);
+        return args.drawn.begin(std::slice::from_ref(&args.file))?.draw(&trace);
     }
     print(&summary(&Report::of(&trace)))
 }

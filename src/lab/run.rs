@@ -44,7 +44,7 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
     // Not before the files are read: one of them may be a pipe that nobody writes to.
     let stop = Stop::on_signals()?;
     let out = args.out.clone().unwrap_or_else(|| Path::new("logs").join(&scenario.name));
-    let mut pictures = Some(begin_pictures(&args, &scenario)?);
+    let mut pictures = Some(begin_pictures(&args, &scenario, &out)?);
     let mut options = RunOptions {
         out: out.clone(),
         turns: args.turns.into(),
@@ -57,6 +57,7 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
     let mut first: Option<ByName> = None;
     let mut delivered = None;
     let mut differing = 0;
+    let mut drawn = Ok(());
     for round in 1..=args.repeat {
         // The first run is the one that is drawn.
         let pictures = pictures.take().filter(|_| args.pictures.any());
@@ -66,21 +67,22 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
         };
         let report = one_run(&scenario, &options, &stop, round, args.repeat).await?;
         if let (Some(pictures), Some(watcher)) = (pictures, &options.watcher) {
-            pictures.draw(&watcher.finish())?;
+            drawn = pictures.draw(&watcher.finish());
         }
         if report.stopped {
             crate::plain::say!("askaround: stopped; the logs so far are in {}", out.display());
-            return Err(stop.failure());
+            return logs::verdict_and_pictures(Err(stop.failure()), drawn);
         }
         for failed in report.deliveries.iter().flat_map(deliveries::failed) {
             crate::plain::say!("askaround: {failed}");
         }
         let logs = logs::read_logs(&scenario, &out)?;
         if !report.troubles.is_empty() {
-            return Err(Failure::run(format!(
+            let verdict = Failure::run(format!(
                 "the run did not go well, see above; its logs are in {}",
                 out.display()
-            )));
+            ));
+            return logs::verdict_and_pictures(Err(verdict), drawn);
         }
         match &first {
             None => (first, delivered) = (Some(logs), report.deliveries),
@@ -103,17 +105,18 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
     }
     let shown = Shown::new(args.json, args.quiet);
     let compared = logs::finish(shown, &scenario, &out, &logs, expected.as_ref(), delivered.as_ref());
-    if differing > 0 { compared.and(Err(Failure::Shown(1))) } else { compared }
+    let verdict = if differing > 0 { compared.and(Err(Failure::Shown(1))) } else { compared };
+    logs::verdict_and_pictures(verdict, drawn)
 }
 
 /// Whatever cannot be written is known before the run.
-fn begin_pictures(args: &RunArgs, scenario: &Scenario) -> Result<Pictures, Failure> {
+fn begin_pictures(args: &RunArgs, scenario: &Scenario, out: &Path) -> Result<Pictures, Failure> {
     if !args.client.is_empty() && args.pictures.any() {
         return Err(Failure::usage(
             "programs of --client do not say what they see: leave --client away to get a trace or a picture",
         ));
     }
-    args.pictures.begin(scenario.scripts.iter().map(|(_, script)| script.id))
+    args.pictures.begin(scenario, out)
 }
 
 async fn one_run(

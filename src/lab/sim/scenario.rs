@@ -44,18 +44,19 @@ pub(super) fn run(args: &SimArgs, dir: &Path) -> Result<(), Failure> {
         faults: args.faults.clone(),
         seed: args.seed,
     };
-    let pictures = args.pictures.begin(scenario.scripts.iter().map(|(_, script)| script.id))?;
+    let pictures = args.pictures.begin(&scenario, &out)?;
     let simulate = |watch: &mut dyn Observer| {
         askaround_lab::run::simulate(&scenario, &out, &config, watch).map_err(|e| match e {
             RunError::OutIsScenario(_) | RunError::Fault(_) => Failure::usage(e),
             e => Failure::run(e),
         })
     };
+    let mut drawn = Ok(());
     let run = if args.pictures.any() {
         let header = Header::of(&scenario, How::Simulated).map_err(Failure::usage)?;
         let mut watcher = VirtualWatcher::new(header);
         let run = simulate(&mut watcher)?;
-        pictures.draw(&watcher.finish())?;
+        drawn = pictures.draw(&watcher.finish());
         run
     } else {
         simulate(&mut ())?
@@ -66,15 +67,18 @@ pub(super) fn run(args: &SimArgs, dir: &Path) -> Result<(), Failure> {
     };
     if !run.troubles.is_empty() {
         let troubles = run.troubles.join("\n");
-        return Err(again(format!("the run did not go well; its logs are in {}\n{troubles}", out.display())));
+        let verdict =
+            again(format!("the run did not go well; its logs are in {}\n{troubles}", out.display()));
+        return logs::verdict_and_pictures(Err(verdict), drawn);
     }
     let logs = logs::read_logs(&scenario, &out)?;
     let compared =
         logs::finish(Shown::new(args.json, args.quiet), &scenario, &out, &logs, expected.as_ref(), None);
-    compared.map_err(|failure| match failure {
+    let verdict = compared.map_err(|failure| match failure {
         Failure::Run(problem) => again(problem),
         other => other,
-    })
+    });
+    logs::verdict_and_pictures(verdict, drawn)
 }
 
 /// Peers that a script names and that have none. That may be meant: they cannot be reached.
