@@ -96,6 +96,21 @@ fn who_stays_at_the_end_is_ended_and_loses_nothing() {
 }
 
 #[test]
+fn a_byte_order_mark_before_a_log_is_no_mistake() {
+    let submission = Submission::new("never-exits");
+    let tracker = submission.folder.path().join("tracker.py");
+    let text = fs::read_to_string(&tracker).unwrap();
+    let marked =
+        text.replace("open(name + \".new\", \"w\")", "open(name + \".new\", \"w\", encoding=\"utf-8-sig\")");
+    assert_ne!(text, marked);
+    fs::write(&tracker, marked).unwrap();
+    let (_folder, small) = small();
+    let output = submission.run(&[&small, "--grace", "0.2", "--stall", "5"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
+    assert!(!stdout(&output).contains("nothing happened"), "{}", stdout(&output));
+}
+
+#[test]
 fn last_words_are_kept_and_gradescope_is_told() {
     let (submission, out) = (Submission::new("crashes"), tempfile::tempdir().unwrap());
     let folder = out.path().to_str().unwrap();

@@ -77,5 +77,5 @@ impl Log {
 /// How many entries there are, if it is whole.
 fn entries(path: &Path) -> Option<usize> {
     let bytes = fs::read(path).ok()?;
-    serde_json::from_slice::<Vec<IgnoredAny>>(&bytes).ok().map(|list| list.len())
+    crate::json::read::<Vec<IgnoredAny>>(&bytes).ok().map(|list| list.len())
 }
