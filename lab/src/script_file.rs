@@ -61,8 +61,7 @@ pub fn read_json(path: &Path) -> Result<ScriptFile, ScriptError> {
             kind(&value)
         )));
     };
-    known_fields(fields, &SCRIPT_FIELDS).map_err(&wrong)?;
-    let mut warnings = Vec::new();
+    let mut warnings: Vec<_> = unknown_fields(fields, &SCRIPT_FIELDS).collect();
     let id = match fields.get("client_id") {
         Some(id) => parse_id(id).map_err(|e| wrong(format!("client_id: {e}")))?,
         None => return Err(wrong("client_id is missing".into())),
@@ -72,6 +71,12 @@ pub fn read_json(path: &Path) -> Result<ScriptFile, ScriptError> {
         Some(list) => parse_content(list).map_err(&wrong)?,
         None => Vec::new(),
     };
+    // The first one: they may all be alike.
+    let odd = fields.get("actions").and_then(Value::as_array).into_iter().flatten().enumerate();
+    warnings.extend(odd.into_iter().find_map(|(i, action)| {
+        let odd = unknown_fields(action.as_object()?, &ACTION_FIELDS).next()?;
+        Some(format!("actions[{i}]: {odd}"))
+    }));
     let actions = match fields.get("actions") {
         None | Some(Value::Null) => Vec::new(),
         Some(Value::Array(list)) => list
@@ -156,12 +161,14 @@ fn check_name(path: &Path, id: PeerId) -> Result<(), String> {
     }
 }
 
-/// A name that is none of those that are read would be dropped without a word, and most often
-/// stands for one of them that was meant.
-fn known_fields(fields: &Map<String, Value>, known: &[&str]) -> Result<(), String> {
-    let Some(name) = fields.keys().find(|name| !known.contains(&name.as_str())) else { return Ok(()) };
-    let name: String = name.chars().take(40).collect();
-    Err(format!("{name:?} is no field here: expected {}", known.join(", ")))
+/// A name that is none of those that are read is passed over, and may stand for one of them that was
+/// meant.
+fn unknown_fields(fields: &Map<String, Value>, known: &[&str]) -> impl Iterator<Item = String> {
+    let unknown = fields.keys().filter(|name| !known.contains(&name.as_str()));
+    unknown.map(|name| {
+        let name: String = name.chars().take(40).collect();
+        format!("{name:?} is no field here, and is not read: expected {}", known.join(", "))
+    })
 }
 
 fn parse_id(value: &Value) -> Result<PeerId, String> {
@@ -192,7 +199,6 @@ fn parse_action(value: &Value, warnings: &mut Vec<String>) -> Result<(Timestep, 
     let Value::Object(fields) = value else {
         return Err(format!("expected an object, found {}", kind(value)));
     };
-    known_fields(fields, &ACTION_FIELDS)?;
     let time = match fields.get("time") {
         Some(time) => parse_time(time.as_u64(), &time.to_string())?,
         None => return Err("time is missing".into()),
@@ -298,6 +304,24 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_is_not_read_is_told() {
+        for (text, expected) in [
+            (
+                r#"{"client_id": 3, "action": []}"#,
+                "\"action\" is no field here, and is not read: expected client_id, content, actions",
+            ),
+            (r#"{"client_id": 3, "Actions": []}"#, "\"Actions\" is no field here"),
+            (
+                r#"{"client_id": 3, "actions": [{"time": 1, "code": "L", "tme": 2}]}"#,
+                "actions[0]: \"tme\" is no field here",
+            ),
+        ] {
+            let warnings = json(text.as_bytes()).unwrap().warnings;
+            assert!(matches!(&warnings[..], [one] if one.contains(expected)), "{warnings:?}");
+        }
+    }
+
+    #[test]
     fn reads_what_the_course_writes() {
         let file = json(
             br#"{"client_id": "3", "content": ["3a"], "actions": [
@@ -353,15 +377,6 @@ mod tests {
             (r#"{"client_id": 3, "actions": [{"time": 1, "code": "Z"}]}"#, "expected one of R U L Q P O M"),
             (r#"{"client_id": 3, "actions": [{"time": 1, "code": "Q"}]}"#, "Q needs a content_id"),
             (r#"{"client_id": 3, "actions": [{"time": 1, "code": "O"}]}"#, "O needs a client_id"),
-            (
-                r#"{"client_id": 3, "action": []}"#,
-                "\"action\" is no field here: expected client_id, content, actions",
-            ),
-            (r#"{"client_id": 3, "Actions": []}"#, "\"Actions\" is no field here"),
-            (
-                r#"{"client_id": 3, "actions": [{"time": 1, "code": "L", "tme": 2}]}"#,
-                "actions[0]: \"tme\" is no",
-            ),
             (r#"{"client_id": 3, "actions": [{"time": 1, "time": 2, "code": "L"}]}"#, "\"time\" comes twice"),
         ] {
             let error = json(text.as_bytes()).unwrap_err().to_string();
