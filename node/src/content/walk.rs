@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::catalogue::CatalogueError;
-use super::collection::{CollectionError, MAX_FILES};
+use super::collection::{CollectionError, MAX_DEPTH, MAX_FILES};
 use super::disk::DiskError;
 use super::hash::HashError;
 use super::part::{is_of_a_fetch, is_unfinished};
@@ -40,6 +40,10 @@ pub enum WhySkipped {
     Special,
     /// A name that is no text, or too long a path: it would not be the same on every machine.
     Name,
+    /// A folder so deep that what is in it has a path of more than [`MAX_DEPTH`] components.
+    TooDeep,
+    /// A folder with a name that is kept for what fetches write.
+    Reserved,
     /// A fetch under way, or its journal.
     Unfinished,
     /// A folder with nothing in it.
@@ -54,6 +58,8 @@ impl fmt::Display for Skipped {
             WhySkipped::Link => "a symbolic link",
             WhySkipped::Special => "neither a file nor a folder",
             WhySkipped::Name => "its path is not UTF-8, or too long",
+            WhySkipped::TooDeep => "too many folders deep",
+            WhySkipped::Reserved => "a name that files have only while they are fetched",
             WhySkipped::Unfinished => "a fetch under way",
             WhySkipped::EmptyFolder => "an empty folder",
             WhySkipped::OwnState => "the state of this peer",
@@ -87,9 +93,15 @@ pub(super) fn walk(
             let why = match relative {
                 _ if data.is_symlink() => WhySkipped::Link,
                 None => WhySkipped::Name,
-                Some(_) if data.is_dir() => {
-                    ahead.push(path);
-                    continue;
+                Some(relative) if data.is_dir() => {
+                    if is_unfinished(relative.split().1) {
+                        WhySkipped::Reserved
+                    } else if relative.as_str().split('/').count() >= MAX_DEPTH {
+                        WhySkipped::TooDeep
+                    } else {
+                        ahead.push(path);
+                        continue;
+                    }
                 }
                 Some(_) if !data.is_file() => WhySkipped::Special,
                 Some(relative) if is_unfinished(relative.split().1) => {

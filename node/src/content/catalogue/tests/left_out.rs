@@ -49,3 +49,18 @@ fn what_a_fetch_has_not_finished_is_refused_and_left_out_of_its_folder() {
     fixture.file("d/x", &content(300_001));
     add(&catalogue, &folder.join("x"), How::Reference);
 }
+
+#[test]
+fn what_no_list_of_a_folder_can_have_is_left_out_of_it() {
+    let fixture = Fixture::new();
+    let catalogue = fixture.catalogue();
+    fixture.file("d/.x.askaround-part/a", b"a");
+    let deep = |parts: usize, name: &str| fixture.file(&format!("d/{}{name}", "p/".repeat(parts - 1)), b"b");
+    deep(64, "in");
+    deep(65, "out");
+    let added = add_folder(&catalogue, &fixture.user.path().join("d"));
+    let names: Vec<_> = added.collection.files().iter().map(|file| file.path.as_str()).collect();
+    assert_eq!(names, [format!("{}in", "p/".repeat(63))]);
+    let why: Vec<_> = added.skipped.iter().map(|skipped| skipped.why).collect();
+    assert_eq!(why, [WhySkipped::Reserved, WhySkipped::TooDeep]);
+}
