@@ -249,6 +249,7 @@ fn is_users(fault: &Fault) -> bool {
         | Fault::Link
         | Fault::Denied
         | Fault::ReadOnly
+        | Fault::NoSize
         | Fault::NameTooLong => true,
         Fault::Full { .. } | Fault::TooLarge | Fault::Truncated | Fault::Other(_) => false,
     }

@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 /// A file or folder that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {fault}", .path.display())]
@@ -48,6 +50,8 @@ pub enum Fault {
     },
     /// The file system cannot hold a file of this size, or the program may not write one (`ulimit -f`).
     TooLarge,
+    /// A file that gives more than it says it has.
+    NoSize,
     /// The name is longer than the file system takes.
     NameTooLong,
     /// The file is shorter than it was.
@@ -80,7 +84,7 @@ impl From<io::Error> for Fault {
             ErrorKind::FileTooLarge => Self::TooLarge,
             ErrorKind::UnexpectedEof => Self::Truncated,
             ErrorKind::InvalidFilename => Self::NameTooLong,
-            _ if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => Self::Link,
+            _ if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => Self::Link,
             _ => Self::Other(error),
         }
     }
@@ -110,6 +114,9 @@ impl fmt::Display for Fault {
             Self::TooLarge => f.write_str(
                 "the file is too large: for the file system, or for the limit that ulimit -f shows",
             ),
+            Self::NoSize => {
+                f.write_str("its size is not known, as of files in /proc: copy it, and use the copy")
+            }
             Self::NameTooLong => f.write_str("the name is too long"),
             Self::Truncated => f.write_str("is shorter than it was"),
             Self::Other(error) => error.fmt(f),
@@ -126,33 +133,43 @@ pub(super) fn set_if_there_are_any(set: io::Result<()>) -> io::Result<()> {
 }
 
 /// Sees to it that what was written to a file is on the disk; `whole`: also when that was. A failure
-/// is told once: afterwards the system takes what was lost for written.
-pub(super) fn sync(file: &File, whole: bool) -> io::Result<()> {
+/// is told once: afterwards the system takes what was lost for written. False where the file system
+/// cannot do that with any file (fsync(2), EINVAL), so that nothing is known, and nothing has failed.
+pub(super) fn sync(file: &File, whole: bool) -> io::Result<bool> {
+    let synced = if whole { file.sync_all() } else { file.sync_data() };
     #[cfg(test)]
-    if FAILS.get() {
-        return Err(ErrorKind::Other.into());
+    let synced = FAILS.get().map_or(synced, |error| Err(error.into()));
+    match synced {
+        Ok(()) => Ok(true),
+        Err(error) => match Errno::from_io_error(&error) {
+            Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(false),
+            _ => Err(error),
+        },
     }
-    if whole { file.sync_all() } else { file.sync_data() }
 }
 
 #[cfg(test)]
 thread_local! {
-    static FAILS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    static FAILS: std::cell::Cell<Option<Errno>> = const { std::cell::Cell::new(None) };
 }
 
 /// Does something while the disk takes nothing.
 #[cfg(test)]
 pub(super) fn failing<T>(meanwhile: impl FnOnce() -> T) -> T {
-    FAILS.set(true);
+    failing_with(Errno::IO, meanwhile)
+}
+
+/// Does something while whoever wants a file to be on the disk is told this.
+#[cfg(test)]
+pub(super) fn failing_with<T>(error: Errno, meanwhile: impl FnOnce() -> T) -> T {
+    FAILS.set(Some(error));
     let result = meanwhile();
-    FAILS.set(false);
+    FAILS.set(None);
     result
 }
 
 #[cfg(test)]
 mod tests {
-    use rustix::io::Errno;
-
     use super::*;
 
     #[test]
@@ -160,5 +177,13 @@ mod tests {
         for (error, is_fine) in [(Errno::OPNOTSUPP, true), (Errno::NOSYS, true), (Errno::PERM, false)] {
             assert_eq!(set_if_there_are_any(Err(error.into())).is_ok(), is_fine, "{error}");
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_that_no_disk_has_cannot_be_synced_which_is_no_failure() {
+        let file = File::open("/proc/self/status").unwrap();
+        assert!(file.sync_all().is_err());
+        assert!(!sync(&file, true).unwrap());
     }
 }

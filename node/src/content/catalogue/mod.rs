@@ -23,8 +23,9 @@ mod tables;
 mod verify;
 
 use std::fs::{File, Metadata};
+use std::io;
 use std::ops::ControlFlow;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -32,7 +33,7 @@ use std::sync::{Arc, Mutex};
 use askaround_core::Key;
 use askaround_core::pieces::{Geometry, Manifest, Root};
 use redb::Durability;
-use rustix::fs::{Access, access};
+use rustix::fs::{Access, OFlags, access};
 
 use self::tables::Tables;
 use super::collection::{Collection, CollectionError};
@@ -132,7 +133,10 @@ impl CatalogueError {
         match self {
             Self::Changed(_) | Self::Unchecked(_) | Self::Damaged(_) => true,
             Self::Disk(error) => {
-                matches!(error.fault, Fault::Missing | Fault::NotFile | Fault::IsFolder | Fault::Denied)
+                matches!(
+                    error.fault,
+                    Fault::Missing | Fault::NotFile | Fault::IsFolder | Fault::NoSize | Fault::Denied
+                )
             }
             _ => false,
         }
@@ -368,7 +372,28 @@ fn open(path: &Path) -> Result<File, DiskError> {
     if !data.is_file() {
         return Err(DiskError::new(path, Fault::NotFile));
     }
+    if data.len() == 0 {
+        return open_empty(path);
+    }
     File::open(path).map_err(DiskError::at(path))
+}
+
+/// Opens a file that says that it has no bytes, if that is so.
+fn open_empty(path: &Path) -> Result<File, DiskError> {
+    let here = DiskError::at(path);
+    // NONBLOCK: some of those that say so give what happens, and wait for it.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = File::options().read(true).custom_flags(flags).open(path).map_err(&here)?;
+    let gives = match file.read_at(&mut [0], 0) {
+        Ok(bytes) => bytes > 0,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => true,
+        Err(error) => return Err(here(error)),
+    };
+    // It may have been written to just now.
+    if gives && file.metadata().map_err(&here)?.len() == 0 {
+        return Err(DiskError::new(path, Fault::NoSize));
+    }
+    Ok(file)
 }
 
 #[cfg(test)]

@@ -86,15 +86,18 @@ fn sync_file(entry: &Entry) -> Result<(), NotSure> {
         return Ok(());
     }
     let file = open(&entry.path).map_err(NotSure::Yet)?;
-    if let Err(error) = sync(&file, true) {
-        forget(&file);
-        return Err(NotSure::Lost(DiskError::at(&entry.path)(error)));
+    let not_yet = |why: &str| NotSure::Yet(DiskError::at(&entry.path)(std::io::Error::other(why.to_owned())));
+    match sync(&file, true) {
+        Ok(true) => {}
+        Ok(false) => return Err(not_yet("its file system does not say when it is on the disk")),
+        Err(error) => {
+            forget(&file);
+            return Err(NotSure::Lost(DiskError::at(&entry.path)(error)));
+        }
     }
     match Stamp::of(&file).map_err(DiskError::at(&entry.path)) {
         Ok(now) if now == entry.stamp => Ok(()),
-        Ok(_) => {
-            Err(NotSure::Yet(DiskError::at(&entry.path)(std::io::Error::other("was changed meanwhile"))))
-        }
+        Ok(_) => Err(not_yet("was changed meanwhile")),
         Err(error) => Err(NotSure::Yet(error)),
     }
 }

@@ -6,7 +6,7 @@ mod moved;
 mod places;
 mod spelling;
 
-use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::sync::atomic::AtomicBool;
 
 use super::*;
@@ -191,6 +191,21 @@ fn what_the_disk_fails_to_take_is_verified() {
 }
 
 #[test]
+fn where_no_file_can_be_synced_nothing_has_failed_and_nothing_is_sure() {
+    use rustix::io::Errno;
+    let fixture = Fixture::new();
+    let catalogue = fixture.catalogue();
+    let entry = add(&catalogue, &fixture.file("a", &content(300_000)), How::Reference);
+    let changes = catalogue.changes();
+    let sync = || catalogue.sync(&GO).unwrap();
+    assert_eq!(crate::content::disk::failing_with(Errno::INVAL, sync), 0);
+    assert_eq!(catalogue.changes(), changes, "it would be tried again at once");
+    assert_eq!(served(&catalogue, &entry.root), content(300_000));
+    reboot(&catalogue, &entry);
+    assert!(matches!(catalogue.open(&entry.root.key()), Err(CatalogueError::Unchecked(_))));
+}
+
+#[test]
 fn what_cannot_be_added() {
     let fixture = Fixture::new();
     let catalogue = Catalogue::temporary().unwrap();
@@ -201,6 +216,9 @@ fn what_cannot_be_added() {
     assert!(matches!(fault(&fixture.user.path().join("no")), Fault::Missing));
     assert!(matches!(fault(fixture.user.path()), Fault::IsFolder));
     assert!(matches!(fault(Path::new("/dev/null")), Fault::NotFile));
+    if cfg!(target_os = "linux") {
+        assert!(matches!(fault(Path::new("/proc/self/status")), Fault::NoSize));
+    }
     let path = fixture.file("a", b"a");
     let copied = catalogue.add(&path, How::Copy, &|_| (), &GO);
     assert!(matches!(copied, Err(CatalogueError::NoHome)), "{copied:?}");

@@ -40,9 +40,14 @@ impl Part {
     /// If the disk says no.
     pub fn sync(&self) -> Result<(), DiskError> {
         let recorded = self.journal.as_ref().map(|journal| crate::lock(journal).end());
-        if let Err(error) = sync(&self.file, false) {
-            self.sync_failed();
-            return Err(self.data_place().error(error));
+        match sync(&self.file, false) {
+            Ok(true) => {}
+            // Then it does not survive the machine, and is not noted to.
+            Ok(false) => return Ok(()),
+            Err(error) => {
+                self.sync_failed();
+                return Err(self.data_place().error(error));
+            }
         }
         if let (Some(journal), Some(recorded)) = (&self.journal, recorded) {
             let in_journal = |e| self.place.beside(JOURNAL).error(e);
