@@ -10,7 +10,7 @@ use tempfile::NamedTempFile;
 
 use super::addition::{Addition, note, note_own};
 use super::copy::{MAKING, copy as copy_bytes, copy_name, under_a_free_name};
-use super::hashing::hash_one;
+use super::hashing::{hash_one, hash_open};
 use super::{Catalogue, CatalogueError, Condition, Entry, Kept, open};
 use crate::content::disk::{DiskError, Fault, set_if_there_are_any};
 use crate::content::file::Stamp;
@@ -64,7 +64,7 @@ impl Catalogue {
                     .tempfile_in(&copies)
                     .map_err(DiskError::at(&copies))?;
                 copy_with_mode(&path, &mut file, &copies, made.as_file_mut(), cancel)?;
-                let mut addition = hash_one(&path, made.as_file(), true, progress, cancel)?;
+                let mut addition = hash_open(&path, made.as_file(), true, progress, cancel)?;
                 addition.kept = Kept::Copy;
                 // A copy of ours comes first, if one is good.
                 let known = self.get(&addition.manifest.root().key())?;

@@ -20,8 +20,24 @@ use crate::content::walk::FoundFile;
 /// ones one on each core.
 const LARGE: u64 = 64 << 20;
 
-/// Hashes a file: on all cores, or on this one.
+/// Hashes the file at `path`, which is open: on all cores, or on this one.
 pub(super) fn hash_one(
+    path: &Path,
+    file: &File,
+    all_cores: bool,
+    progress: &dyn Fn(u64),
+    cancel: &AtomicBool,
+) -> Result<Addition, CatalogueError> {
+    let addition = hash_open(path, file, all_cores, progress, cancel)?;
+    // Another may have its name by now.
+    if !std::fs::metadata(path).is_ok_and(|data| Stamp::from(&data) == addition.stamp) {
+        return Err(CatalogueError::Hash { path: path.to_owned(), error: HashError::Changed });
+    }
+    Ok(addition)
+}
+
+/// Hashes an open file, which need not be at `path`.
+pub(super) fn hash_open(
     path: &Path,
     file: &File,
     all_cores: bool,

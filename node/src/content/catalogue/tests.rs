@@ -206,6 +206,33 @@ fn where_no_file_can_be_synced_nothing_has_failed_and_nothing_is_sure() {
 }
 
 #[test]
+fn what_has_its_name_no_more_once_it_is_read_is_not_added_where_it_lay() {
+    let fixture = Fixture::new();
+    let catalogue = fixture.catalogue();
+    let other = fixture.user.path().join("other");
+    let replace = |path: &Path| std::fs::rename(&other, path).unwrap();
+    let remove = |path: &Path| std::fs::remove_file(path).unwrap();
+    for meanwhile in [&replace as &dyn Fn(&Path), &remove] {
+        let path = fixture.file("a", &content(70_000));
+        fixture.file("other", &content(70_000));
+        let done = std::cell::Cell::new(false);
+        let progress = |_| {
+            if !done.replace(true) {
+                meanwhile(&path);
+            }
+        };
+        let error = catalogue.add(&path, How::Reference, &progress, &GO).unwrap_err();
+        assert!(matches!(error, CatalogueError::Hash { error: HashError::Changed, .. }), "{error}");
+        assert!(done.get() && catalogue.list().unwrap().is_empty());
+        // Of a copy it does not matter.
+        let path = fixture.file("a", &content(70_000));
+        let copied = catalogue.add(&path, How::Copy, &|_| _ = std::fs::remove_file(&path), &GO).unwrap();
+        assert_eq!(served(&catalogue, &copied.root), content(70_000));
+        catalogue.remove(&copied.root.key()).unwrap();
+    }
+}
+
+#[test]
 fn what_cannot_be_added() {
     let fixture = Fixture::new();
     let catalogue = Catalogue::temporary().unwrap();
