@@ -90,7 +90,7 @@ fn verify_finds_one_wrong_byte_and_a_file_that_is_gone() {
     let (net, user) = (Net::new(1), tempfile::tempdir().unwrap());
     let (a, b) = (write(user.path(), "a", &bytes(300_000)), write(user.path(), "b", b"b"));
     net.assert_says(0, &["add", &a, &b], 0, "added");
-    net.assert_says(0, &["verify"], 0, "2 contents good, 300 kB");
+    net.assert_says(0, &["verify"], 0, "2 files good, 300 kB");
     std::fs::File::options().write(true).open(&a).unwrap().write_all_at(b"?", 70_000).unwrap();
     net.assert_says(0, &["ls"], 0, "changed");
     net.assert_says(0, &["verify"], 1, "a: bad: 1 of 5 pieces are wrong or missing");
@@ -99,6 +99,9 @@ fn verify_finds_one_wrong_byte_and_a_file_that_is_gone() {
     let lines = json_lines(&stdout(&net.verb(0, &["verify", "--json"])));
     assert_eq!(lines.last().unwrap()["verified"]["bad"], 2, "{lines:?}");
     net.assert_says(0, &["verify", "3e25960a79dbc69b674cd4ec67a72c62"], 1, "is not here");
+    // The md5 of the one that is gone, of which nothing can stay.
+    let purged = stdout(&net.verb(0, &["purge", "92eb5ffee6ae2fec3ad71c777531578f"]));
+    assert_eq!(purged, "purged 92eb5ffee6ae2fec3ad71c777531578f\n");
     net.assert_says(0, &["verify", "k"], 2, "expected a BLAKE3 hash of 64 hexadecimal digits");
 }
 
@@ -119,7 +122,7 @@ fn what_is_at_several_places_is_one_content_and_each_of_them_is_seen_to() {
     net.assert_says(1, &["get", &key, "-o", to.to_str().unwrap()], 0, "got");
     // Its user has removed one of two.
     net.assert_says(0, &["verify"], 0, "a: is gone, and forgotten: ");
-    net.assert_says(0, &["verify"], 0, "1 content good");
+    net.assert_says(0, &["verify"], 0, "1 file good");
     net.assert_says(0, &["add", &write(user.path(), "a", &bytes(300_000))], 0, "added");
     net.assert_says(0, &["ls"], 0, "a and 1 more");
     for damaged in [&a, &b] {
@@ -147,13 +150,13 @@ fn copies_that_are_not_known_are_found_again_only_where_the_state_was_lost() {
     net.peers[0] = None;
     net.peers[0] = Some(net.start_peer(0));
     assert!(!files.join(".askaround-copy-1").exists());
-    net.assert_says(0, &["verify"], 0, "1 content good, 70.0 kB");
+    net.assert_says(0, &["verify"], 0, "1 file good, 70.0 kB");
     net.peers[0].as_ref().unwrap().signal("-INT");
     let (_, said) = net.peers[0].take().unwrap().end();
     assert!(said.contains("left is left of a copy that was being added or purged"), "{said}");
     std::fs::remove_file(net.dir(0).join("state.redb")).unwrap();
     net.peers[0] = Some(net.start_peer(0));
-    net.assert_says(0, &["verify"], 0, "2 contents good");
+    net.assert_says(0, &["verify"], 0, "2 files good");
 }
 
 #[test]
@@ -186,7 +189,7 @@ fn what_cannot_be_added_is_named() {
     let file = write(user.path(), "file", b"f");
     net.assert_says(0, &["add", "-q", "--copy", &file], 0, "");
     std::fs::remove_file(&file).unwrap();
-    net.assert_says(0, &["verify"], 0, "1 content good");
+    net.assert_says(0, &["verify"], 0, "1 file good");
     let key = stdout(&net.verb(0, &["ls", "-l"])).lines().nth(1).unwrap()[..64].to_owned();
     net.assert_says(0, &["purge", &key], 0, "purged");
     write(user.path(), "folder/of", b"f");
@@ -240,7 +243,7 @@ fn a_damaged_state_is_said_and_what_was_copied_is_found_again() {
     std::fs::remove_file(&state).unwrap();
     net.peers[0] = Some(net.start_peer(0));
     assert_eq!(keys(&net), before);
-    net.assert_says(0, &["verify"], 0, "3 contents good");
+    net.assert_says(0, &["verify"], 0, "2 files good");
     for key in &before {
         wait_for("it to be found", || (net.verb(1, &["find", key]).status.code() == Some(0)).then_some(()));
     }

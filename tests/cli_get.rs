@@ -229,7 +229,7 @@ fn verify_repairs_what_is_wrong_from_others() {
     assert_eq!(std::fs::read(&copies[1]).unwrap(), small);
     let mode = std::fs::metadata(&copies[1]).unwrap().permissions().mode();
     assert_eq!(mode & 0o100, 0o100, "it can be run again");
-    net.assert_says(1, &["verify"], 0, "2 contents good");
+    net.assert_says(1, &["verify"], 0, "2 files good");
     assert_eq!(std::fs::read_dir(user.path().join("b")).unwrap().count(), 2, "something was left behind");
 }
 

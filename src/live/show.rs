@@ -243,7 +243,7 @@ fn contents_text(contents: &[Listed], long: bool, all: bool) -> String {
 }
 
 fn verified_text(summary: &VerifySummary) -> String {
-    let good = format!("{} good, {}", units::count(summary.good, "content"), units::bytes(summary.bytes));
+    let good = format!("{} good, {}", units::count(summary.good, "file"), units::bytes(summary.bytes));
     match summary.bad {
         0 => format!("{good}\n"),
         bad => format!("{bad} bad; {good}\n"),

@@ -134,7 +134,10 @@ impl Delivery {
             let removed = catalogue.remove(&named)?;
             let is_its = |place: &Entry| entry.as_ref().is_some_and(|entry| entry.root == place.root);
             let places = removed.places.iter();
-            let mut stay = places.filter(|place| is_its(place) && !catalogue.is_copy(place));
+            // What cannot be seen is not known to be gone.
+            let is_there = |place: &Entry| place.path.try_exists().unwrap_or(true);
+            let mut stay =
+                places.filter(|place| is_its(place) && !catalogue.is_copy(place) && is_there(place));
             let mut purged = Purged {
                 key: Some(named.clone()),
                 stays: stay.next().map(|place| text_of(&place.path)),

@@ -68,11 +68,11 @@ pub enum Verdict {
 /// What came of verifying.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifySummary {
-    /// Contents that are as they should be.
+    /// Files that are as they should be; the list of a folder is none.
     pub good: u64,
     /// How many of them were not, and were repaired.
     pub repaired: u64,
-    /// Contents that are not, or cannot be read.
+    /// Files that are not, or cannot be read.
     pub bad: u64,
     /// Files that are gone and were forgotten, because their content is good in another.
     pub forgotten: u64,
@@ -133,9 +133,9 @@ impl Delivery {
             if matches!(verdict, Verdict::Forgotten { .. }) {
                 summary.forgotten += 1;
             } else if matches!(verdict, Verdict::Good | Verdict::Repaired) {
-                summary.good += 1;
+                summary.good += u64::from(entry.kept != Kept::List);
                 summary.repaired += u64::from(verdict == Verdict::Repaired);
-                summary.bytes += entry.size;
+                summary.bytes += if entry.kept == Kept::List { 0 } else { entry.size };
                 // While it was changed it was not held.
                 self.hold(keys_of(&entry).collect()).await;
             } else {
