@@ -249,7 +249,7 @@ impl Fetch {
                 }
             }
             SourceEvent::Gone(error) => {
-                if self.sources.get(id).is_some_and(|source| source.bytes > 0) {
+                if run.knows(id) {
                     run.broke_off();
                 }
                 run.handle(DownloadInput::Closed(id));

@@ -105,7 +105,7 @@ impl Run {
         self.hashes.as_ref().is_some_and(FileHashes::is_asking)
     }
 
-    /// A source that has sent something is gone.
+    /// A source that took part is gone.
     pub(super) fn broke_off(&mut self) {
         self.broken_off += 1;
     }
