@@ -43,10 +43,7 @@ async fn says_that_it_is_a_list(file: Said) -> (SocketAddr, JoinHandle<()>) {
     let task = tokio::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
         let mut stream = BufReader::new(stream);
-        let first = file.first(b"A {\"pieces\":\"all\"}\n");
-        let end = first.windows(2).position(|end| end == b"}}").unwrap();
-        let said = [&first[..end], b",\"collection\":true", &first[end..]].concat();
-        stream.write_all(&said).await.unwrap();
+        stream.write_all(&file.first_as_list(b"A {\"pieces\":\"all\"}\n")).await.unwrap();
         let mut line = String::new();
         while stream.read_line(&mut line).await.is_ok_and(|count| count > 0) {
             if line.starts_with("G ") {

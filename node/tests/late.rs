@@ -24,11 +24,7 @@ async fn holds_a_byte_back(list: Said) -> (SocketAddr, JoinHandle<()>) {
     let task = tokio::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
         let mut stream = BufReader::new(stream);
-        let first = list.first(b"A {\"pieces\":\"all\"}\n");
-        let end = first.windows(2).position(|end| end == b"}}").unwrap();
-        stream.write_all(&first[..end]).await.unwrap();
-        stream.write_all(b",\"collection\":true").await.unwrap();
-        stream.write_all(&first[end..]).await.unwrap();
+        stream.write_all(&list.first_as_list(b"A {\"pieces\":\"all\"}\n")).await.unwrap();
         let (mut line, mut held_back) = (String::new(), None);
         loop {
             line.clear();

@@ -30,6 +30,13 @@ impl Said {
         [described.as_bytes(), here, hashes.as_bytes(), self.manifest.as_bytes()].concat()
     }
 
+    /// The same, and that it is the list of a folder.
+    pub(crate) fn first_as_list(&self, here: &[u8]) -> Vec<u8> {
+        let first = self.first(here);
+        let end = first.windows(2).position(|end| end == b"}}").unwrap();
+        [&first[..end], b",\"collection\":true", &first[end..]].concat()
+    }
+
     /// The bytes that `G {"key":…,"from":…,"length":…}` asks for.
     pub(crate) fn asked(&self, request: &str) -> Range<usize> {
         let request: serde_json::Value = serde_json::from_str(&request[2..]).unwrap();

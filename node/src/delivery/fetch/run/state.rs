@@ -33,7 +33,7 @@ pub(in super::super) struct Run {
     pub(in super::super) here: u64,
     /// When something came last.
     pub(in super::super) last_came: Instant,
-    /// When a piece came last, and how often sources have broken off since in the middle of one.
+    /// When a piece came last, and how many sources that took part have gone since.
     last_piece: Instant,
     broken_off: u32,
     /// When somebody who fetches it too told of something that it has got.
