@@ -170,18 +170,7 @@ fn hash_pieces(
         Ok(piece_hash(geometry, piece, buffer))
     };
     if threads == 0 || pieces.len() as u64 * geometry.piece_size() <= SMALL {
-        let mut buffer = Vec::new();
-        return pieces
-            .iter()
-            .map(|&piece| {
-                if cancel.load(Ordering::Relaxed) {
-                    return Err(HashError::Cancelled);
-                }
-                let hash = read(piece, &mut buffer).map_err(changed)?;
-                each(piece, &buffer);
-                Ok(hash)
-            })
-            .collect();
+        return hash_alone(pieces, cancel, read, each);
     }
     let buffers = (READ_AHEAD / geometry.piece_size()).clamp(2, MAX_BUFFERS) as usize;
     let (give_back, free) = mpsc::sync_channel::<Vec<u8>>(buffers);
@@ -208,10 +197,12 @@ fn hash_pieces(
     std::thread::scope(|scope| {
         // The calling thread has work of its own, but not enough to fill a core when only BLAKE3
         // is wanted: the system's scheduler shares the cores out.
-        for _ in 0..threads.min(buffers) {
-            let give = give.clone();
-            let work = &work;
-            scope.spawn(move || work(give));
+        let started = start_threads(scope, threads.min(buffers), || {
+            let (give, work) = (give.clone(), &work);
+            move || work(give)
+        });
+        if started == 0 {
+            return hash_alone(pieces, cancel, read, each);
         }
         drop(give);
         let result = collect(pieces, cancel, &done, &give_back, each);
@@ -220,6 +211,35 @@ fn hash_pieces(
         drop((done, give_back));
         result
     })
+}
+
+/// Starts at most so many threads, as many as the system gives now: how many. Each does one `work`.
+pub(super) fn start_threads<'scope, W: FnOnce() + Send + 'scope>(
+    scope: &'scope std::thread::Scope<'scope, '_>,
+    most: usize,
+    work: impl Fn() -> W,
+) -> usize {
+    let start = |_: &usize| std::thread::Builder::new().spawn_scoped(scope, work()).is_ok();
+    (0..most).take_while(start).count()
+}
+
+/// Hashes each of `pieces` with `read` on the calling thread, and hands it to `each`.
+fn hash_alone(
+    pieces: &[PieceIndex],
+    cancel: &AtomicBool,
+    read: impl Fn(PieceIndex, &mut Vec<u8>) -> io::Result<Chaining>,
+    each: &mut dyn FnMut(PieceIndex, &[u8]),
+) -> Result<Vec<Chaining>, HashError> {
+    let mut buffer = Vec::new();
+    let one = |&piece: &PieceIndex| {
+        if cancel.load(Ordering::Relaxed) {
+            return Err(HashError::Cancelled);
+        }
+        let hash = read(piece, &mut buffer).map_err(changed)?;
+        each(piece, &buffer);
+        Ok(hash)
+    };
+    pieces.iter().map(one).collect()
 }
 
 /// Puts what comes from the workers into order.

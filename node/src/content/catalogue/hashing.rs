@@ -12,7 +12,7 @@ use super::addition::{Addition, Look};
 use super::{CatalogueError, Kept, open};
 use crate::content::disk::DiskError;
 use crate::content::file::Stamp;
-use crate::content::hash::{HashError, hash_file, hash_file_alone};
+use crate::content::hash::{HashError, hash_file, hash_file_alone, start_threads};
 use crate::content::md5::Md5;
 use crate::content::walk::FoundFile;
 
@@ -80,19 +80,21 @@ pub(super) fn hash_all(
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         let (give, come) = mpsc::sync_channel(2 * cores.max(1));
-        for _ in 0..cores {
+        let started = start_threads(scope, cores, || {
             let (give, next, small, hash) = (give.clone(), &next, &small, &hash);
-            scope.spawn(move || {
+            move || {
                 while let Some(&at) = small.get(next.fetch_add(1, Ordering::Relaxed)) {
                     if give.send((at, hash(at, false, &|_| ()))).is_err() {
                         return;
                     }
                 }
-            });
-        }
+            }
+        });
         drop(give);
+        let alone = if started == 0 { small.as_slice() } else { &[] };
+        let hashed_here = alone.iter().map(|&at| (at, hash(at, false, &|_| ())));
         // Returning drops the receiver, and with it the workers end.
-        for (at, addition) in come {
+        for (at, addition) in hashed_here.chain(come) {
             done += found[at].size;
             hashed[at] = Some(addition?);
             progress(done);
