@@ -1,6 +1,7 @@
-//! What is here already: adding it, listing it, purging it. Each is done by the
+//! What is here already: adding it (module `add`), listing it, purging it. Each is done by the
 //! catalogue on a thread that may block, and told to the peer's machine, which answers others.
 
+mod add;
 mod types;
 
 use std::collections::BTreeSet;
@@ -21,8 +22,8 @@ use super::Delivery;
 use super::active::Destination;
 use super::pace::Pace;
 use crate::content::{
-    Catalogue, CatalogueError, Collection, Condition, DiskError, Entry, Fault, How, Kept, Part, PartError,
-    Place, Removed, UnknownCopies,
+    Catalogue, CatalogueError, Collection, Condition, DiskError, Entry, Fault, Kept, Part, PartError, Place,
+    Removed, UnknownCopies,
 };
 use crate::lock;
 use crate::peer::CommandError;
@@ -31,30 +32,6 @@ use crate::peer::CommandError;
 const TELLING: usize = 64;
 
 impl Delivery {
-    /// Adds files and folders, one after the other, and holds them from now on.
-    ///
-    /// # Errors
-    /// At the first that cannot be added; those before it stay added, and were told.
-    pub async fn add(
-        &self,
-        request: AddRequest,
-        events: mpsc::Sender<KeepEvent>,
-        stop: CancellationToken,
-    ) -> Result<Vec<Added>, KeepError> {
-        let how = if request.copy { How::Copy } else { How::Reference };
-        let mut all = Vec::new();
-        for path in request.paths {
-            let (catalogue, tell) = (self.catalogue().clone(), events.clone());
-            let work = move |cancel: &AtomicBool| add_one(&catalogue, &path, how, &tell, cancel);
-            let (added, keys) = blocking(&stop, work).await??;
-            self.hold(keys).await;
-            // Whoever asked may have gone.
-            let _ = events.send(KeepEvent::Added(added.clone())).await;
-            all.push(added);
-        }
-        Ok(all)
-    }
-
     /// Sees to the copies in the peer's folder of which its catalogue knows nothing. Those of which the
     /// file with its state was lost are added again. `tell` is told of each what was done. For when the
     /// peer begins: no copy may be under way.
@@ -247,34 +224,6 @@ pub(super) fn reading(events: &mpsc::Sender<KeepEvent>, path: String) -> Pace<im
     Pace::new(move |done, size| {
         let _ = events.try_send(KeepEvent::Reading { path: path.clone(), done, size });
     })
-}
-
-/// Adds a file or folder; what it is now, and its keys.
-fn add_one(
-    catalogue: &Catalogue,
-    path: &Path,
-    how: How,
-    events: &mpsc::Sender<KeepEvent>,
-    cancel: &AtomicBool,
-) -> Result<(Added, Vec<Key>), KeepError> {
-    let pace = reading(events, text_of(path));
-    if !path.is_dir() {
-        let size = path.metadata().map_or(0, |data| data.len());
-        let entry = catalogue.add(path, how, &|done| pace.tell(done, size), cancel)?;
-        return Ok((added(&entry, entry.size, None), keys_of(&entry).collect()));
-    }
-    let folder = catalogue.add_folder(path, how, &|done, size| pace.tell(done, size), cancel)?;
-    for skipped in &folder.skipped {
-        let _ = events.blocking_send(KeepEvent::LeftOut { text: skipped.to_string() });
-    }
-    let files = folder.collection.files();
-    let size = files.iter().map(|file| file.size).sum();
-    let keys = all_keys_of(catalogue, &folder.entry, Some(&folder.collection))?;
-    Ok((added(&folder.entry, size, Some(files.len() as u64)), keys))
-}
-
-fn added(entry: &Entry, size: u64, files: Option<u64>) -> Added {
-    Added { blake3: entry.root.key(), md5: md5_key(entry), size, files, path: text_of(&entry.path) }
 }
 
 /// The names of a content.
