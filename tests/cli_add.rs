@@ -107,3 +107,36 @@ fn a_peer_keeps_its_own_state_to_itself() {
     assert_eq!(lines.last().unwrap()["added"][0]["files"], 1, "{lines:?}");
     net.assert_says(0, &["verify"], 0, "1 file good");
 }
+
+#[test]
+fn what_was_at_a_path_before_it_was_changed_and_added_again_is_forgotten_and_told() {
+    let (net, user) = (Net::new(1), tempfile::tempdir().unwrap());
+    let folder = user.path().join("build");
+    let (path, same) = (write(&folder, "program", b"of monday"), write(&folder, "same", b"same"));
+    let add = |words: &[&str]| {
+        let added = net.verb(0, &[&["add", "--json"], words].concat());
+        assert_eq!(added.status.code(), Some(0), "{}", stderr(&added));
+        json_lines(&stdout(&added))
+    };
+    let result = |lines: &[Value]| lines.last().unwrap()["added"][0].clone();
+    let folder = folder.to_str().unwrap();
+    let monday = [result(&add(&[folder])), result(&add(&[&path]))];
+    write(user.path(), "build/program", b"of tuesday");
+    let lines = add(&[folder]);
+    let told: Vec<_> = lines.iter().filter(|line| line["event"] == "replaced").collect();
+    assert_eq!(told.len(), 2, "{lines:?}");
+    for (before, at) in monday.iter().zip([folder, &path]) {
+        assert!(told.iter().any(|line| line["blake3"] == before["blake3"] && line["path"] == at), "{told:?}");
+        net.assert_says(0, &["purge", before["blake3"].as_str().unwrap()], 1, "");
+    }
+    let listed = json_lines(&stdout(&net.verb(0, &["ls", "--json"])));
+    let listed = listed[0]["contents"].as_array().unwrap();
+    let mut paths: Vec<_> = listed.iter().map(|content| content["path"].as_str().unwrap()).collect();
+    paths.sort_unstable();
+    assert_eq!(paths, [folder, &path, &same]);
+    assert!(listed.iter().all(|content| content["condition"] == "good"), "{listed:?}");
+    let held = json_lines(&stdout(&net.verb(0, &["contents", "1", "--json"])));
+    let before = monday.iter().flat_map(|before| [&before["blake3"], &before["md5"]]);
+    let held = held[0]["keys"].as_array().unwrap();
+    assert!(before.into_iter().all(|key| !held.contains(key)), "{held:?}");
+}

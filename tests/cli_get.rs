@@ -238,13 +238,15 @@ fn a_repair_neither_undoes_an_edit_nor_leaves_half_a_file() {
     let (net, user) = (Net::new(2), tempfile::tempdir().unwrap());
     let file = write(user.path(), "a/thesis", b"draft 1");
     let first = key_of(&net.verb(0, &["add", "-q", &file]));
+    // The folder is still known as it was.
+    let folder = key_of(&net.verb(0, &["add", "-q", user.path().join("a").to_str().unwrap()]));
     write(user.path(), "a/thesis", b"draft two");
     let second = key_of(&net.verb(0, &["add", "-q", &file]));
     for words in [vec!["verify", "--repair"], vec!["verify", "--repair", &first]] {
         net.assert_says(0, &words, 1, &second);
         assert_eq!(std::fs::read(&file).unwrap(), b"draft two");
     }
-    net.assert_says(0, &["purge", &first], 0, "purged");
+    net.assert_says(0, &["purge", &folder], 0, "purged");
     std::fs::remove_file(&file).unwrap();
     net.assert_says(0, &["verify", "--repair"], 1, "could not be repaired");
     assert!(!Path::new(&file).exists(), "a file has its name only once it is whole");

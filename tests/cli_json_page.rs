@@ -134,6 +134,7 @@ fn events() -> Vec<ApiEvent> {
     kept.extend([
         KeepEvent::Reading { path: path.clone(), done, size },
         KeepEvent::LeftOut { text: "text".into() },
+        KeepEvent::Replaced { blake3: key(), path: path.clone() },
         KeepEvent::Repairing { path, done, size, rate, sources },
     ]);
     kept.extend(known(1).map(|files| KeepEvent::Added(added(files))));
@@ -141,6 +142,7 @@ fn events() -> Vec<ApiEvent> {
         match event {
             KeepEvent::Reading { .. }
             | KeepEvent::LeftOut { .. }
+            | KeepEvent::Replaced { .. }
             | KeepEvent::Repairing { .. }
             | KeepEvent::Added(_)
             | KeepEvent::Checked(_) => {}

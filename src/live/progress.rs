@@ -130,6 +130,9 @@ impl Meter {
                 self.far(*done, *size, *rate, &format!("repairing {path} from {sources}"));
             }
             KeepEvent::LeftOut { text } => self.note(text),
+            KeepEvent::Replaced { blake3, path } => {
+                self.note(&format!("{} was {blake3} before, which is forgotten", plain::name(path)));
+            }
             KeepEvent::Added(added) => self.result(&show::added(added, self.show == Show::Quiet))?,
             KeepEvent::Checked(Checked { verdict: Verdict::Good, .. }) => {}
             KeepEvent::Checked(checked) => self.result(&show::checked(checked))?,

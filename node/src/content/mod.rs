@@ -42,7 +42,7 @@ mod walk;
 
 pub use boot::BootId;
 pub use catalogue::{
-    AddedFolder, Addition, Catalogue, CatalogueError, Condition, Entries, Entry, How, Kept, Removed,
+    AddedAt, AddedFolder, Addition, Catalogue, CatalogueError, Condition, Entries, Entry, How, Kept, Removed,
     UnknownCopies, Verified,
 };
 pub use collection::{Collection, CollectionError, ListedFile};

@@ -139,9 +139,8 @@ impl Delivery {
             let held = self.purge_keys([key.clone()]).await? > 0;
             return Ok(Purged { held, ..purged });
         };
-        let Removed { places, gone, failed } = removed;
-        let forgotten = places.iter().filter(|place| gone.contains(&place.root));
-        self.purge_keys(forgotten.flat_map(keys_of).collect::<BTreeSet<_>>()).await?;
+        self.purge_gone(&removed).await?;
+        let Removed { gone, failed, .. } = removed;
         if let Some(error) = failed {
             return Err(error.into());
         }
@@ -156,6 +155,12 @@ impl Delivery {
     /// Has the machine hold keys, which is stored when this returns.
     pub(super) async fn hold(&self, keys: Vec<Key>) {
         self.peer().delivered(keys, None).await;
+    }
+
+    /// Has the machine purge the keys of what is at no place any more.
+    async fn purge_gone(&self, removed: &Removed) -> Result<usize, KeepError> {
+        let gone = removed.places.iter().filter(|place| removed.gone.contains(&place.root));
+        self.purge_keys(gone.flat_map(keys_of).collect::<BTreeSet<_>>()).await
     }
 
     /// Has the machine purge keys, some at a time. How many of them it held.

@@ -19,6 +19,7 @@ mod moved;
 mod on_disk;
 mod others;
 mod remove;
+mod replaced;
 mod tables;
 mod verify;
 
@@ -53,6 +54,7 @@ pub use entry::{Condition, Entry, Kept};
 pub use folder::AddedFolder;
 pub use lost::UnknownCopies;
 pub use remove::Removed;
+pub use replaced::AddedAt;
 pub use verify::Verified;
 
 /// Which content is here. Cloning shares it.

@@ -249,6 +249,26 @@ pub(super) fn some_behind(
     Ok((entries, last))
 }
 
+/// The places of which `is_wanted` says so. The others are not decoded.
+pub(super) fn some_at(
+    read: &ReadTransaction,
+    is_wanted: impl Fn(&Root, &Path) -> bool,
+) -> Result<Vec<Entry>, redb::Error> {
+    let (places, roots) = (read.open_table(PLACES)?, read.open_table(ROOTS)?);
+    let mut wanted = Vec::new();
+    for row in places.iter()? {
+        let (at, record) = row?;
+        let (root, _, path) = at.value();
+        let root = Root::new(root);
+        if is_wanted(&root, Path::new(OsStr::from_bytes(path)))
+            && let Some(facts) = facts(&roots, &root)?
+        {
+            wanted.extend(decode(root, facts, path, record.value()));
+        }
+    }
+    Ok(wanted)
+}
+
 /// Whether the copies of which nothing was known were looked for.
 pub(super) fn copies_are_found(read: &ReadTransaction) -> Result<bool, redb::Error> {
     Ok(read.open_table(NOTES)?.get(COPIES_FOUND)?.is_some())

@@ -4,6 +4,7 @@ mod copies;
 mod left_out;
 mod moved;
 mod places;
+mod replaced;
 mod spelling;
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     AddRequest, Added, KeepError, KeepEvent, all_keys_of, blocking, keys_of, md5_key, reading, text_of,
 };
-use crate::content::{Catalogue, Entry, How};
+use crate::content::{AddedAt, Catalogue, Entry, How, ListedFile};
 use crate::delivery::Delivery;
 
 impl Delivery {
@@ -24,34 +24,75 @@ impl Delivery {
         events: mpsc::Sender<KeepEvent>,
         stop: CancellationToken,
     ) -> Result<Vec<Added>, KeepError> {
+        let mut at = AddedAt::new();
+        let added = self.add_each(request, &events, stop, &mut at).await;
+        let forgotten = self.forget_replaced(at, &events).await;
+        let added = added?;
+        forgotten.map(|()| added)
+    }
+
+    /// Notes in `at` where a content is now.
+    async fn add_each(
+        &self,
+        request: AddRequest,
+        events: &mpsc::Sender<KeepEvent>,
+        stop: CancellationToken,
+        at: &mut AddedAt,
+    ) -> Result<Vec<Added>, KeepError> {
         let how = if request.copy { How::Copy } else { How::Reference };
         let mut all = Vec::new();
         for path in request.paths {
             let (catalogue, tell) = (self.catalogue().clone(), events.clone());
             let work = move |cancel: &AtomicBool| add_one(&catalogue, &path, how, &tell, cancel);
-            let (added, keys) = blocking(&stop, work).await??;
-            self.hold(keys).await;
+            let one = blocking(&stop, work).await??;
+            self.hold(one.keys).await;
+            at.extend(one.at);
             // Whoever asked may have gone.
-            let _ = events.send(KeepEvent::Added(added.clone())).await;
-            all.push(added);
+            let _ = events.send(KeepEvent::Added(one.added.clone())).await;
+            all.push(one.added);
         }
         Ok(all)
     }
+
+    /// Forgets what was there before, and tells of what was added or fetched by itself.
+    async fn forget_replaced(&self, at: AddedAt, events: &mpsc::Sender<KeepEvent>) -> Result<(), KeepError> {
+        let catalogue = self.catalogue().clone();
+        let work = move || catalogue.forget_replaced(&at);
+        let removed = tokio::task::spawn_blocking(work).await??;
+        self.purge_gone(&removed).await?;
+        for place in removed.places.iter().filter(|place| place.own && removed.gone.contains(&place.root)) {
+            let (blake3, path) = (place.root.key(), text_of(&place.path));
+            let _ = events.send(KeepEvent::Replaced { blake3, path }).await;
+        }
+        Ok(())
+    }
 }
 
-/// Adds a file or folder; what it is now, and its keys.
+/// A file or folder that was added.
+struct AddedOne {
+    added: Added,
+    keys: Vec<Key>,
+    /// Where it is; of a folder also where each of its files is.
+    at: AddedAt,
+}
+
+/// Adds a file or folder.
 fn add_one(
     catalogue: &Catalogue,
     path: &Path,
     how: How,
     events: &mpsc::Sender<KeepEvent>,
     cancel: &AtomicBool,
-) -> Result<(Added, Vec<Key>), KeepError> {
+) -> Result<AddedOne, KeepError> {
     let pace = reading(events, text_of(path));
     if !path.is_dir() {
         let size = path.metadata().map_or(0, |data| data.len());
         let entry = catalogue.add(path, how, &|done| pace.tell(done, size), cancel)?;
-        return Ok((added(&entry, entry.size, None), keys_of(&entry).collect()));
+        return Ok(AddedOne {
+            added: added(&entry, entry.size, None),
+            keys: keys_of(&entry).collect(),
+            at: [(entry.path, entry.root)].into(),
+        });
     }
     let folder = catalogue.add_folder(path, how, &|done, size| pace.tell(done, size), cancel)?;
     for skipped in &folder.skipped {
@@ -60,7 +101,11 @@ fn add_one(
     let files = folder.collection.files();
     let size = files.iter().map(|file| file.size).sum();
     let keys = all_keys_of(catalogue, &folder.entry, Some(&folder.collection))?;
-    Ok((added(&folder.entry, size, Some(files.len() as u64)), keys))
+    let added = added(&folder.entry, size, Some(files.len() as u64));
+    let place = |file: &ListedFile| (folder.entry.path.join(file.path.as_str()), file.root);
+    let mut at: AddedAt = files.iter().map(place).collect();
+    at.insert(folder.entry.path, folder.entry.root);
+    Ok(AddedOne { added, keys, at })
 }
 
 fn added(entry: &Entry, size: u64, files: Option<u64>) -> Added {

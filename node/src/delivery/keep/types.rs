@@ -64,6 +64,13 @@ pub enum KeepEvent {
     },
     /// A file or folder was added.
     Added(Added),
+    /// What was at a path before is forgotten, because another content was added there.
+    Replaced {
+        /// Which content.
+        blake3: Key,
+        /// Where it was.
+        path: String,
+    },
     /// A content was verified.
     Checked(Checked),
 }
