@@ -150,7 +150,7 @@ type Chaining = [u8; HASH_LEN];
 /// A piece that was read and hashed: its place in the list of pieces, its hash, its bytes.
 type Done = (u32, io::Result<Chaining>, Vec<u8>);
 
-fn cores() -> usize {
+pub(super) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 

@@ -52,7 +52,7 @@ pub use hash::{HashError, Hashed, InOrderHash, hash_file};
 pub use layout::Layout;
 pub use md5::{Md5, md5_of};
 pub(crate) use part::remove_old_journal;
-pub use part::{Found, Part, PartError, PartOptions, ToRepair, Wanted};
+pub use part::{Found, Part, PartError, PartOptions, ToRepair, Wanted, is_mostly_zeros};
 pub use path::{InvalidPath, RelativePath};
 pub(crate) use place::ends_in_slash;
 pub use place::{Folder, Place, There};

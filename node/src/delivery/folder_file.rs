@@ -17,7 +17,7 @@ use super::open_files::{Closes, Leave, OpenFiles};
 use super::target::write;
 use crate::content::{
     Addition, Catalogue, Collection, ContentFile, DiskError, Fault, Folder, Found, Kept, ListedFile, Part,
-    PartError, PartOptions, Place, Step, Wanted,
+    PartError, PartOptions, Place, Step, Wanted, is_mostly_zeros,
 };
 use crate::lock;
 use crate::transfer::source::Rejected;
@@ -121,7 +121,9 @@ impl FolderFile {
     /// Makes it, with nothing in it.
     fn create(&self, manifest: &Arc<Manifest>) -> Result<Part, PartError> {
         let wanted = Wanted { manifest: manifest.clone(), md5: None };
-        self.shared.open.open(|| Part::create(self.place()?, wanted.clone(), self.options()))
+        // A list does not tell.
+        let options = PartOptions { sparse: is_mostly_zeros(manifest), ..self.options() };
+        self.shared.open.open(|| Part::create(self.place()?, wanted.clone(), options))
     }
 
     /// Goes on with what there is of it.

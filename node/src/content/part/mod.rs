@@ -12,6 +12,7 @@ mod local;
 mod noted;
 mod prepare;
 mod types;
+mod zeros;
 
 use std::fs::File;
 use std::io;
@@ -30,6 +31,7 @@ use self::prepare::{
 };
 pub(super) use self::prepare::{is_of_a_fetch, is_unfinished};
 pub use self::types::{Found, PartError, PartOptions, ToRepair, Wanted};
+pub use self::zeros::is_mostly_zeros;
 use super::boot::BootId;
 use super::disk::{DiskError, set_if_there_are_any};
 use super::file::{ContentFile, LiveSet, NamedAs, Stamp};

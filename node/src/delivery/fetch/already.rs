@@ -119,7 +119,7 @@ impl Fetch {
     }
 
     /// Tells how much of a file is read, now and then.
-    fn reading(&self, path: &Path) -> Pace<impl Fn(u64, u64) + use<>> {
+    pub(super) fn reading(&self, path: &Path) -> Pace<impl Fn(u64, u64) + use<>> {
         let (events, path) = (self.events.clone(), path.to_string_lossy().into_owned());
         Pace::new(move |done, size| {
             // Whoever asked may be slow or gone.

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use askaround_core::pieces::Root;
+
 use super::super::error::GetError;
 use super::super::target::FileTarget;
 use super::super::types::{GetRequest, Got};
@@ -22,15 +24,27 @@ impl Fetch {
     ) -> Result<Part, GetError> {
         let wanted = Wanted { manifest: identity.manifest.clone(), md5: Md5::from_key(&self.key) };
         let options = PartOptions { sparse: identity.description.sparse, ..options };
+        // What an md5 names may be a lie, of any length.
+        let (is_certain, reading) = (Root::from_key(&self.key).is_some(), self.reading(to));
         let to = to.to_owned();
-        let begin = move |_: &AtomicBool| {
+        let begin = move |cancel: &AtomicBool| {
             let place = destination(&to)?;
             if let There::Folder = place.there()? {
                 return Err(GetError::IsFolder(to));
             }
-            Ok(Part::create(place, wanted, options)?)
+            let size = wanted.manifest.geometry().size();
+            let part = Part::create(place, wanted, options)?;
+            let zeros = match is_certain {
+                true => part.fill_with_zeros(&|done| reading.tell(done, size), cancel)?,
+                false => 0,
+            };
+            Ok((part, zeros))
         };
-        self.work.run(begin).await?
+        let (part, zeros) = self.work.run(begin).await??;
+        if zeros > 0 {
+            self.note("pieces of it that are nothing but zeros need not be sent".into());
+        }
+        Ok(part)
     }
 
     /// Fetches a file and gives it its name.
