@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::time::Duration;
 
 use askaround_core::id::{Contact, PeerId};
@@ -67,7 +68,9 @@ pub(super) async fn peer(args: PeerArgs) -> Result<(), Failure> {
         longest_stay: None,
         node: args.node,
     };
-    let node = Node::start(settings, stop.token().clone(), |_, text| plain::say!("{text}"))?;
+    // It goes on until nobody has it do anything any more: what was done it has to store.
+    let running = CancellationToken::new();
+    let node = Node::start(settings, running.clone(), |_, text| plain::say!("{text}"))?;
     let tell = |path: &Path, copy: UnknownCopy| {
         let path = path.display();
         match copy {
@@ -96,13 +99,21 @@ pub(super) async fn peer(args: PeerArgs) -> Result<(), Failure> {
         }
     };
     let changes_of = node.delivery.clone();
-    let end = tokio::select! {
-        end = node.end() => end,
+    let mut ending = pin!(node.end());
+    let ended = tokio::select! {
+        ended = &mut ending => Some(ended),
+        () = stop.token().cancelled() => None,
         never = tell => never,
     };
-    say_conditions(&changes_of);
     stop.token().cancel();
-    api.await.map_err(Failure::run)?;
+    let answered = api.await;
+    running.cancel();
+    let end = match ended {
+        Some(ended) => ended,
+        None => ending.await,
+    };
+    say_conditions(&changes_of);
+    answered.map_err(Failure::run)?;
     // The next peer replaces a socket that is left, so failing to remove it harms nobody.
     let _ = std::fs::remove_file(folder.join(api::SOCKET));
     end?;

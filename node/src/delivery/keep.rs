@@ -2,6 +2,7 @@
 //! catalogue on a thread that may block, and told to the peer's machine, which answers others.
 
 mod add;
+mod held;
 mod types;
 
 use std::collections::BTreeSet;
@@ -10,11 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use askaround_core::key::Key;
-use askaround_core::peer::Outcome;
 use askaround_core::pieces::Root;
-use askaround_core::script::Action;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use self::types::{AddRequest, Added, KeepError, KeepEvent, Listed, Purged, UnknownCopy};
@@ -26,10 +24,6 @@ use crate::content::{
     Removed, UnknownCopies,
 };
 use crate::lock;
-use crate::peer::CommandError;
-
-/// How many keys the machine is told of at once.
-const TELLING: usize = 64;
 
 impl Delivery {
     /// Sees to the copies in the peer's folder of which its catalogue knows nothing. Those of which the
@@ -65,7 +59,7 @@ impl Delivery {
             };
             match blocking(&stop, work).await? {
                 Ok(keys) => {
-                    self.hold(keys).await;
+                    self.hold(keys).await?;
                     tell(&lost, UnknownCopy::Found);
                 }
                 Err(KeepError::Stopped) => return Err(KeepError::Stopped),
@@ -92,9 +86,14 @@ impl Delivery {
             let contents = catalogue.contents().map(|places| listed(&catalogue, places?));
             let mut contents = contents.collect::<Result<Vec<_>, _>>()?;
             contents.sort_unstable_by(|a, b| (&a.path, &a.blake3).cmp(&(&b.path, &b.blake3)));
-            Ok(contents)
+            Ok::<_, KeepError>(contents)
         };
-        tokio::task::spawn_blocking(list).await?
+        let contents = tokio::task::spawn_blocking(list).await??;
+        // What was away, as on a disk that was not mounted, may have come back.
+        let good = contents.iter().filter(|content| content.condition == Condition::Good);
+        let keys = good.flat_map(|content| [&content.blake3].into_iter().chain(&content.md5));
+        self.hold(keys.cloned().collect()).await?;
+        Ok(contents)
     }
 
     /// Holds a key no longer, and forgets the content that it names. Files of the user's stay
@@ -104,6 +103,7 @@ impl Delivery {
     /// # Errors
     /// If the catalogue cannot be written, or a copy not removed.
     pub async fn purge(&self, key: &Key) -> Result<Purged, KeepError> {
+        let _keeping = self.0.keeping.lock().await;
         let (catalogue, named) = (self.catalogue().clone(), key.clone());
         let fetches = lock(&self.0.active).destinations(key);
         let work = move || -> Result<_, CatalogueError> {
@@ -113,8 +113,8 @@ impl Delivery {
             let places = removed.places.iter();
             // What cannot be seen is not known to be gone.
             let is_there = |place: &Entry| place.path.try_exists().unwrap_or(true);
-            let mut stay =
-                places.filter(|place| is_its(place) && !catalogue.is_copy(place) && is_there(place));
+            let is_users = |place: &Entry| !catalogue.is_copy(place) || removed.edited.contains(&place.path);
+            let mut stay = places.filter(|place| is_its(place) && is_users(place) && is_there(place));
             let mut purged = Purged {
                 key: Some(named.clone()),
                 stays: stay.next().map(|place| text_of(&place.path)),
@@ -136,10 +136,10 @@ impl Delivery {
         };
         let (entry, removed, purged) = tokio::task::spawn_blocking(work).await??;
         let Some(entry) = entry else {
-            let held = self.purge_keys([key.clone()]).await? > 0;
+            let held = self.purge_held([key.clone()]).await? > 0;
             return Ok(Purged { held, ..purged });
         };
-        self.purge_gone(&removed).await?;
+        self.purge_keys(removed.keys().into_iter().collect()).await?;
         let Removed { gone, failed, .. } = removed;
         if let Some(error) = failed {
             return Err(error.into());
@@ -150,40 +150,6 @@ impl Delivery {
             in_folder: !gone.contains(&entry.root),
             ..purged
         })
-    }
-
-    /// Has the machine hold keys, which is stored when this returns.
-    pub(super) async fn hold(&self, keys: Vec<Key>) {
-        self.peer().delivered(keys, None).await;
-    }
-
-    /// Has the machine purge the keys of what is at no place any more.
-    async fn purge_gone(&self, removed: &Removed) -> Result<usize, KeepError> {
-        let gone = removed.places.iter().filter(|place| removed.gone.contains(&place.root));
-        self.purge_keys(gone.flat_map(keys_of).collect::<BTreeSet<_>>()).await
-    }
-
-    /// Has the machine purge keys, some at a time. How many of them it held.
-    async fn purge_keys(&self, keys: impl IntoIterator<Item = Key>) -> Result<usize, KeepError> {
-        let mut asked = JoinSet::new();
-        let mut changed = 0;
-        let mut count = |outcome: Result<Outcome, CommandError>| {
-            changed += usize::from(outcome?.has_changed());
-            Ok::<_, KeepError>(())
-        };
-        for key in keys {
-            if asked.len() == TELLING
-                && let Some(outcome) = asked.join_next().await
-            {
-                count(outcome?)?;
-            }
-            let peer = self.peer().clone();
-            asked.spawn(async move { peer.command(Action::Purge(key), false).await });
-        }
-        while let Some(outcome) = asked.join_next().await {
-            count(outcome?)?;
-        }
-        Ok(changed)
     }
 }
 
@@ -231,31 +197,21 @@ pub(super) fn reading(events: &mpsc::Sender<KeepEvent>, path: String) -> Pace<im
     })
 }
 
-/// The names of a content.
-pub(super) fn keys_of(entry: &Entry) -> impl Iterator<Item = Key> + use<> {
-    [entry.root.key()].into_iter().chain(md5_key(entry))
-}
-
 /// The names of a content and, if it is a folder, of its files, each once.
 fn all_keys_of(
     catalogue: &Catalogue,
     entry: &Entry,
     folder: Option<&Collection>,
 ) -> Result<Vec<Key>, KeepError> {
-    let mut keys: BTreeSet<Key> = keys_of(entry).collect();
+    let mut keys: BTreeSet<Key> = entry.keys().collect();
     let files = folder.into_iter().flat_map(Collection::files);
     for root in files.map(|file| file.root).collect::<BTreeSet<Root>>() {
         match catalogue.get(&root.key())? {
-            Some(entry) => keys.extend(keys_of(&entry)),
+            Some(entry) => keys.extend(entry.keys()),
             None => return Err(CatalogueError::BadRecord(root).into()),
         }
     }
     Ok(keys.into_iter().collect())
-}
-
-/// A folder goes by its BLAKE3 hash only: no other program knows what its list's md5 is for.
-fn md5_key(entry: &Entry) -> Option<Key> {
-    entry.md5.filter(|_| entry.kept != Kept::List).map(|md5| md5.key())
 }
 
 /// A content, of which these are the places.
@@ -282,7 +238,7 @@ fn listed(catalogue: &Catalogue, places: Vec<Entry>) -> Result<Listed, KeepError
     }
     Ok(Listed {
         blake3: entry.root.key(),
-        md5: md5_key(&entry),
+        md5: entry.md5_key(),
         size,
         files,
         kept: entry.kept,

@@ -138,6 +138,8 @@ struct Inner {
     /// Whoever has it locked locks at most the report of a fetch besides.
     active: Mutex<Active>,
     conditions: Conditions,
+    /// Held by whoever changes what is here and has the machine hold or purge the keys of that.
+    keeping: tokio::sync::Mutex<()>,
     open_files: Arc<OpenFiles>,
     /// Of the collections that somebody is interested in.
     layouts: Shared<Layout>,
@@ -165,6 +167,7 @@ impl Delivery {
             down: Arc::new(Rate::new(options.down)),
             active: Mutex::default(),
             conditions: Conditions::default(),
+            keeping: tokio::sync::Mutex::default(),
             open_files: OpenFiles::new(options.max_open_files),
             layouts: Shared::default(),
             uplink_idle: uploads.watch_idle(),

@@ -6,7 +6,6 @@ use askaround_core::key::Key;
 use askaround_core::pieces::Root;
 
 use super::Delivery;
-use super::keep::keys_of;
 use crate::content::Md5;
 use crate::store::StoreError;
 
@@ -67,7 +66,7 @@ impl Delivery {
         // A catalogue can be long, and reading it blocks.
         let work = move || {
             for entry in catalogue.entries() {
-                keys.extend(keys_of(&entry?).filter(|known| begins(known, &key)));
+                keys.extend(entry?.keys().filter(|known| begins(known, &key)));
             }
             unique(key, &keys)
         };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::Delivery;
-use super::keep::{KeepError, blocking, keys_of};
+use super::keep::{KeepError, blocking};
 use crate::content::{Condition, Entries, Entry, Kept};
 
 /// How often. By then the system has written most of what is new by itself.
@@ -21,6 +21,11 @@ impl Delivery {
     pub async fn settle(&self, stop: CancellationToken) {
         let mut known = None;
         self.0.conditions.begin_to_settle();
+        match self.hold_what_is_here(&stop).await {
+            Ok(()) => {}
+            Err(KeepError::Stopped) => return,
+            Err(error) => tracing::warn!(%error, "not all that is here is known to be held"),
+        }
         loop {
             let now = self.catalogue().changes();
             if self.0.conditions.take_unchecked() || known != Some(now) {
@@ -59,7 +64,7 @@ impl Delivery {
             };
             entries = rest;
             match verified {
-                Ok(Condition::Good) => self.hold(keys_of(&entry).collect()).await,
+                Ok(Condition::Good) => self.hold(entry.keys().collect()).await?,
                 Ok(Condition::Damaged) => {
                     let path = entry.path.display();
                     tracing::warn!(%path, "was damaged when the machine went down: verify and repair it");
@@ -87,7 +92,7 @@ impl Delivery {
             };
             entries = rest;
             match learnt {
-                Ok(Some(md5)) => self.hold(vec![md5.key()]).await,
+                Ok(Some(md5)) => self.hold(vec![md5.key()]).await?,
                 Ok(None) => {}
                 Err(error) if error.is_cancelled() => return Err(KeepError::Stopped),
                 Err(error) => tracing::debug!(%error, "its md5 is not known yet"),
@@ -116,10 +121,13 @@ async fn with_next<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::path::Path;
-    use std::sync::Arc;
+    use std::sync::{Arc, Mutex};
 
     use askaround_core::id::{Contact, PeerId};
+    use askaround_core::key::Key;
+    use askaround_core::script::Action;
     use tokio::sync::mpsc;
 
     use super::super::DeliveryOptions;
@@ -127,14 +135,23 @@ mod tests {
     use super::*;
     use crate::content::file::Stamp;
     use crate::content::{Addition, Catalogue, hash_file};
+    use crate::lock;
     use crate::peer::PeerHandle;
 
-    /// A peer's content; its machine takes everything and says nothing.
-    fn delivery() -> Delivery {
-        let (peer, mut orders) = PeerHandle::new();
-        tokio::spawn(async move { while orders.recv().await.is_some() {} });
+    /// What a machine holds.
+    type Held = Arc<Mutex<BTreeSet<Key>>>;
+
+    /// A peer's content, and what its machine holds.
+    fn delivery() -> (Delivery, Held) {
+        begun_again(Catalogue::temporary().unwrap())
+    }
+
+    /// A peer with this content whose machine holds nothing.
+    fn begun_again(catalogue: Catalogue) -> (Delivery, Held) {
+        let (peer, orders) = PeerHandle::new();
         let me = Contact::new(PeerId::new(1).unwrap(), "127.0.0.1:7".parse().unwrap());
-        Delivery::new(me, Catalogue::temporary().unwrap(), peer, DeliveryOptions::default()).0
+        let delivery = Delivery::new(me, catalogue, peer, DeliveryOptions::default()).0;
+        (delivery, orders.only_hold())
     }
 
     async fn add(delivery: &Delivery, path: &Path, byte: u8) {
@@ -155,7 +172,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_here_is_served_after_a_restart_of_the_machine() {
-        let (delivery, user) = (delivery(), tempfile::tempdir().unwrap());
+        let ((delivery, _held), user) = (delivery(), tempfile::tempdir().unwrap());
         let stop = CancellationToken::new();
         add(&delivery, &user.path().join("a"), 1).await;
         delivery.settle_once(&stop).await.unwrap();
@@ -185,7 +202,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_has_another_number_is_verified_when_somebody_asks_for_it() {
-        let (delivery, user) = (delivery(), tempfile::tempdir().unwrap());
+        let ((delivery, _held), user) = (delivery(), tempfile::tempdir().unwrap());
         let [a, b] = ["a", "b"].map(|name| user.path().join(name));
         add(&delivery, &a, 1).await;
         add(&delivery, &b, 2).await;
@@ -212,7 +229,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_has_another_number_is_told_where_nobody_verifies_it() {
-        let (delivery, user) = (delivery(), tempfile::tempdir().unwrap());
+        let ((delivery, _held), user) = (delivery(), tempfile::tempdir().unwrap());
         let path = user.path().join("a");
         add(&delivery, &path, 1).await;
         renumber(&path, &[1; 300_000]);
@@ -223,15 +240,14 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_good_at_one_of_its_places_is_not_told_when_files_are_looked_at() {
-        let (delivery, user) = (delivery(), tempfile::tempdir().unwrap());
+        let ((delivery, _held), user) = (delivery(), tempfile::tempdir().unwrap());
         let paths: Vec<_> = (0..6).map(|number: u8| user.path().join(number.to_string())).collect();
         // Three contents, each at two places.
         for (byte, path) in (0..).zip(&paths) {
             add(&delivery, path, byte % 3).await;
         }
         let told = async || {
-            // It ends early: no machine says that it has taken what changed.
-            let _ = delivery.look_at_files().await;
+            delivery.look_at_files().await.unwrap();
             delivery.take_condition_changes().into_iter().map(|change| change.condition).collect::<Vec<_>>()
         };
         paths[..3].iter().for_each(|path| std::fs::remove_file(path).unwrap());
@@ -248,7 +264,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_came_by_one_key_is_held_under_the_other() {
-        let (delivery, user) = (delivery(), tempfile::tempdir().unwrap());
+        let ((delivery, held), user) = (delivery(), tempfile::tempdir().unwrap());
         let path = user.path().join("a");
         std::fs::write(&path, b"abc").unwrap();
         let file = std::fs::File::open(&path).unwrap();
@@ -261,5 +277,65 @@ mod tests {
         assert_eq!(by_md5(), None);
         delivery.settle_once(&CancellationToken::new()).await.unwrap();
         assert_eq!(by_md5().unwrap().root, hashed.root);
+        assert_eq!(*lock(&held), [hashed.md5.key()].into());
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_ended_before_it_held_what_was_added_holds_it_when_it_begins_again() {
+        let ((delivery, held), user) = (delivery(), tempfile::tempdir().unwrap());
+        let stop = CancellationToken::new();
+        for (byte, name) in (0..).zip(["a", "b", "c"]) {
+            add(&delivery, &user.path().join(name), byte).await;
+        }
+        let all = lock(&held).clone();
+        assert_eq!(all.len(), 6, "by both hashes");
+        std::fs::remove_file(user.path().join("c")).unwrap();
+        let c = delivery.catalogue().list().unwrap().into_iter().find(|entry| entry.path.ends_with("c"));
+        let of_c: Vec<_> = c.unwrap().keys().collect();
+        let (again, held) = begun_again(delivery.catalogue().clone());
+        again.hold_what_is_here(&stop).await.unwrap();
+        assert_eq!(*lock(&held), all.iter().filter(|key| !of_c.contains(key)).cloned().collect());
+
+        // It is back, and was looked at.
+        add(&again, &user.path().join("c"), 2).await;
+        lock(&held).clear();
+        again.list().await.unwrap();
+        assert_eq!(*lock(&held), all);
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_ended_before_it_purged_what_was_forgotten_purges_it_when_it_begins_again() {
+        let ((delivery, held), user) = (delivery(), tempfile::tempdir().unwrap());
+        let stop = CancellationToken::new();
+        for (byte, name) in (0..).zip(["a", "b"]) {
+            add(&delivery, &user.path().join(name), byte).await;
+        }
+        let before = lock(&held).clone();
+        let entries = delivery.catalogue().list().unwrap();
+        for entry in &entries {
+            delivery.catalogue().remove(&entry.root.key()).unwrap();
+        }
+        // One was added again meanwhile.
+        add(&delivery, &user.path().join("a"), 0).await;
+        let (again, held) = begun_again(delivery.catalogue().clone());
+        lock(&held).extend(before);
+        again.hold_what_is_here(&stop).await.unwrap();
+        assert_eq!(*lock(&held), entries[0].keys().collect());
+        // What somebody has it hold by hand from then on stays.
+        let other = entries[1].root.key();
+        again.peer().command(Action::Hold(other.clone()), false).await.unwrap();
+        again.hold_what_is_here(&stop).await.unwrap();
+        assert!(lock(&held).contains(&other));
+    }
+
+    #[tokio::test]
+    async fn what_is_gone_by_the_time_that_it_is_to_be_held_is_not() {
+        let ((delivery, held), user) = (delivery(), tempfile::tempdir().unwrap());
+        add(&delivery, &user.path().join("a"), 0).await;
+        let keys: Vec<_> = lock(&held).iter().cloned().collect();
+        assert!(delivery.purge(&keys[0]).await.unwrap().held);
+        assert_eq!(*lock(&held), [].into());
+        delivery.hold(keys).await.unwrap();
+        assert_eq!(*lock(&held), [].into());
     }
 }

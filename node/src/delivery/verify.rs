@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::keep::{KeepError, KeepEvent, blocking, keys_of, reading, text_of};
+use super::keep::{KeepError, KeepEvent, blocking, reading, text_of};
 use super::types::GetEvent;
 use super::{Delivery, GetError, fetch};
 use crate::content::{Catalogue, CatalogueError, Collection, Condition, Entry, Fault, Kept, Stamp, ToRepair};
@@ -137,7 +137,7 @@ impl Delivery {
                 summary.repaired += u64::from(verdict == Verdict::Repaired);
                 summary.bytes += if entry.kept == Kept::List { 0 } else { entry.size };
                 // While it was changed it was not held.
-                self.hold(keys_of(&entry).collect()).await;
+                self.hold(entry.keys().collect()).await?;
             } else {
                 summary.bad += 1;
             }

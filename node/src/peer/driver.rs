@@ -122,10 +122,7 @@ impl<'a> Driver<'a> {
                     break 'run end;
                 }
             }
-            for noted in driver.noted.drain(..) {
-                // Whoever asked may have gone.
-                let _ = noted.send(());
-            }
+            driver.tell_noted();
             let try_again = driver.saver.as_ref().and_then(Saver::try_again);
             inputs = tokio::select! {
                 () = stop.cancelled() => break PeerEnd::Stopped,
@@ -141,6 +138,12 @@ impl<'a> Driver<'a> {
             };
         };
         driver.asks.shutdown().await;
+        let notes: Vec<_> = orders.last_notes().filter_map(|note| driver.order(note)).collect();
+        for some in in_portions(notes) {
+            let (outputs, _) = driver.step(some);
+            driver.carry_out(outputs, news).await?;
+        }
+        driver.tell_noted();
         driver.say_goodbye().await;
         driver.link = None;
         while link_task.join_next().await.transpose()?.is_some() {}
@@ -149,6 +152,14 @@ impl<'a> Driver<'a> {
             saver.end().await.map_err(PeerError::NotStored)?;
         }
         Ok(end)
+    }
+
+    /// Tells whoever waits that what they noted is stored.
+    fn tell_noted(&mut self) {
+        for noted in self.noted.drain(..) {
+            // Whoever asked may have gone.
+            let _ = noted.send(());
+        }
     }
 
     /// Hands inputs to the machine, one after the other, and takes the outputs of each.

@@ -81,6 +81,13 @@ impl Orders {
         }
     }
 
+    /// All that came of fetches and waits: whoever told it may have been told that it is here. No more
+    /// is taken from then on.
+    pub(super) fn last_notes(&mut self) -> impl Iterator<Item = Order> {
+        self.notes.close();
+        std::iter::from_fn(|| self.notes.try_recv().ok())
+    }
+
     /// As much of what waits as is handled in one go, after `first`.
     pub(super) fn and_those_behind(&mut self, first: Order) -> impl Iterator<Item = Order> {
         let next = || self.notes.try_recv().or_else(|_| self.commands.try_recv()).ok();
@@ -140,34 +147,87 @@ impl PeerHandle {
 
     /// Tells the peer that a content is being fetched, or no longer.
     pub async fn fetching(&self, key: Key, fetching: bool) {
-        self.note(PeerInput::Fetching(key, fetching)).await;
+        // A peer that has ended needs to know nothing.
+        let _ = self.note(PeerInput::Fetching(key, fetching)).await;
     }
 
     /// The same for what a fetch has to say that is dropped before its end: nobody waits for it.
     pub(crate) fn fetching_no_longer(&self, key: Key) {
         let input = PeerInput::Fetching(key, false);
-        // A peer that has ended needs to know nothing.
+        // The same as above.
         let _ = self.notes.send(Order(Command::Note { input, done: oneshot::channel().0 }));
     }
 
     /// Tells the peer that a content was fetched and verified, and by whom it was sent. It is
     /// stored when this returns, or the disk does not take it and the peer has said so.
-    pub async fn delivered(&self, keys: Vec<Key>, from: Option<Contact>) {
-        self.note(PeerInput::Delivered { keys, from }).await;
+    ///
+    /// # Errors
+    /// If the peer has ended.
+    pub async fn delivered(&self, keys: Vec<Key>, from: Option<Contact>) -> Result<(), CommandError> {
+        self.note(PeerInput::Delivered { keys, from }).await
     }
 
-    async fn note(&self, input: PeerInput) {
+    async fn note(&self, input: PeerInput) -> Result<(), CommandError> {
         let (done, noted) = oneshot::channel();
-        // The same as above.
-        if self.notes.send(Order(Command::Note { input, done })).is_ok() {
-            let _ = noted.await;
-        }
+        self.notes.send(Order(Command::Note { input, done })).map_err(|_| CommandError::Ended)?;
+        noted.await.map_err(|_| CommandError::Ended)
+    }
+}
+
+#[cfg(test)]
+impl Orders {
+    /// A machine that holds keys and purges them, as it is told, and does nothing else: what it holds.
+    pub(crate) fn only_hold(mut self) -> Arc<std::sync::Mutex<std::collections::BTreeSet<Key>>> {
+        let held = Arc::<std::sync::Mutex<std::collections::BTreeSet<Key>>>::default();
+        let told = Arc::clone(&held);
+        tokio::spawn(async move {
+            while let Some(Order(order)) = self.recv().await {
+                match order {
+                    Command::Note { input, done } => {
+                        if let PeerInput::Delivered { keys, .. } = input {
+                            crate::lock(&told).extend(keys);
+                        }
+                        let _ = done.send(());
+                    }
+                    Command::Do { action: Action::Purge(key), done, .. } => {
+                        let was_held = crate::lock(&told).remove(&key);
+                        let outcome = if was_held { Outcome::Purged(key) } else { Outcome::NotHeld(key) };
+                        let _ = done.send(Ok(outcome));
+                    }
+                    Command::Do { action: Action::Hold(key), done, .. } => {
+                        let new = crate::lock(&told).insert(key.clone());
+                        let _ = done.send(Ok(Outcome::Held { key, new }));
+                    }
+                    Command::Do { .. } | Command::Registration { .. } => {}
+                }
+            }
+        });
+        held
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_here_is_noted_by_a_peer_that_ends_or_whoever_says_so_learns_that_it_is_not() {
+        let (peer, mut orders) = PeerHandle::new();
+        let mut here = std::pin::pin!(peer.delivered(Vec::new(), None));
+        tokio::select! {
+            biased;
+            noted = &mut here => panic!("{noted:?}"),
+            () = async {} => {}
+        }
+        let last: Vec<_> = orders.last_notes().collect();
+        assert_eq!(last.len(), 1);
+        assert!(matches!(peer.delivered(Vec::new(), None).await, Err(CommandError::Ended)));
+        for Order(order) in last {
+            let Command::Note { done, .. } = order else { panic!("{order:?}") };
+            done.send(()).unwrap();
+        }
+        here.await.unwrap();
+    }
 
     #[tokio::test]
     async fn the_end_of_a_fetch_reaches_a_peer_that_takes_no_more_commands() {

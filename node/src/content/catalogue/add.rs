@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 
 use tempfile::NamedTempFile;
 
-use super::addition::{Addition, note, note_own};
+use super::addition::{Addition, note};
 use super::copy::{MAKING, copy as copy_bytes, copy_name, under_a_free_name};
 use super::hashing::{hash_one, hash_open};
 use super::{Catalogue, CatalogueError, Condition, Entry, Kept, open};
@@ -55,8 +55,8 @@ impl Catalogue {
         if is_of_a_fetch(path.canonicalize().as_ref().unwrap_or(&path))? {
             return Err(CatalogueError::Unfinished(path));
         }
-        let addition = match how {
-            How::Reference => hash_one(&path, &file, true, progress, cancel)?,
+        match how {
+            How::Reference => self.add_one(hash_one(&path, &file, true, progress, cancel)?),
             How::Copy => {
                 let copies = self.copies()?;
                 let mut made = tempfile::Builder::new()
@@ -66,19 +66,20 @@ impl Catalogue {
                 copy_with_mode(&path, &mut file, &copies, made.as_file_mut(), cancel)?;
                 let mut addition = hash_open(&path, made.as_file(), true, progress, cancel)?;
                 addition.kept = Kept::Copy;
+                let _copying = lock(&self.copying);
                 // A copy of ours comes first, if one is good.
                 let known = self.get(&addition.manifest.root().key())?;
                 let copied = known.filter(|known| known.kept == Kept::Copy);
                 if let Some(known) = copied.filter(|known| self.condition(known) == Condition::Good) {
-                    addition.path = known.path;
-                    addition.stamp = known.stamp;
-                } else {
-                    addition.path = keep(made, &copies, copy_name(&path, "content"))?;
+                    return self.add_one(Addition { path: known.path, stamp: known.stamp, ..addition });
                 }
-                addition
+                addition.path = keep(made, &copies, copy_name(&path, "content"))?;
+                self.add_one(addition.clone()).inspect_err(|_| {
+                    // The first failure is the one to tell.
+                    let _ = self.remove_copy(&addition.path);
+                })
             }
-        };
-        self.add_one(addition)
+        }
     }
 
     pub(super) fn add_one(&self, addition: Addition) -> Result<Entry, CatalogueError> {
@@ -114,10 +115,37 @@ impl Catalogue {
     /// # Errors
     /// If the catalogue cannot be written.
     pub fn add_all(&self, files: &[Addition]) -> Result<(), StoreError> {
+        let mut gone = Vec::new();
+        for file in files {
+            gone.extend(self.gone_elsewhere(file)?);
+        }
         self.change(|tables| {
-            let repairing = lock(&self.repairing).clone();
-            files.iter().try_for_each(|file| note_own(tables, file, &repairing))
+            files.iter().try_for_each(|file| note(tables, file, true))?;
+            for place in gone {
+                // It may have been added again since it was looked at.
+                if tables.at(&place.root, &place.path)?.is_some_and(|now| now == place)
+                    && !tables.is_needed(&place.root, &place.path)?
+                {
+                    tables.take(&place)?;
+                }
+            }
+            Ok(())
         })
+    }
+
+    /// Where the content of this file was and is no more: its user moved it, or made something else of
+    /// it. What is being repaired is not meant.
+    fn gone_elsewhere(&self, file: &Addition) -> Result<Vec<Entry>, StoreError> {
+        let repairing = lock(&self.repairing).clone();
+        let is_gone = |place: &Entry| match Self::look(place) {
+            Condition::Missing => true,
+            // A copy of ours would be left behind.
+            Condition::Changed => place.kept != Kept::Copy,
+            Condition::Good | Condition::Unchecked | Condition::Damaged | Condition::Unreadable => false,
+        };
+        let mut others = self.places(&file.manifest.root().key())?;
+        others.retain(|place| place.path != file.path && !repairing.contains(&place.path) && is_gone(place));
+        Ok(others)
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use askaround_core::pieces::{Geometry, Manifest};
 
 use super::tables::Tables;
-use super::{Catalogue, Condition, Entry, Kept};
+use super::{Entry, Kept};
 use crate::content::boot::BootId;
 use crate::content::disk::DiskError;
 use crate::content::file::Stamp;
@@ -90,29 +90,6 @@ pub(super) fn note(tables: &mut Tables<'_>, file: &Addition, own: bool) -> Resul
     };
     tables.put(&entry)?;
     tables.put_manifest(&file.manifest)
-}
-
-/// Writes a file down that was added or fetched by itself. Where the same was before, and is no
-/// more, is forgotten: its user moved it, or made something else of it. What is being repaired stays.
-pub(super) fn note_own(
-    tables: &mut Tables<'_>,
-    file: &Addition,
-    repairing: &[PathBuf],
-) -> Result<(), redb::Error> {
-    note(tables, file, true)?;
-    for other in tables.places(&file.manifest.root())? {
-        let is_gone = match Catalogue::look(&other) {
-            Condition::Missing => true,
-            // A copy of ours would be left behind.
-            Condition::Changed => other.kept != Kept::Copy,
-            Condition::Good | Condition::Unchecked | Condition::Damaged | Condition::Unreadable => false,
-        };
-        let is_other = other.path != file.path && !repairing.contains(&other.path);
-        if is_gone && is_other && !tables.is_needed(&other.root, &other.path)? {
-            tables.take(&other)?;
-        }
-    }
-    Ok(())
 }
 
 /// What an open file looks like.

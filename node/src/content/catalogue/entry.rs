@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use askaround_core::Key;
 use askaround_core::pieces::Root;
 use serde::{Deserialize, Serialize};
 
@@ -72,6 +73,17 @@ pub enum Condition {
 }
 
 impl Entry {
+    /// The names by which others find it. A folder goes by its BLAKE3 hash only: no other program knows
+    /// what its list's md5 is for.
+    pub fn keys(&self) -> impl Iterator<Item = Key> + use<> {
+        [self.root.key()].into_iter().chain(self.md5_key())
+    }
+
+    /// The md5 that is one of them.
+    pub fn md5_key(&self) -> Option<Key> {
+        self.md5.filter(|_| self.kept != Kept::List).map(|md5| md5.key())
+    }
+
     /// Whether its file, which looks so, can be served.
     pub(super) fn condition(&self, now: Stamp) -> Condition {
         if now != self.stamp {

@@ -17,6 +17,7 @@ use crate::content::disk::DiskError;
 use crate::content::file::Stamp;
 use crate::content::real_folder;
 use crate::content::walk::{self, FoundFile, Skipped, WhySkipped};
+use crate::lock;
 
 /// A folder that was added.
 #[derive(Debug)]
@@ -77,6 +78,7 @@ impl Catalogue {
         let making = making.map_err(DiskError::at(&copies))?;
         copy_folder(&mut found, making.path(), cancel)?;
         let (mut additions, collection) = hash_found(&found, Kept::Copy, progress, cancel)?;
+        let _copying = lock(&self.copying);
         if let Some(copied) = self.copied_folder(&collection)? {
             return Ok((copied, collection));
         }
@@ -143,6 +145,9 @@ impl Catalogue {
             synced: true,
             damaged: false,
         };
+        // Its user moved the folder, if it was elsewhere and is not there any more.
+        let mut gone = self.places(&root.key())?;
+        gone.retain(|other| other.kept == Kept::List && other.path != entry.path && !other.path.is_dir());
         self.change(|tables| {
             tables.put(&entry)?;
             tables.put_manifest(&manifest)?;
@@ -152,11 +157,8 @@ impl Catalogue {
                 note(tables, file, false)?;
                 tables.join(&file.manifest.root(), &file.path, &root)?;
             }
-            // Its user moved the folder, if it was elsewhere and is not there any more.
-            for other in tables.places(&root)? {
-                if other.kept == Kept::List && other.path != entry.path && !other.path.is_dir() {
-                    forget_folder(tables, &mut Removed::default(), other, collection)?;
-                }
+            for other in gone {
+                forget_folder(tables, &mut Removed::default(), other, collection)?;
             }
             Ok(())
         })?;

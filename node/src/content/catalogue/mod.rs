@@ -14,19 +14,20 @@ mod entries;
 mod entry;
 mod folder;
 mod hashing;
+mod held;
 mod lost;
 mod moved;
 mod on_disk;
+mod open;
 mod others;
 mod remove;
 mod replaced;
 mod tables;
 mod verify;
 
-use std::fs::{File, Metadata};
-use std::io;
+use std::fs::Metadata;
 use std::ops::ControlFlow;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -34,8 +35,9 @@ use std::sync::{Arc, Mutex};
 use askaround_core::Key;
 use askaround_core::pieces::{Geometry, Manifest, Root};
 use redb::Durability;
-use rustix::fs::{Access, OFlags, access};
+use rustix::fs::{Access, access};
 
+use self::open::open;
 use self::tables::Tables;
 use super::collection::{Collection, CollectionError};
 use super::disk::{DiskError, Fault};
@@ -66,6 +68,8 @@ pub struct Catalogue {
     changes: Arc<AtomicU64>,
     /// Where files are being repaired.
     repairing: Arc<Mutex<Vec<PathBuf>>>,
+    /// Whoever looks whether there is a copy already, or removes one.
+    copying: Arc<Mutex<()>>,
     /// The lists of folders, as files for those who fetch them.
     lists: Arc<Shared<ContentFile>>,
 }
@@ -162,8 +166,8 @@ impl Catalogue {
 
     fn with(database: Arc<Database>, home: Option<PathBuf>) -> Result<Self, StoreError> {
         database.make_tables(|write| Tables::open(write).map(drop))?;
-        let (changes, repairing, lists) = (Arc::default(), Arc::default(), Arc::default());
-        Ok(Self { database, home, changes, repairing, lists })
+        let (changes, repairing, copying) = (Arc::default(), Arc::default(), Arc::default());
+        Ok(Self { database, home, changes, repairing, copying, lists: Arc::default() })
     }
 
     /// The content that a key of either kind names, if it is here, at the best of its places: the
@@ -364,39 +368,6 @@ impl Catalogue {
 
 /// The name of the database in a peer's folder.
 const STATE: &str = "state.redb";
-
-/// Opens a file of the user's to read it. Looks first: opening a pipe would wait for its other end.
-fn open(path: &Path) -> Result<File, DiskError> {
-    let data = std::fs::metadata(path).map_err(DiskError::at(path))?;
-    if data.is_dir() {
-        return Err(DiskError::new(path, Fault::IsFolder));
-    }
-    if !data.is_file() {
-        return Err(DiskError::new(path, Fault::NotFile));
-    }
-    if data.len() == 0 {
-        return open_empty(path);
-    }
-    File::open(path).map_err(DiskError::at(path))
-}
-
-/// Opens a file that says that it has no bytes, if that is so.
-fn open_empty(path: &Path) -> Result<File, DiskError> {
-    let here = DiskError::at(path);
-    // NONBLOCK: some of those that say so give what happens, and wait for it.
-    let flags = OFlags::NONBLOCK.bits().cast_signed();
-    let file = File::options().read(true).custom_flags(flags).open(path).map_err(&here)?;
-    let gives = match file.read_at(&mut [0], 0) {
-        Ok(bytes) => bytes > 0,
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => true,
-        Err(error) => return Err(here(error)),
-    };
-    // It may have been written to just now.
-    if gives && file.metadata().map_err(&here)?.len() == 0 {
-        return Err(DiskError::new(path, Fault::NoSize));
-    }
-    Ok(file)
-}
 
 #[cfg(test)]
 mod tests;

@@ -7,9 +7,10 @@ use askaround_core::Key;
 use askaround_core::pieces::Root;
 
 use super::tables::Tables;
-use super::{Catalogue, CatalogueError, Condition, Entry, Kept};
+use super::{Catalogue, CatalogueError, Condition, Entry, Kept, tables};
 use crate::content::collection::Collection;
 use crate::content::real_path;
+use crate::lock;
 
 /// What was forgotten.
 #[derive(Debug, Default)]
@@ -18,11 +19,18 @@ pub struct Removed {
     pub places: Vec<Entry>,
     /// Contents that are at no place any more.
     pub gone: BTreeSet<Root>,
+    /// Copies that their user has made something else of, which stay.
+    pub edited: Vec<PathBuf>,
     /// Why the first of the copies that could not be removed stays.
     pub failed: Option<CatalogueError>,
 }
 
 impl Removed {
+    /// The keys of what is at no place any more.
+    pub fn keys(&self) -> BTreeSet<Key> {
+        self.places.iter().filter(|place| self.gone.contains(&place.root)).flat_map(Entry::keys).collect()
+    }
+
     /// Forgets a place, unless something needs it. Whether it did.
     fn forget(&mut self, tables: &mut Tables<'_>, entry: Entry) -> Result<bool, redb::Error> {
         if tables.is_needed(&entry.root, &entry.path)? {
@@ -57,33 +65,48 @@ impl Catalogue {
             Some(list) => Some(self.collection(&list.root)?),
             None => None,
         };
-        let mut removed = self.change(|tables| {
-            let mut removed = Removed::default();
-            for place in places {
-                match &collection {
-                    Some(files) if place.kept == Kept::List => {
-                        forget_folder(tables, &mut removed, place, files)?;
-                    }
-                    _ => removed.disown(tables, place)?,
-                }
-            }
-            Ok(removed)
+        // Nobody takes a copy for there that is about to go.
+        let _copying = lock(&self.copying);
+        let mut removed = self.forget(|tables, removed| {
+            places.into_iter().try_for_each(|place| match &collection {
+                Some(files) if place.kept == Kept::List => forget_folder(tables, removed, place, files),
+                _ => removed.disown(tables, place),
+            })
         })?;
-        let (mut failures, mut stay) = (Vec::new(), BTreeMap::new());
-        for copy in removed.places.iter().filter(|entry| entry.kept == Kept::Copy) {
-            let stay = match stay.entry(copy.root) {
+        self.remove_copies(&mut removed)?;
+        Ok(removed)
+    }
+
+    /// Removes the copies among what was forgotten: not what its user has made something else of, nor
+    /// what is there by another name or for another content too.
+    fn remove_copies(&self, removed: &mut Removed) -> Result<(), CatalogueError> {
+        let copies = removed.places.iter().filter(|place| place.kept == Kept::Copy);
+        let paths: BTreeSet<_> = copies.clone().map(|copy| copy.path.as_path()).collect();
+        if paths.is_empty() {
+            return Ok(());
+        }
+        let others = self.read(|read| tables::some_at(read, |_, path| paths.contains(path)))?;
+        let others: BTreeSet<_> = others.into_iter().map(|other| other.path).collect();
+        let (mut edited, mut failures, mut real) = (Vec::new(), Vec::new(), BTreeMap::new());
+        for copy in copies {
+            let real = match real.entry(copy.root) {
                 btree_map::Entry::Occupied(known) => known.into_mut(),
                 btree_map::Entry::Vacant(new) => new.insert(self.real_places(&copy.root)?),
             };
-            if !stay.contains(&copy.path) {
-                failures.extend(self.remove_copy(&copy.path).err());
+            if others.contains(&copy.path) || real.contains(&copy.path) {
+                continue;
+            }
+            match Self::look(copy) {
+                Condition::Changed => edited.push(copy.path.clone()),
+                _ => failures.extend(self.remove_copy(&copy.path).err()),
             }
         }
+        removed.edited = edited;
         removed.failed = failures.into_iter().next().map(|failure| match failure {
             CatalogueError::Disk(error) => CatalogueError::CopyStays(error),
             failure => failure,
         });
-        Ok(removed)
+        Ok(())
     }
 
     /// Where a content is, by real paths: older versions noted others too, by which one file may be two

@@ -37,13 +37,11 @@ impl Catalogue {
         if files.is_empty() && folders.is_empty() {
             return Ok(Removed::default());
         }
-        Ok(self.change(|tables| {
-            let mut removed = Removed::default();
+        Ok(self.forget(|tables, removed| {
             for (list, collection) in folders {
-                forget_folder(tables, &mut removed, list, &collection)?;
+                forget_folder(tables, removed, list, &collection)?;
             }
-            files.into_iter().try_for_each(|file| removed.disown(tables, file))?;
-            Ok(removed)
+            files.into_iter().try_for_each(|file| removed.disown(tables, file))
         })?)
     }
 

@@ -5,6 +5,7 @@ use std::ops::{Bound, ControlFlow};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use askaround_core::Key;
 use askaround_core::pieces::{Manifest, Root};
 use redb::{
     MultimapTable, MultimapTableDefinition, ReadTransaction, ReadableMultimapTable as _, ReadableTable,
@@ -36,6 +37,9 @@ const LISTS: TableDefinition<'_, Hash, &[u8]> = TableDefinition::new("lists");
 /// Root and path of a file to the roots of the collections that it is here for.
 const NEEDED: MultimapTableDefinition<'_, (Hash, &[u8]), Hash> = MultimapTableDefinition::new("needed");
 
+/// Keys of what was forgotten, until the peer's machine does not hold them any more.
+const FORGOTTEN: TableDefinition<'_, &str, ()> = TableDefinition::new("forgotten");
+
 /// What else is noted of the catalogue.
 const NOTES: TableDefinition<'_, &str, ()> = TableDefinition::new("notes");
 /// The note that copies of which nothing was known were looked for.
@@ -62,6 +66,7 @@ pub(super) struct Tables<'t> {
     pub(super) manifests: Table<'t, Hash, &'static [u8]>,
     pub(super) lists: Table<'t, Hash, &'static [u8]>,
     needed: MultimapTable<'t, (Hash, &'static [u8]), Hash>,
+    pub(super) forgotten: Table<'t, &'static str, ()>,
     pub(super) notes: Table<'t, &'static str, ()>,
 }
 
@@ -75,13 +80,9 @@ impl<'t> Tables<'t> {
             manifests: write.open_table(MANIFESTS)?,
             lists: write.open_table(LISTS)?,
             needed: write.open_multimap_table(NEEDED)?,
+            forgotten: write.open_table(FORGOTTEN)?,
             notes: write.open_table(NOTES)?,
         })
-    }
-
-    /// The places of a content.
-    pub(super) fn places(&self, root: &Root) -> Result<Vec<Entry>, redb::Error> {
-        all(&self.places, &self.roots, root)
     }
 
     /// A content at a path.
@@ -112,6 +113,9 @@ impl<'t> Tables<'t> {
         self.roots.insert(root, (entry.size, entry.md5.map(|md5| *md5.as_bytes())))?;
         if let Some(md5) = entry.md5 {
             self.md5s.insert(*md5.as_bytes(), root)?;
+        }
+        for key in entry.keys() {
+            self.forgotten.remove(key.as_str())?;
         }
         Ok(())
     }
@@ -269,6 +273,36 @@ pub(super) fn some_at(
     Ok(wanted)
 }
 
+/// Those of these keys whose content is here.
+pub(super) fn keys_here(read: &ReadTransaction, mut keys: Vec<Key>) -> Result<Vec<Key>, redb::Error> {
+    let (md5s, roots) = (read.open_table(MD5S)?, read.open_table(ROOTS)?);
+    let mut failed = Ok(());
+    keys.retain(|key| {
+        let is_here = || -> Result<bool, redb::Error> {
+            let root = match (Root::from_key(key), Md5::from_key(key)) {
+                (Some(root), _) => Some(*root.as_bytes()),
+                (None, Some(md5)) => md5s.get(*md5.as_bytes())?.map(|row| row.value()),
+                (None, None) => None,
+            };
+            root.map_or(Ok(false), |root| Ok(roots.get(root)?.is_some()))
+        };
+        is_here().unwrap_or_else(|error| {
+            failed = Err(error);
+            false
+        })
+    });
+    failed.map(|()| keys)
+}
+
+/// Keys of what was forgotten that the machine may still hold.
+pub(super) fn forgotten(read: &ReadTransaction) -> Result<Vec<Key>, redb::Error> {
+    let mut keys = Vec::new();
+    for row in read.open_table(FORGOTTEN)?.iter()? {
+        keys.extend(Key::new(row?.0.value()));
+    }
+    Ok(keys)
+}
+
 /// Whether the copies of which nothing was known were looked for.
 pub(super) fn copies_are_found(read: &ReadTransaction) -> Result<bool, redb::Error> {
     Ok(read.open_table(NOTES)?.get(COPIES_FOUND)?.is_some())
@@ -316,19 +350,6 @@ fn walk<T>(
         }
     }
     Ok(None)
-}
-
-fn all(
-    places: &impl ReadableTable<At, &'static str>,
-    roots: &impl ReadableTable<Hash, Facts>,
-    root: &Root,
-) -> Result<Vec<Entry>, redb::Error> {
-    let mut entries = Vec::new();
-    walk(places, roots, root, |entry| {
-        entries.push(entry);
-        ControlFlow::<()>::Continue(())
-    })?;
-    Ok(entries)
 }
 
 fn one(

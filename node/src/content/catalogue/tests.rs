@@ -7,7 +7,8 @@ mod places;
 mod replaced;
 mod spelling;
 
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::fs::File;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
 use std::sync::atomic::AtomicBool;
 
 use super::*;

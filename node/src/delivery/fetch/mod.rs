@@ -333,7 +333,10 @@ impl Fetch {
 
     /// Notes in the peer's lists what was obtained, and from whom most of it came.
     async fn deliver(&self, keys: Vec<Key>) {
-        self.delivery.0.peer.delivered(keys, self.sources.main()).await;
+        if let Err(error) = self.delivery.hold_from(keys, self.sources.main()).await {
+            // The peer holds what is here when it begins again.
+            tracing::debug!(%error, "what was fetched is not held yet");
+        }
     }
 
     /// How long it took until everything was here and checked.

@@ -7,9 +7,7 @@ use askaround_core::key::Key;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    AddRequest, Added, KeepError, KeepEvent, all_keys_of, blocking, keys_of, md5_key, reading, text_of,
-};
+use super::{AddRequest, Added, KeepError, KeepEvent, all_keys_of, blocking, reading, text_of};
 use crate::content::{AddedAt, Catalogue, Entry, How, ListedFile};
 use crate::delivery::Delivery;
 
@@ -45,7 +43,7 @@ impl Delivery {
             let (catalogue, tell) = (self.catalogue().clone(), events.clone());
             let work = move |cancel: &AtomicBool| add_one(&catalogue, &path, how, &tell, cancel);
             let one = blocking(&stop, work).await??;
-            self.hold(one.keys).await;
+            self.hold(one.keys).await?;
             at.extend(one.at);
             // Whoever asked may have gone.
             let _ = events.send(KeepEvent::Added(one.added.clone())).await;
@@ -58,8 +56,9 @@ impl Delivery {
     async fn forget_replaced(&self, at: AddedAt, events: &mpsc::Sender<KeepEvent>) -> Result<(), KeepError> {
         let catalogue = self.catalogue().clone();
         let work = move || catalogue.forget_replaced(&at);
+        let _keeping = self.0.keeping.lock().await;
         let removed = tokio::task::spawn_blocking(work).await??;
-        self.purge_gone(&removed).await?;
+        self.purge_keys(removed.keys().into_iter().collect()).await?;
         for place in removed.places.iter().filter(|place| place.own && removed.gone.contains(&place.root)) {
             let (blake3, path) = (place.root.key(), text_of(&place.path));
             let _ = events.send(KeepEvent::Replaced { blake3, path }).await;
@@ -90,7 +89,7 @@ fn add_one(
         let entry = catalogue.add(path, how, &|done| pace.tell(done, size), cancel)?;
         return Ok(AddedOne {
             added: added(&entry, entry.size, None),
-            keys: keys_of(&entry).collect(),
+            keys: entry.keys().collect(),
             at: [(entry.path, entry.root)].into(),
         });
     }
@@ -109,5 +108,5 @@ fn add_one(
 }
 
 fn added(entry: &Entry, size: u64, files: Option<u64>) -> Added {
-    Added { blake3: entry.root.key(), md5: md5_key(entry), size, files, path: text_of(&entry.path) }
+    Added { blake3: entry.root.key(), md5: entry.md5_key(), size, files, path: text_of(&entry.path) }
 }

@@ -152,3 +152,22 @@ fn a_copy_that_cannot_be_removed_keeps_nothing_else_from_being() {
     assert!(failed.contains(stays.to_str().unwrap()), "{failed}");
     assert!(fixture.copies().is_empty(), "{:?}", fixture.copies());
 }
+
+#[test]
+fn a_copy_that_its_user_made_something_else_of_is_not_removed() {
+    let fixture = Fixture::new();
+    let catalogue = fixture.catalogue();
+    let [a, b] = ["a", "b"].map(|name| fixture.file(name, name.as_bytes()));
+    let [first, second] = [&a, &b].map(|path| add(&catalogue, path, How::Copy));
+    // One was added as what it is now, the other is known to have changed.
+    std::fs::write(&first.path, "mine, added").unwrap();
+    let mine = add(&catalogue, &first.path, How::Reference);
+    std::fs::write(&second.path, "mine, not added").unwrap();
+    let removed = catalogue.remove(&first.root.key()).unwrap();
+    assert!(removed.edited.is_empty());
+    let removed = catalogue.remove(&second.root.key()).unwrap();
+    assert_eq!(removed.edited, std::slice::from_ref(&second.path));
+    assert_eq!(served(&catalogue, &mine.root), b"mine, added");
+    assert_eq!(std::fs::read(&second.path).unwrap(), b"mine, not added");
+    assert_eq!(catalogue.list().unwrap(), [mine]);
+}
