@@ -2,6 +2,7 @@
 //! disk that it is on mounted anew.
 
 use std::fs::File;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -13,24 +14,31 @@ use serde::{Deserialize, Serialize};
 pub struct BootId([u8; 16]);
 
 impl BootId {
-    /// Of an open file; `None` where the system does not tell, so that nothing may be taken for
-    /// written in this run.
-    pub fn of(file: &File) -> Option<Self> {
-        Self::machine().map(|machine| machine.with(mount_of(file)))
+    /// Of an open file.
+    pub fn of(file: &File) -> Self {
+        Self::machine().with(mount_of(file))
     }
 
     /// The same, of what is at a path.
-    pub fn at(path: &Path) -> Option<Self> {
-        Self::machine().map(|machine| machine.with(mount_at(path)))
+    pub fn at(path: &Path) -> Self {
+        Self::machine().with(mount_at(path))
     }
 
-    fn machine() -> Option<Self> {
+    fn machine() -> Self {
         // No process outlives its run, and it is asked for with every file.
-        static CURRENT: OnceLock<Option<BootId>> = OnceLock::new();
+        static CURRENT: OnceLock<BootId> = OnceLock::new();
         *CURRENT.get_or_init(|| {
-            let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-            Self::parse(text.trim())
+            let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+            text.ok().and_then(|text| Self::parse(text.trim())).unwrap_or_else(Self::of_this_process)
         })
+    }
+
+    /// Where the system does not tell, as in some containers and where there is no Linux, each process
+    /// counts as a run: more than is needed is not known to be on the disk.
+    fn of_this_process() -> Self {
+        // Each has random keys of its own.
+        let random = || u128::from(RandomState::new().build_hasher().finish());
+        Self((random() << 64 | random() | 1).to_be_bytes())
     }
 
     /// An id is random, and a number of a mount short.
@@ -108,6 +116,11 @@ mod tests {
         assert_eq!(BootId::from_bytes(id.to_bytes()), Some(id));
         assert_eq!(BootId::parse("0c8b8a9e"), None);
         assert_eq!(BootId::from_bytes([0; 16]), None);
+    }
+
+    #[test]
+    fn where_the_kernel_does_not_tell_no_process_is_in_the_run_of_another() {
+        assert_ne!(BootId::of_this_process(), BootId::of_this_process());
     }
 
     #[cfg(target_os = "linux")]

@@ -84,7 +84,7 @@ pub(super) fn note(tables: &mut Tables<'_>, file: &Addition, own: bool) -> Resul
         sparse: file.sparse,
         executable: file.executable,
         stamp: file.stamp,
-        boot: BootId::at(&file.path),
+        boot: Some(BootId::at(&file.path)),
         synced: same.is_some_and(|same| same.synced && same.stamp == file.stamp && !same.damaged),
         damaged: false,
     };

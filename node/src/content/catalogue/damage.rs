@@ -69,7 +69,7 @@ impl Catalogue {
             match now.filter(is_it) {
                 Some(now) => {
                     let boot = BootId::at(&now.path);
-                    tables.put(&Entry { stamp: left, boot, synced: false, ..now })
+                    tables.put(&Entry { stamp: left, boot: Some(boot), synced: false, ..now })
                 }
                 None => Ok(()),
             }

@@ -106,7 +106,7 @@ impl Entry {
 
     /// Whether the machine may have gone down, or the disk been pulled, before it was on that.
     fn is_unsure(&self) -> bool {
-        !self.synced && (self.boot.is_none() || self.boot != BootId::at(&self.path))
+        !self.synced && self.boot != Some(BootId::at(&self.path))
     }
 
     /// Whether the file, which looks so, may be what the disk had of it when the machine went down:

@@ -83,7 +83,7 @@ impl Catalogue {
         if is_good && !is_list {
             entry.synced &= untouched;
             entry.stamp = now;
-            entry.boot = BootId::of(&file);
+            entry.boot = Some(BootId::of(&file));
             entry.damaged = false;
         } else if untouched && !is_list {
             entry.stamp = now;

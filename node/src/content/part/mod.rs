@@ -118,7 +118,7 @@ impl Part {
     /// If another fetch writes there, or the disk says no. A journal that is damaged, or of another
     /// content, is no error.
     pub fn resume(place: Place, key: &Key, options: PartOptions) -> Result<Found, PartError> {
-        Self::resume_in(place, key, options, BootId::of)
+        Self::resume_in(place, key, options, |file| Some(BootId::of(file)))
     }
 
     fn resume_in(

@@ -178,5 +178,5 @@ pub(super) fn begin_journal(
 
 pub(super) fn setting(place: &Place, file: &File) -> Result<Setting, DiskError> {
     let inode = Stamp::of(file).map_err(|e| place.error(e))?.inode;
-    Ok(Setting { boot: BootId::of(file), inode })
+    Ok(Setting { boot: Some(BootId::of(file)), inode })
 }

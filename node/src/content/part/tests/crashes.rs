@@ -40,7 +40,7 @@ proptest! {
         let journal = dir.path().join(".out é.bin.askaround-journal");
         let start = || Part::create(place(dir.path()), wanted.clone(), PartOptions::default()).unwrap();
         let resume = |run: Option<BootId>| {
-            let boot = |file: &File| run.or_else(|| BootId::of(file));
+            let boot = |file: &File| run.or_else(|| Some(BootId::of(file)));
             Part::resume_in(place(dir.path()), &key(&wanted), PartOptions::default(), boot).unwrap()
         };
         let again = |run| match resume(run) {
