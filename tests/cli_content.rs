@@ -75,6 +75,13 @@ fn a_folder_is_one_content_and_each_of_its_files_another() {
     assert!(lines.iter().any(|line| line["event"] == "left_out"), "{lines:?}");
     let added = &lines.last().unwrap()["added"][0];
     assert_eq!((&added["files"], &added["size"]), (&2.into(), &200_006.into()));
+    let quietly = net.verb(0, &["add", "-q", folder.to_str().unwrap()]);
+    assert_eq!(stdout(&quietly).trim(), added["blake3"]);
+    assert!(
+        stderr(&quietly).contains("link") && stderr(&quietly).lines().count() == 1,
+        "{}",
+        stderr(&quietly)
+    );
     net.assert_says(0, &["ls"], 0, "2 files");
     assert_eq!(stdout(&net.verb(0, &["ls"])).lines().count(), 2, "the files of a folder are not listed");
     assert_eq!(stdout(&net.verb(0, &["ls", "--all"])).lines().count(), 4);

@@ -315,14 +315,22 @@ impl Here {
     }
 }
 
-/// A word as a shell takes it.
+/// A word as a shell takes it, in characters that a terminal shows.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "._-+=:@%/".contains(c);
     if !word.is_empty() && !word.starts_with('-') && word.chars().all(plain) {
         return word.to_owned();
     }
     let dash = if word.starts_with('-') { "./" } else { "" };
-    format!("'{dash}{}'", word.replace('\'', "'\\''"))
+    if plain::name(word) == word {
+        return format!("'{dash}{}'", word.replace('\'', "'\\''"));
+    }
+    let shown = |c: char| match c {
+        '\'' | '\\' => format!("\\{c}"),
+        c if plain::name(&c.to_string()) == c.to_string() => c.to_string(),
+        c => format!("\\U{:08x}", u32::from(c)),
+    };
+    format!("$'{dash}{}'", word.chars().map(shown).collect::<String>())
 }
 
 #[cfg(test)]
@@ -352,7 +360,16 @@ mod tests {
 
     #[test]
     fn words_are_quoted_for_a_shell() {
-        let quoted = ["build.tar", "a b", "it's", "-rf", "ünï", "$HOME"].map(quoted);
-        assert_eq!(quoted, ["build.tar", "'a b'", "'it'\\''s'", "'./-rf'", "ünï", "'$HOME'"]);
+        let quoted = ["build.tar", "a b", "it's", "-rf", "ünï", "$HOME", "it's\x1b[31mred\n"].map(quoted);
+        let expected = [
+            "build.tar",
+            "'a b'",
+            "'it'\\''s'",
+            "'./-rf'",
+            "ünï",
+            "'$HOME'",
+            r"$'it\'s\U0000001b[31mred\U0000000a'",
+        ];
+        assert_eq!(quoted, expected);
     }
 }

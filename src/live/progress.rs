@@ -129,6 +129,8 @@ impl Meter {
                 let path = plain::name(path);
                 self.far(*done, *size, *rate, &format!("repairing {path} from {sources}"));
             }
+            // Whoever reads nothing but the key must not take it for that of all.
+            KeepEvent::LeftOut { text } if self.show == Show::Quiet => plain::say!("{}", plain::name(text)),
             KeepEvent::LeftOut { text } => self.note(text),
             KeepEvent::Replaced { blake3, path } => {
                 self.note(&format!("{} was {blake3} before, which is forgotten", plain::name(path)));

@@ -236,8 +236,11 @@ fn contents_text(contents: &[Listed], long: bool, all: bool) -> String {
     if bad(Condition::Missing) {
         text += "What is missing is not served: put it back and `askaround verify`, have `askaround verify --repair` fetch it, or `askaround purge` it.\n";
     }
-    if bad(Condition::Changed) || bad(Condition::Unchecked) {
-        text += "What is changed or unchecked is not served until `askaround verify` finds it good. If it is other content now, `askaround add` it and `askaround purge` the old key.\n";
+    if bad(Condition::Changed) {
+        text += "What is changed is not served: `askaround add` it as what it is now, or have `askaround verify` find it good.\n";
+    }
+    if bad(Condition::Unchecked) {
+        text += "What is unchecked is read again by the peer, and then served; `askaround verify` does that at once.\n";
     }
     text
 }

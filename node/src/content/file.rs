@@ -143,12 +143,26 @@ impl ContentFile {
     }
 }
 
-/// A file without a name that has these bytes in it.
+/// A file without a name that has these bytes in it: in memory, where the system has such, since a disk
+/// may be full or read-only that neither the content nor its user has to do with.
 pub(super) fn file_of(bytes: &[u8]) -> Result<File, DiskError> {
     let in_temp = std::env::temp_dir();
-    let file = tempfile::tempfile().map_err(DiskError::at(&in_temp))?;
+    let file = match in_memory() {
+        Some(file) => file,
+        None => tempfile::tempfile().map_err(DiskError::at(&in_temp))?,
+    };
     file.write_all_at(bytes, 0).map_err(DiskError::at(&in_temp))?;
     Ok(file)
+}
+
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+fn in_memory() -> Option<File> {
+    rustix::fs::memfd_create("list", rustix::fs::MemfdFlags::CLOEXEC).ok().map(Into::into)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
+fn in_memory() -> Option<File> {
+    None
 }
 
 /// Reads the set, also when another thread panicked meanwhile: that is reported where it is
