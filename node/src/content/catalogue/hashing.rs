@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::time::{Duration, SystemTime};
 
 use askaround_core::pieces::Manifest;
 
@@ -46,6 +47,7 @@ pub(super) fn hash_open(
 ) -> Result<Addition, CatalogueError> {
     let hash = if all_cores { hash_file } else { hash_file_alone };
     let failed = |error| CatalogueError::Hash { path: path.to_owned(), error };
+    wait_until_changes_show(file, cancel).map_err(failed)?;
     let before = Look::at(file).map_err(DiskError::at(path))?;
     let hashed = hash(file, progress, cancel).map_err(failed)?;
     // What is noted is what was looked at before: a later change shows.
@@ -61,6 +63,38 @@ pub(super) fn hash_open(
         sparse: before.sparse,
         executable: before.executable,
     })
+}
+
+/// So long a file that changes may look as it did, where times are in whole seconds: a FAT has even ones
+/// only.
+const COARSE: Duration = Duration::from_secs(2);
+
+/// Waits until a change to a file would show in its time.
+#[expect(clippy::disallowed_methods, reason = "a file's times are of the machine's clock")]
+fn wait_until_changes_show(file: &File, cancel: &AtomicBool) -> Result<(), HashError> {
+    loop {
+        let wait = until_changes_show(Stamp::of(file)?.mtime_ns, SystemTime::now());
+        if wait.is_zero() {
+            return Ok(());
+        }
+        if cancel.load(Ordering::Relaxed) {
+            return Err(HashError::Cancelled);
+        }
+        std::thread::sleep(wait.min(Duration::from_millis(50)));
+    }
+}
+
+/// How long until a file that changes looks otherwise. A time that is not in whole seconds is fine enough.
+fn until_changes_show(mtime_ns: i64, now: SystemTime) -> Duration {
+    let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    match u64::try_from(mtime_ns) {
+        Ok(ns) if ns % 1_000_000_000 == 0 => {
+            // Of a time to come nothing is known.
+            let age = now.checked_sub(Duration::from_nanos(ns)).unwrap_or(COARSE);
+            COARSE.saturating_sub(age)
+        }
+        _ => Duration::ZERO,
+    }
 }
 
 /// Hashes many files; what comes back is in their order.
@@ -117,4 +151,21 @@ pub(super) fn hash_bytes(bytes: &[u8]) -> Result<(Manifest, Md5), CatalogueError
     let hashed = hash_file_alone(&file, &|_| (), &AtomicBool::new(false));
     let hashed = hashed.map_err(|error| CatalogueError::Hash { path: in_temp, error })?;
     Ok((hashed.manifest, hashed.md5))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_whose_time_is_in_whole_seconds_is_hashed_when_a_change_would_show() {
+        let at = |ns| SystemTime::UNIX_EPOCH + Duration::from_nanos(ns);
+        let second = 1_000_000_000;
+        let wait = |mtime: u64, now: u64| until_changes_show(mtime as i64, at(now));
+        assert_eq!(wait(7 * second, 7 * second), COARSE);
+        assert_eq!(wait(7 * second, 8 * second + second / 2), Duration::from_millis(500));
+        assert_eq!(wait(7 * second, 9 * second), Duration::ZERO);
+        assert_eq!(wait(7 * second + 1, 7 * second + 2), Duration::ZERO);
+        assert_eq!(wait(8 * second, 7 * second), Duration::ZERO, "the clocks differ");
+    }
 }
