@@ -10,6 +10,8 @@ use crate::time::Instant;
 pub(super) struct Asks {
     open: BTreeMap<AskId, Ask>,
     deadlines: BTreeSet<(Instant, AskId)>,
+    /// When those that are not slow yet are.
+    slow: BTreeSet<(Instant, AskId)>,
     /// The number that was given last.
     last: AskId,
 }
@@ -20,6 +22,8 @@ pub(super) struct Ask {
     pub(super) operation: u64,
     pub(super) what: Awaited,
     pub(super) deadline: Instant,
+    /// From when on its search need not wait for it with what it does besides; never, if none.
+    pub(super) slow_at: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +38,7 @@ impl Asks {
     pub(super) fn open(&mut self, ask: Ask) -> AskId {
         self.last += 1;
         self.deadlines.insert((ask.deadline, self.last));
+        self.slow.extend(ask.slow_at.map(|at| (at, self.last)));
         self.open.insert(self.last, ask);
         self.last
     }
@@ -42,6 +47,9 @@ impl Asks {
     pub(super) fn close(&mut self, ask: AskId) -> Option<Ask> {
         let closed = self.open.remove(&ask)?;
         self.deadlines.remove(&(closed.deadline, ask));
+        if let Some(at) = closed.slow_at {
+            self.slow.remove(&(at, ask));
+        }
         Some(closed)
     }
 
@@ -61,9 +69,20 @@ impl Asks {
         self.open.values().any(|ask| ask.operation == operation && ask.what == Awaited::Fetch)
     }
 
-    /// When the first of them is too late.
+    /// When the first of them is slow, or too late.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.first().map(|(deadline, _)| *deadline)
+        [&self.deadlines, &self.slow].into_iter().filter_map(|all| all.first()).map(|(at, _)| *at).min()
+    }
+
+    /// The next one that is slow at `now`, once: its operation, and the number of its question.
+    pub(super) fn next_slow(&mut self, now: Instant) -> Option<(u64, u64)> {
+        while self.slow.first().is_some_and(|(at, _)| *at <= now) {
+            let (_, ask) = self.slow.pop_first()?;
+            if let Some(Ask { operation, what: Awaited::Answer(question), .. }) = self.open.get(&ask) {
+                return Some((*operation, *question));
+            }
+        }
+        None
     }
 
     /// The first one that is too late at `now`, still open.

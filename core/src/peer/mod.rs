@@ -207,6 +207,9 @@ impl Peer {
     fn fire(&mut self, now: Instant, timer: Timer) {
         match timer {
             Timer::Ask => {
+                while let Some((operation, question)) = self.asks.next_slow(now) {
+                    self.is_slow(now, operation, question);
+                }
                 while let Some((ask, what)) = self.asks.late(now) {
                     self.outputs.push_back(PeerOutput::Cancel(ask));
                     match what {

@@ -2,6 +2,8 @@
 //! those to an outcome, and to whoever wanted it. What an answer means to an operation is in
 //! [`operation`](super::operation).
 
+use std::time::Duration;
+
 use super::Peer;
 use super::asks::{Ask, Awaited};
 use super::operation::{Operation, Owner, Progress, Silent, Waiting};
@@ -14,6 +16,9 @@ use crate::message::{Answer, Page, Register, Request};
 use crate::script::Action;
 use crate::search::{Question, Search, SearchConfig, SearchResult};
 use crate::time::Instant;
+
+/// After so long others are asked besides who was asked: a machine that sleeps answers nobody.
+const SLOW_AFTER: Duration = Duration::from_secs(1);
 
 impl Peer {
     /// Begins an operation. True if it is over already.
@@ -130,7 +135,9 @@ impl Peer {
     ) -> AskId {
         let what = Awaited::Answer(question.map_or(0, |question| question.number));
         let deadline = now + self.config.ask_timeout;
-        let ask = self.asks.open(Ask { operation, what, deadline });
+        let may_be_slow = question.is_some() && !self.config.search.ask_silent;
+        let slow_at = may_be_slow.then_some(now + SLOW_AFTER);
+        let ask = self.asks.open(Ask { operation, what, deadline, slow_at });
         let why = question.map(|question| question.reason);
         self.outputs.push_back(PeerOutput::Ask { ask, to, request, why });
         ask
@@ -148,6 +155,16 @@ impl Peer {
             }
             Progress::Search => self.pump_search(now, number),
             Progress::Done(outcome) => self.end_operation(now, number, |_| outcome),
+        }
+    }
+
+    /// A question of an operation's search takes long: others are asked besides.
+    pub(super) fn is_slow(&mut self, now: Instant, operation: u64, question: u64) {
+        if let Some(Operation { waiting: Waiting::Search { search, .. }, .. }) =
+            self.operations.get_mut(&operation).map(Box::as_mut)
+        {
+            search.on_slow(question);
+            self.pump_search(now, operation);
         }
     }
 
@@ -198,7 +215,7 @@ impl Peer {
     /// Has what a search has found fetched. Meanwhile answers to its other questions may come.
     fn fetch(&mut self, deadline: Instant, operation: u64, key: Key, from: Contact) {
         if !self.asks.is_fetching(operation) {
-            let ask = self.asks.open(Ask { operation, what: Awaited::Fetch, deadline });
+            let ask = self.asks.open(Ask { operation, what: Awaited::Fetch, deadline, slow_at: None });
             self.outputs.push_back(PeerOutput::Fetch { ask, key, from });
         }
     }

@@ -45,6 +45,11 @@ impl Chain {
         Self { target: listed, reason, state: State::New }
     }
 
+    /// Whom it has got to.
+    pub(super) fn target(&self) -> Contact {
+        self.target
+    }
+
     pub(super) fn is_ready(&self) -> bool {
         self.state == State::Ready
     }

@@ -20,6 +20,9 @@ use crate::message::{HaveAnswer, Page};
 use chain::{Chain, Step};
 pub use types::{Ask, Failure, Holder, Question, Reason, Reply, SearchConfig, SearchResult, Unanswered};
 
+/// So many times the width may be open of questions that take long.
+const MAX_SLOW: usize = 7;
+
 /// One search for one key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Search {
@@ -40,6 +43,8 @@ pub struct Search {
     next_member: usize,
     chains: Vec<Chain>,
     open: BTreeMap<u64, Open>,
+    /// Those of the open questions that take long, by their numbers.
+    slow: BTreeSet<u64>,
     next_number: u64,
     truncated: bool,
     result: Option<SearchResult>,
@@ -94,6 +99,7 @@ impl Search {
             next_member: 0,
             chains: Vec::new(),
             open: BTreeMap::new(),
+            slow: BTreeSet::new(),
             next_number: 0,
             truncated: false,
             result: None,
@@ -135,7 +141,7 @@ impl Search {
     // Not an iterator: it may give more after it gave none.
     #[expect(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Option<Question> {
-        while self.result.is_none() && self.open.len() < self.config.width {
+        while self.result.is_none() && self.has_room(self.open.len(), self.slow.len()) {
             let question = match &mut self.stage {
                 Stage::OwnOriginator(originator) => match originator.take() {
                     Some(peer) => {
@@ -143,7 +149,7 @@ impl Search {
                         let open = Open::OwnOriginator(peer);
                         Some(self.question(Ask::Have(peer), Reason::OwnOriginator, open))
                     }
-                    None if self.open.is_empty() => {
+                    None if self.open.len() == self.slow.len() => {
                         self.stage = Stage::Asking { more: Some(Page::default()), pages: 0 };
                         continue;
                     }
@@ -171,9 +177,28 @@ impl Search {
         None
     }
 
+    /// Question `number` takes long. Others are asked besides, as if it were not open; up to
+    /// seven times the width. Not where `ask_silent` is set.
+    pub fn on_slow(&mut self, number: u64) {
+        if self.open.contains_key(&number) && !self.config.ask_silent {
+            self.slow.insert(number);
+        }
+    }
+
+    /// Whether of so many that are open, of which so many are slow, there may be one more.
+    fn has_room(&self, open: usize, slow: usize) -> bool {
+        open - slow.min(MAX_SLOW * self.config.width) < self.config.width
+    }
+
+    /// Question `number` is open no longer.
+    fn close(&mut self, number: u64) -> Option<Open> {
+        self.slow.remove(&number);
+        self.open.remove(&number)
+    }
+
     /// An answer came to question `number`. One of the wrong kind counts as a failure.
     pub fn on_answer(&mut self, number: u64, reply: Reply) {
-        let Some(open) = self.open.remove(&number) else { return };
+        let Some(open) = self.close(number) else { return };
         match (open, reply) {
             (Open::OwnOriginator(peer), Reply::Have(answer)) => {
                 let answer = self.collect(peer, Reason::OwnOriginator, answer);
@@ -197,7 +222,7 @@ impl Search {
 
     /// Question `number` has no answer: that counts as *no*. Says what it was about, if it was open.
     pub fn on_failure(&mut self, number: u64, failure: Failure) -> Option<Unanswered> {
-        let open = self.open.remove(&number)?;
+        let open = self.close(number)?;
         if let Open::OwnOriginator(peer) | Open::Chain(peer, _) = &open
             && failure == Failure::TimedOut
             && !self.config.ask_silent
@@ -256,7 +281,7 @@ impl Search {
             self.advance_chains();
             return Some(self.question(Ask::Have(target), reason, Open::Chain(target, reason)));
         }
-        while self.chains.len() < self.config.width && self.next_member < self.members.len() {
+        while self.has_room(self.chains.len(), self.slow_chains()) && self.next_member < self.members.len() {
             let member = self.members[self.next_member];
             self.next_member += 1;
             if let Member::Peer(contact) = member {
@@ -273,6 +298,16 @@ impl Search {
         let Stage::Asking { more, .. } = &mut self.stage else { return None };
         let page = more.take().filter(|_| self.next_member == self.members.len())?;
         Some(self.question(Ask::Tracker(page), Reason::Listed, Open::Listing))
+    }
+
+    /// How many chains wait for an answer that takes long.
+    fn slow_chains(&self) -> usize {
+        let slow = self.slow.iter().filter_map(|number| match self.open.get(number) {
+            Some(Open::OwnOriginator(peer) | Open::Chain(peer, _)) => Some(peer.addr()),
+            _ => None,
+        });
+        let slow: BTreeSet<_> = slow.collect();
+        self.chains.iter().filter(|chain| slow.contains(&chain.target().addr())).count()
     }
 
     /// Lets every chain go on as far as known answers lead.

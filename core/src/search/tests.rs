@@ -314,3 +314,60 @@ fn whoever_is_known_to_many_stands_where_the_first_of_them_says() {
     }
     assert_eq!(asked, [2, 3, 9, 8, 7]);
 }
+
+#[test]
+fn who_does_not_answer_soon_keeps_nobody_from_being_asked_but_not_for_the_document() {
+    let listed: Vec<_> = (2..40).map(peer).collect();
+    for (ask_silent, width, expected) in [(false, 1, 8), (false, 2, 16), (true, 2, 2)] {
+        let config = SearchConfig { width, ask_silent, ..SearchConfig::default() };
+        // It was told of one by one who does not answer either.
+        let mut search = Search::new(peer(1), Some(peer(9)), config);
+        let own = search.next().unwrap();
+        assert_eq!((own.ask, search.next()), (Ask::Have(peer(9)), None));
+        search.on_slow(own.number);
+        let Some(listing) = search.next() else {
+            assert!(ask_silent);
+            continue;
+        };
+        search.on_answer(listing.number, Reply::Peers { peers: listed.clone(), next: None });
+        let mut asked = vec![own.number];
+        while let Some(question) = search.next() {
+            asked.push(question.number);
+            search.on_slow(question.number);
+        }
+        assert_eq!(asked.len(), expected, "width {width}");
+        // Who answers at last makes room for another.
+        search.on_answer(asked[3], Reply::Have(HaveAnswer::No));
+        let next = search.next().unwrap();
+        assert_eq!(search.next(), None);
+        search.on_failure(asked[0], Failure::TimedOut);
+        search.on_answer(next.number, Reply::Have(HaveAnswer::Have));
+        assert!(matches!(search.result(), Some(SearchResult::Found(_, Reason::Listed))));
+    }
+}
+
+#[test]
+fn many_hints_to_one_who_does_not_answer_keep_nobody_from_being_asked() {
+    let config = SearchConfig { width: 2, ask_silent: false, ..SearchConfig::default() };
+    let mut search = Search::new(peer(1), None, config);
+    let mut asked = Vec::new();
+    while let Some(question) = search.next() {
+        match question.ask {
+            Ask::Tracker(_) => {
+                let peers = (2..9).map(peer).collect();
+                search.on_answer(question.number, Reply::Peers { peers, next: None });
+            }
+            Ask::Have(holder) if holder == peer(8) => {
+                search.on_answer(question.number, Reply::Have(HaveAnswer::Have));
+            }
+            Ask::Have(hung) if hung == peer(50) => search.on_slow(question.number),
+            Ask::Have(hinting) => {
+                asked.push(hinting.id.as_u64());
+                search.on_answer(question.number, Reply::Have(HaveAnswer::Hint(peer(50))));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(asked, [2, 3, 4, 5, 6, 7]);
+    assert_eq!(search.result(), Some(&SearchResult::Found(peer(8), Reason::Listed)));
+}
