@@ -27,6 +27,7 @@ mod searches;
 mod work;
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -173,6 +174,8 @@ struct Fetch {
     complete: Arc<AtomicBool>,
     delivery: Delivery,
     key: Key,
+    /// Whom its user named as sources.
+    named: Vec<SocketAddr>,
     job: Arc<Job>,
     events: mpsc::Sender<GetEvent>,
     slot: Arc<Slot>,
@@ -214,6 +217,7 @@ impl Fetch {
             complete: Arc::default(),
             delivery,
             key: request.key.clone(),
+            named: request.from.clone(),
             job,
             events,
             slot,
@@ -243,9 +247,7 @@ impl Fetch {
             }
         }
         let request = &self.with_real_path(request).await?;
-        for addr in &request.from {
-            self.sources.open(*addr, None, "named by its user".into(), false);
-        }
+        self.open_named();
         if !request.in_place {
             self.take_back(&request.to).await?;
         }

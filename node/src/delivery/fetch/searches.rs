@@ -71,14 +71,17 @@ impl Searches {
         self.holders.is_empty() && self.running.is_empty()
     }
 
-    fn begin_if_due(&mut self) {
-        if self.next_at <= Instant::now() {
+    /// Begins the next one, if it is due. Whether it was.
+    fn begin_if_due(&mut self) -> bool {
+        let is_due = self.next_at <= Instant::now();
+        if is_due {
             let pause = PAUSES_MS[self.begun.min(PAUSES_MS.len() - 1)];
             self.begun += 1;
             self.next_at = Instant::now() + Duration::from_millis(pause);
             let (peer, key, found) = (self.peer.clone(), self.key.clone(), self.found.clone());
             self.running.spawn(async move { peer.gather(key, found).await });
         }
+        is_due
     }
 
     /// They follow each other as quickly as at the beginning, unless that has just been so.
@@ -109,8 +112,16 @@ impl Fetch {
     }
 
     pub(super) fn search_if_due(&mut self) {
-        if self.may_search() {
-            self.searches.begin_if_due();
+        if self.may_search() && self.searches.begin_if_due() {
+            // Whoever was named may have come back.
+            self.open_named();
+        }
+    }
+
+    /// Opens those whom the user named, unless they are sources already.
+    pub(super) fn open_named(&mut self) {
+        for addr in &self.named {
+            self.sources.open(*addr, None, "named by its user".into(), false);
         }
     }
 
@@ -160,9 +171,7 @@ mod tests {
         assert!(searches.give_nobody());
         let mut begun_after = async |ms| {
             tokio::time::advance(Duration::from_millis(ms)).await;
-            let before = searches.running.len();
-            searches.begin_if_due();
-            searches.running.len() > before
+            searches.begin_if_due()
         };
         assert!(begun_after(0).await, "the first is due at once");
         for pause in PAUSES_MS.iter().chain(PAUSES_MS.last()) {
