@@ -79,7 +79,11 @@ pub async fn ask(
     let (reader, mut writer) = stream.split();
     let mut lines = BufReader::new(reader).lines();
     let reply = async {
-        writer.write_all(&text).await?;
+        match writer.write_all(&text).await {
+            // Whoever does not read it may have said why.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error.into()),
+            _ => {}
+        }
         loop {
             match next(&mut lines).await? {
                 ApiLine::Event(happened) => event(happened),
@@ -115,6 +119,11 @@ async fn connect(folder: &Path) -> Result<UnixStream, ApiError> {
 }
 
 async fn next(lines: &mut Lines<BufReader<ReadHalf<'_>>>) -> Result<ApiLine, ApiError> {
-    let line = lines.next_line().await?.ok_or(ApiError::Ended)?;
-    Ok(ApiLine::parse(&line)?)
+    match lines.next_line().await {
+        Ok(Some(line)) => Ok(ApiLine::parse(&line)?),
+        Ok(None) => Err(ApiError::Ended),
+        // What was asked for was not read.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Err(ApiError::Ended),
+        Err(error) => Err(error.into()),
+    }
 }

@@ -1,6 +1,9 @@
 //! The socket, and whoever connects to it.
 
-use std::io;
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,16 +13,24 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::WriteHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::answer::answer;
 use super::path::SocketPath;
-use super::types::{ApiReply, ApiRequest};
+use super::types::{ApiEvent, ApiReply, ApiRequest};
 use super::{MAX_REQUEST, SOCKET};
 use crate::delivery::Delivery;
 
-const MAX_CLIENTS: usize = 64;
+/// Programs that may be connected. One more is told so, and goes.
+const MAX_PROGRAMS: usize = 200;
+/// How many of them may have long work done at the same time. Others wait for their turn.
+const MAX_AT_WORK: usize = 64;
+/// How long a program may take to say what it wants.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to wait when a program cannot be let in: the process may be out of files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 /// Events that wait until the program has read those before.
 const EVENTS: usize = 64;
 /// How long a peer that ends waits for a program to read how its request ended.
@@ -44,75 +55,126 @@ pub fn listen(folder: &Path) -> io::Result<UnixListener> {
 
 /// Serves programs until `stop` is cancelled.
 pub async fn serve(listener: UnixListener, delivery: Delivery, stop: CancellationToken) {
-    let clients = Arc::new(Semaphore::new(MAX_CLIENTS));
+    let programs = Arc::new(Semaphore::new(MAX_PROGRAMS));
+    let server = Arc::new(Server { delivery, stop, turns: Semaphore::new(MAX_AT_WORK) });
     let tasks = TaskTracker::new();
     loop {
-        let permit = tokio::select! {
-            () = stop.cancelled() => break,
-            permit = clients.clone().acquire_owned() => permit,
+        let accepted = tokio::select! {
+            () = server.stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
         };
-        let Ok(permit) = permit else { break };
-        tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = listener.accept() => {
-                let Ok((stream, _)) = accepted else { continue };
-                let (delivery, stop) = (delivery.clone(), stop.clone());
-                tasks.spawn(async move {
-                    let _permit = permit;
-                    if let Err(error) = client(stream, &delivery, &stop).await {
-                        tracing::debug!(%error, "a local client");
-                    }
-                });
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let Ok(place) = programs.clone().try_acquire_owned() else {
+            if let Err(error) = refuse(stream) {
+                tracing::debug!(%error, "a local client that was refused");
             }
-        }
+            continue;
+        };
+        let server = server.clone();
+        tasks.spawn(async move {
+            let _place = place;
+            if let Err(error) = server.client(stream).await {
+                tracing::debug!(%error, "a local client");
+            }
+        });
     }
     tasks.close();
     tasks.wait().await;
 }
 
-async fn client(mut stream: UnixStream, delivery: &Delivery, stop: &CancellationToken) -> io::Result<()> {
-    let (reader, mut writer) = stream.split();
-    let mut line = String::new();
-    let mut reader = BufReader::new(reader.take(MAX_REQUEST as u64));
-    tokio::select! {
-        () = stop.cancelled() => return Ok(()),
-        read = reader.read_line(&mut line) => read?,
-    };
-    let request = match serde_json::from_str::<ApiRequest>(&line) {
-        Ok(request) => request,
-        Err(error) => {
-            let reply = ApiReply::Unusable(match line.len() {
-                MAX_REQUEST if !line.ends_with('\n') => {
-                    format!("a request has at most {MAX_REQUEST} bytes")
-                }
-                _ => format!("not a request: {error}"),
-            });
+/// Tells a program that there are too many. Nothing is waited for: a line always fits into a socket
+/// that nothing was written to.
+fn refuse(stream: UnixStream) -> io::Result<()> {
+    let why = format!("{MAX_PROGRAMS} programs are at work with this peer: try again once one has ended");
+    let mut text = serde_json::to_vec(&ApiReply::Error(why))?;
+    text.push(b'\n');
+    stream.into_std()?.write_all(&text)
+}
+
+/// What is the same for all programs.
+struct Server {
+    delivery: Delivery,
+    stop: CancellationToken,
+    /// Of long work.
+    turns: Semaphore,
+}
+
+impl Server {
+    async fn client(&self, mut stream: UnixStream) -> io::Result<()> {
+        let stop = &self.stop;
+        let (reader, mut writer) = stream.split();
+        let mut line = String::new();
+        let mut reader = BufReader::new(reader.take(MAX_REQUEST as u64));
+        let read = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            read = timeout(REQUEST_TIMEOUT, reader.read_line(&mut line)) => read,
+        };
+        let Ok(read) = read else {
+            let reply = ApiReply::Unusable(format!("no request came within {} s", REQUEST_TIMEOUT.as_secs()));
             return write_line(&mut writer, &reply, stop).await;
-        }
-    };
-    let given_up = stop.child_token();
-    let (events, to_tell) = mpsc::channel(EVENTS);
-    let tell = async {
-        // Gone with this: whoever has more to tell learns that nobody listens.
-        let mut to_tell = to_tell;
-        while let Some(event) = to_tell.recv().await {
-            write_line(&mut writer, &event, stop).await?;
-        }
-        Ok::<_, io::Error>(())
-    };
-    let answering = async { tokio::join!(answer(delivery, request, events, given_up.clone()), tell) };
-    let gone = async {
-        // A byte more, the end, an error: whoever asked wants it no longer.
-        let _ = reader.read_u8().await;
-        given_up.cancel();
-        std::future::pending::<()>().await;
-    };
-    let (reply, told) = tokio::select! {
-        answered = answering => answered,
-        () = gone => return Ok(()),
-    };
-    told?;
-    write_line(&mut writer, &reply, stop).await
+        };
+        read?;
+        let request = match serde_json::from_str::<ApiRequest>(&line) {
+            Ok(request) => request,
+            Err(error) => {
+                let reply = ApiReply::Unusable(match line.len() {
+                    MAX_REQUEST if !line.ends_with('\n') => {
+                        format!("a request has at most {MAX_REQUEST} bytes")
+                    }
+                    _ => format!("not a request: {error}"),
+                });
+                return write_line(&mut writer, &reply, stop).await;
+            }
+        };
+        let given_up = stop.child_token();
+        let (events, to_tell) = mpsc::channel(EVENTS);
+        let tell = async {
+            // Gone with this: whoever has more to tell learns that nobody listens.
+            let mut to_tell = to_tell;
+            while let Some(event) = to_tell.recv().await {
+                write_line(&mut writer, &event, stop).await?;
+            }
+            Ok::<_, io::Error>(())
+        };
+        let answering = async { tokio::join!(self.answer(request, events, given_up.clone()), tell) };
+        let gone = async {
+            // A byte more, the end, an error: whoever asked wants it no longer.
+            let _ = reader.read_u8().await;
+            given_up.cancel();
+            std::future::pending::<()>().await;
+        };
+        let (reply, told) = tokio::select! {
+            answered = answering => answered,
+            () = gone => return Ok(()),
+        };
+        told?;
+        write_line(&mut writer, &reply, stop).await
+    }
+
+    /// Answers, long work in its turn.
+    async fn answer(
+        &self,
+        request: ApiRequest,
+        events: mpsc::Sender<ApiEvent>,
+        given_up: CancellationToken,
+    ) -> ApiReply {
+        let _turn = match is_long(&request) {
+            true => tokio::select! {
+                () = given_up.cancelled() => return ApiReply::Stopped,
+                turn = self.turns.acquire() => turn.ok(),
+            },
+            false => None,
+        };
+        answer(&self.delivery, request, events, given_up).await
+    }
+}
+
+/// Whether it may take as long as content is large.
+fn is_long(request: &ApiRequest) -> bool {
+    matches!(request, ApiRequest::Add(_) | ApiRequest::Get(_) | ApiRequest::Verify { .. })
 }
 
 /// Writes a line, as slowly as it is read, until the peer ends.
