@@ -15,7 +15,8 @@ use std::time::Duration;
 use askaround_core::message::Message;
 use askaround_core::tracker::ConnectionId;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -79,6 +80,8 @@ pub(crate) enum Push {
 const OUT_OF_FILES: [i32; 2] = [24, 23];
 /// How long to wait when a connection cannot be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(1);
+/// How long one that comes waits for one that makes room to have gone.
+const ENDING: Duration = Duration::from_millis(100);
 
 /// Accepts until `stop` is cancelled, then waits for the connections to end.
 pub(crate) async fn serve<S: Service>(
@@ -92,6 +95,7 @@ pub(crate) async fn serve<S: Service>(
         config,
         epoch: Epoch::default(),
         connections: Mutex::new(BTreeMap::new()),
+        gone: Notify::new(),
         complaints: Complaints::new(),
     });
     let tasks = TaskTracker::new();
@@ -105,7 +109,7 @@ pub(crate) async fn serve<S: Service>(
         match accepted {
             Ok((stream, peer)) => {
                 last += 1;
-                server.make_room(server.config.max_connections);
+                server.make_room(server.config.max_connections).await;
                 server.service.connected(last, peer);
                 let meta = Arc::new(Meta::new(&stop));
                 meta.active(server.epoch);
@@ -115,7 +119,7 @@ pub(crate) async fn serve<S: Service>(
             }
             Err(error) if OUT_OF_FILES.iter().any(|code| error.raw_os_error() == Some(*code)) => {
                 server.complaints.about("cannot accept a connection", &error);
-                server.make_room(0);
+                server.make_room(0).await;
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
             // It was gone before it was accepted; the next one may be well.
@@ -135,7 +139,10 @@ struct Server<S> {
     service: Arc<S>,
     config: ServerConfig,
     epoch: Epoch,
+    /// Also those that are to end, until they have.
     connections: Mutex<BTreeMap<ConnectionId, Arc<Meta>>>,
+    /// One of them has ended.
+    gone: Notify,
     complaints: Complaints,
 }
 
@@ -143,13 +150,20 @@ struct Server<S> {
 struct Meta {
     last_active_ns: AtomicU64,
     clocked: AtomicBool,
+    /// Whether it makes room for another.
+    going: AtomicBool,
     /// Cancelled when the connection makes room for another, or the server ends.
     end: CancellationToken,
 }
 
 impl Meta {
     fn new(stop: &CancellationToken) -> Self {
-        Self { last_active_ns: AtomicU64::new(0), clocked: AtomicBool::new(false), end: stop.child_token() }
+        Self {
+            last_active_ns: AtomicU64::new(0),
+            clocked: AtomicBool::new(false),
+            going: AtomicBool::new(false),
+            end: stop.child_token(),
+        }
     }
 
     fn active(&self, epoch: Epoch) {
@@ -158,28 +172,51 @@ impl Meta {
 }
 
 impl<S: Service> Server<S> {
-    /// If there are `limit` connections or more, ends the one that has been idle longest.
-    fn make_room(&self, limit: usize) {
-        let mut connections = lock(&self.connections);
+    /// If there are `limit` connections or more, ends the one that has been idle longest, and waits
+    /// for a moment until it has gone.
+    async fn make_room(&self, limit: usize) {
+        self.end_one(limit);
+        let gone = async {
+            while !self.has_room(limit) {
+                self.gone.notified().await;
+            }
+        };
+        // One whose disk is slow is not to keep others out.
+        let _ = timeout(ENDING, gone).await;
+    }
+
+    fn end_one(&self, limit: usize) {
+        let connections = lock(&self.connections);
         if connections.len() < limit {
             return;
         }
-        let idle = connections.iter().filter(|(_, m)| !m.clocked.load(Ordering::Relaxed));
-        let longest = idle.min_by_key(|(_, m)| m.last_active_ns.load(Ordering::Relaxed)).map(|(id, _)| *id);
-        if let Some(meta) = longest.and_then(|id| connections.remove(&id)) {
-            meta.end.cancel();
+        let stay = || connections.values().filter(|m| !m.going.load(Ordering::Relaxed));
+        if stay().count() < limit {
+            return;
         }
+        let idle = stay().filter(|m| !m.clocked.load(Ordering::Relaxed));
+        if let Some(longest) = idle.min_by_key(|m| m.last_active_ns.load(Ordering::Relaxed)) {
+            longest.going.store(true, Ordering::Relaxed);
+            longest.end.cancel();
+        }
+    }
+
+    /// Whether there are fewer than `limit`, or will not be by waiting.
+    fn has_room(&self, limit: usize) -> bool {
+        let connections = lock(&self.connections);
+        connections.len() < limit || !connections.values().any(|m| m.going.load(Ordering::Relaxed))
     }
 
     async fn connection(self: Arc<Self>, id: ConnectionId, stream: TcpStream, from: IpAddr, meta: Arc<Meta>) {
         let mut connection = Connection::new(&self, id, from, &meta, stream);
         let mut ended = connection.run().await;
-        if let (Some((content, first)), true) = (connection.content, ended.is_ok()) {
+        let Connection { stream, decoder, content, .. } = connection;
+        if let (Some((content, first)), true) = (content, ended.is_ok()) {
             let handed = Handed {
                 id,
                 from,
-                stream: connection.stream,
-                decoder: connection.decoder,
+                stream,
+                decoder,
                 first,
                 config: &self.config,
                 complaints: &self.complaints,
@@ -189,11 +226,15 @@ impl<S: Service> Server<S> {
             };
             // In a box, so that connections that never ask for content have no room for it.
             ended = Box::pin(content.serve(handed)).await;
+        } else {
+            // Before there is said to be room.
+            drop(stream);
         }
         if let Err(error) = ended {
             tracing::debug!(%from, connection = id, %error, "a connection broke");
         }
         lock(&self.connections).remove(&id);
         self.service.disconnected(id);
+        self.gone.notify_one();
     }
 }

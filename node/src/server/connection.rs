@@ -193,6 +193,7 @@ impl<S: Service> Connection<'_, S> {
         self.flush().await
     }
 
+    /// Writes what is to be written, as slowly as it is read, unless another is to have its room.
     async fn flush(&mut self) -> io::Result<()> {
         if self.out.is_empty() {
             return Ok(());
@@ -204,7 +205,14 @@ impl<S: Service> Connection<'_, S> {
         };
         if written < self.out.len() {
             let rest = self.stream.write_all(&self.out[written..]);
-            let Ok(written) = timeout(self.server.config.message_timeout, rest).await else {
+            let written = tokio::select! {
+                // Those who are clocked make no room, and are sent the last that there is.
+                () = self.meta.end.cancelled(), if self.pushes.is_none() => {
+                    return Err(io::ErrorKind::ConnectionAborted.into());
+                }
+                written = timeout(self.server.config.message_timeout, rest) => written,
+            };
+            let Ok(written) = written else {
                 self.server.complaints.about(self.from, "does not read its answers");
                 return Err(io::ErrorKind::TimedOut.into());
             };

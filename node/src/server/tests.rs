@@ -1,6 +1,7 @@
-//! Whoever floods does not keep others waiting.
+//! Whoever floods does not keep others waiting, and whoever does not read makes room.
 
 use std::io::Write as _;
+use std::sync::atomic::AtomicUsize;
 
 use tokio::sync::oneshot;
 
@@ -55,4 +56,52 @@ async fn whoever_floods_is_read_in_turn_with_others() {
     assert!(read <= 4 * READ_IN_TURN as u64, "{read} of {sent} bytes of the flood came first");
     stop.cancel();
     serving.await.unwrap();
+}
+
+/// Answers with more than a socket takes, and knows how many connections there are.
+struct Huge {
+    asked: mpsc::UnboundedSender<()>,
+    open: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Service for Huge {
+    fn message(&self, _: ConnectionId, _: IpAddr, _: Message, out: &mut Vec<u8>) -> Flow {
+        out.resize(16 << 20, b' ');
+        self.asked.send(()).unwrap();
+        Flow::Continue
+    }
+
+    fn connected(&self, _: ConnectionId, _: SocketAddr) {
+        let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most.fetch_max(open, Ordering::Relaxed);
+    }
+
+    fn disconnected(&self, _: ConnectionId) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn whoever_does_not_read_makes_room_too() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (asked, mut was_asked) = mpsc::unbounded_channel();
+    let service = Arc::new(Huge { asked, open: AtomicUsize::new(0), most: AtomicUsize::new(0) });
+    let hour = Duration::from_secs(3600);
+    let config = ServerConfig { max_connections: 3, message_timeout: hour, idle_timeout: hour };
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(serve(listener, service.clone(), config, stop.clone()));
+    let mut clients = Vec::new();
+    for _ in 0..12 {
+        let mut client = std::net::TcpStream::connect(addr).unwrap();
+        client.write_all(b"V {\"version\":1}\nQ {\"key\":\"a\"}\n").unwrap();
+        clients.push(client);
+        let asked = tokio::time::timeout(Duration::from_secs(30), was_asked.recv()).await;
+        asked.expect("its turn within half a minute").unwrap();
+    }
+    assert!(service.most.load(Ordering::Relaxed) <= 3, "{:?} at once", service.most);
+    stop.cancel();
+    let ended = tokio::time::timeout(Duration::from_secs(30), serving).await;
+    ended.expect("nobody who does not read keeps it from ending").unwrap();
 }
