@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::Command;
 
 use support::content::{bytes, write};
@@ -51,6 +53,28 @@ fn a_folder_goes_to_a_path_with_a_slash_at_its_end_and_a_file_does_not() {
     assert_eq!(std::fs::read(user.path().join("by a peer/sub/x")).unwrap(), bytes(100_000));
     net.assert_says(1, &["get", &keys[1], "-o", &to("a file/")], 2, "ends in a slash");
     assert!(!user.path().join("a file").exists());
+}
+
+/// Names of content are UTF-8; where a link leads need not be.
+#[test]
+fn a_folder_whose_name_is_no_utf_8_is_told_as_well_as_it_can_be() {
+    let (net, user) = (Net::new(2), tempfile::tempdir().unwrap());
+    let real = user.path().join(OsStr::from_bytes(b"bad\xff"));
+    std::fs::create_dir(&real).unwrap();
+    std::os::unix::fs::symlink(&real, user.path().join("link")).unwrap();
+    let key = key_of(&net.verb(0, &["add", "-q", &write(user.path(), "source", &bytes(100_000))]));
+    let to = |name: &str| user.path().join("link").join(name).to_str().unwrap().to_owned();
+    for (name, how) in [("fetched", "from 1 source"), ("copied", "was copied from ")] {
+        net.assert_says(1, &["get", &key, "-o", &to(name)], 0, how);
+        assert_eq!(std::fs::read(real.join(name)).unwrap(), bytes(100_000));
+        net.assert_says(1, &["why"], 0, &format!("bad\u{fffd}/{name}"));
+        net.assert_says(1, &["status", "--json"], 0, "status");
+    }
+    let (serving, json) = (Serving::new(user.path().join("source").to_str().unwrap(), &[]), ["--json"]);
+    let output = run(ASKAROUND, &serving.get(&to("by a peer of its own"), &json));
+    let said = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("bad\u{fffd}/by a peer of its own"), "{said}");
 }
 
 #[test]

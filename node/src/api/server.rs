@@ -89,9 +89,7 @@ pub async fn serve(listener: UnixListener, delivery: Delivery, stop: Cancellatio
 /// that nothing was written to.
 fn refuse(stream: UnixStream) -> io::Result<()> {
     let why = format!("{MAX_PROGRAMS} programs are at work with this peer: try again once one has ended");
-    let mut text = serde_json::to_vec(&ApiReply::Error(why))?;
-    text.push(b'\n');
-    stream.into_std()?.write_all(&text)
+    stream.into_std()?.write_all(&line_of(&ApiReply::Error(why))?)
 }
 
 /// What is the same for all programs.
@@ -183,8 +181,11 @@ async fn write_line(
     line: &impl Serialize,
     stop: &CancellationToken,
 ) -> io::Result<()> {
-    let mut text = serde_json::to_vec(line)?;
-    text.push(b'\n');
+    let text = match line_of(line) {
+        Ok(text) => text,
+        // Whoever waits for an answer gets one.
+        Err(error) => line_of(&ApiReply::Error(format!("a bug of ours: {error}")))?,
+    };
     let too_late = async {
         stop.cancelled().await;
         tokio::time::sleep(LAST_WORDS).await;
@@ -193,4 +194,10 @@ async fn write_line(
         written = writer.write_all(&text) => written,
         () = too_late => Err(io::ErrorKind::TimedOut.into()),
     }
+}
+
+fn line_of(line: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut text = serde_json::to_vec(line)?;
+    text.push(b'\n');
+    Ok(text)
 }

@@ -3,11 +3,11 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use askaround_core::id::Contact;
 use askaround_core::key::Key;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// What to fetch.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -94,6 +94,7 @@ pub struct Got {
     /// Its bytes; of a collection, those of its files.
     pub size: u64,
     /// Where it is.
+    #[serde(serialize_with = "as_text")]
     pub path: PathBuf,
     /// How many files a collection has.
     pub files: Option<u64>,
@@ -101,7 +102,7 @@ pub struct Got {
     pub here_before: u64,
     /// The file here that it was copied from, as far as it was right; of a folder, that of the first
     /// of its files that was copied.
-    #[serde(default)]
+    #[serde(default, serialize_with = "as_text_if_any")]
     pub copied_from: Option<PathBuf>,
     /// How long it took, in seconds.
     pub seconds: f64,
@@ -180,6 +181,7 @@ pub struct FetchReport {
     /// What was asked for.
     pub key: Key,
     /// Where it goes.
+    #[serde(serialize_with = "as_text")]
     pub to: PathBuf,
     /// Bytes that are here and verified.
     pub here: u64,
@@ -194,7 +196,7 @@ pub struct FetchReport {
     /// How it stands.
     pub state: FetchState,
     /// As [`Got::copied_from`].
-    #[serde(default)]
+    #[serde(default, serialize_with = "as_text_if_any")]
     pub copied_from: Option<PathBuf>,
     /// Everybody who was asked for pieces.
     pub sources: Vec<SourceReport>,
@@ -254,6 +256,15 @@ pub struct Status {
     pub up_limit: Option<u64>,
     /// The most bytes received a second.
     pub down_limit: Option<u64>,
+}
+
+/// A path that is told: what is not UTF-8 in it is replaced, as everywhere where paths are shown.
+fn as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    path.to_string_lossy().serialize(serializer)
+}
+
+fn as_text_if_any<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    path.as_deref().map(Path::to_string_lossy).serialize(serializer)
 }
 
 #[cfg(test)]

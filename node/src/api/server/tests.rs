@@ -152,3 +152,14 @@ async fn a_program_that_asks_nothing_is_told_so_and_goes() {
     assert_eq!(told, "{\"unusable\":\"no request came within 10 s\"}\n");
     served.end().await;
 }
+
+#[tokio::test]
+async fn a_reply_that_cannot_be_written_is_an_error() {
+    let (mut program, mut peer) = UnixStream::pair().unwrap();
+    // JSON has no keys that are objects.
+    let reply = HashMap::from([(Some((1, 2)), 3)]);
+    write_line(&mut peer.split().1, &reply, &CancellationToken::new()).await.unwrap();
+    drop(peer);
+    let told = read_all(&mut program).await;
+    assert!(told.starts_with("{\"error\":\"a bug of ours: "), "{told}");
+}
