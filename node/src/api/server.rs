@@ -104,29 +104,30 @@ impl Server {
     async fn client(&self, mut stream: UnixStream) -> io::Result<()> {
         let stop = &self.stop;
         let (reader, mut writer) = stream.split();
-        let mut line = String::new();
+        let mut line = Vec::new();
         let mut reader = BufReader::new(reader.take(MAX_REQUEST as u64));
         let read = tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            read = timeout(REQUEST_TIMEOUT, reader.read_line(&mut line)) => read,
+            read = timeout(REQUEST_TIMEOUT, reader.read_until(b'\n', &mut line)) => read,
         };
         let Ok(read) = read else {
             let reply = ApiReply::Unusable(format!("no request came within {} s", REQUEST_TIMEOUT.as_secs()));
             return write_line(&mut writer, &reply, stop).await;
         };
         read?;
-        let request = match serde_json::from_str::<ApiRequest>(&line) {
+        let request = match serde_json::from_slice::<ApiRequest>(&line) {
+            _ if line.len() == MAX_REQUEST && !line.ends_with(b"\n") => {
+                let reply = ApiReply::Unusable(format!("a request has at most {MAX_REQUEST} bytes"));
+                return write_line(&mut writer, &reply, stop).await;
+            }
             Ok(request) => request,
             Err(error) => {
-                let reply = ApiReply::Unusable(match line.len() {
-                    MAX_REQUEST if !line.ends_with('\n') => {
-                        format!("a request has at most {MAX_REQUEST} bytes")
-                    }
-                    _ => format!("not a request: {error}"),
-                });
+                let reply = ApiReply::Unusable(format!("not a request: {error}"));
                 return write_line(&mut writer, &reply, stop).await;
             }
         };
+        // Whoever gives up may still say so after a request of as many bytes as may be.
+        reader.get_mut().set_limit(1);
         let given_up = stop.child_token();
         let (events, to_tell) = mpsc::channel(EVENTS);
         let tell = async {

@@ -6,6 +6,7 @@ use askaround_core::id::{Contact, PeerId};
 use askaround_core::key::Key;
 use askaround_core::peer::PeerConfig;
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -20,7 +21,7 @@ use crate::transfer::source::SourceLimits;
 /// A peer, its socket, and somebody of whom it waits for an answer.
 struct Served {
     folder: TempDir,
-    silent: std::net::TcpListener,
+    silent: TcpListener,
     stop: CancellationToken,
     serving: JoinHandle<()>,
     running: JoinHandle<()>,
@@ -42,7 +43,7 @@ impl Served {
         Self {
             serving: tokio::spawn(serve(listen(folder.path()).unwrap(), delivery, stop.clone())),
             running: tokio::spawn(async move { drop(run.await.unwrap()) }),
-            silent: std::net::TcpListener::bind(any_port).unwrap(),
+            silent: Network::default().listen(any_port).unwrap(),
             folder,
             stop,
         }
@@ -71,10 +72,13 @@ impl Served {
     }
 }
 
+/// What comes until the other end has gone, also if it has not read everything.
 async fn read_all(stream: &mut UnixStream) -> String {
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await.unwrap();
-    text
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes).await {
+        Err(error) if error.kind() != io::ErrorKind::ConnectionReset => panic!("{error}"),
+        _ => String::from_utf8(bytes).unwrap(),
+    }
 }
 
 async fn patiently<T>(what: impl Future<Output = T>) -> T {
@@ -162,4 +166,45 @@ async fn a_reply_that_cannot_be_written_is_an_error() {
     drop(peer);
     let told = read_all(&mut program).await;
     assert!(told.starts_with("{\"error\":\"a bug of ours: "), "{told}");
+}
+
+#[tokio::test]
+async fn a_request_may_be_as_long_as_is_said_and_no_longer() {
+    let served = Served::start();
+    let answer = async |length: usize| {
+        let mut stream = served.connect().await;
+        let mut line = b"{\"verb\":\"why\"}".to_vec();
+        line.resize(length - 1, b' ');
+        line.push(b'\n');
+        // It need not be read to its end to be too long.
+        let _ = stream.write_all(&line).await;
+        patiently(read_all(&mut stream)).await
+    };
+    assert_eq!(answer(MAX_REQUEST).await, "{\"fetches\":[]}\n");
+    for too_long in [MAX_REQUEST + 1, MAX_REQUEST + 100] {
+        let told = answer(too_long).await;
+        assert_eq!(told, "{\"unusable\":\"a request has at most 1048576 bytes\"}\n");
+    }
+    served.end().await;
+}
+
+#[tokio::test]
+async fn long_work_asked_for_in_as_many_bytes_as_may_be_goes_on_until_it_is_given_up() {
+    let served = Served::start();
+    let key: Key = "a".repeat(64).parse().unwrap();
+    let to = served.folder.path().join("to");
+    let get =
+        GetRequest { key: key.clone(), to, from: vec![served.silent.local_addr().unwrap()], in_place: false };
+    let mut line = serde_json::to_vec(&ApiRequest::Get(get)).unwrap();
+    line.resize(MAX_REQUEST - 1, b' ');
+    line.push(b'\n');
+    let mut stream = served.connect().await;
+    stream.write_all(&line).await.unwrap();
+    let asked = async { served.silent.accept().await.unwrap() };
+    let _asked = patiently(asked).await;
+    assert_eq!(served.running().await, [key]);
+    stream.shutdown().await.unwrap();
+    let told = patiently(read_all(&mut stream)).await;
+    assert_eq!(told.lines().last(), Some("\"stopped\""), "{told}");
+    served.end().await;
 }
