@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::geteuid;
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::WriteHalf;
@@ -67,10 +68,15 @@ pub async fn serve(listener: UnixListener, delivery: Delivery, stop: Cancellatio
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
+        if !stream.peer_cred().is_ok_and(|who| may_ask(who.uid(), geteuid().as_raw())) {
+            refuse(stream, "only the user whose peer this is, and root, may have it do something");
+            continue;
+        }
         let Ok(place) = programs.clone().try_acquire_owned() else {
-            if let Err(error) = refuse(stream) {
-                tracing::debug!(%error, "a local client that was refused");
-            }
+            refuse(
+                stream,
+                &format!("{MAX_PROGRAMS} programs are at work with this peer: try again once one has ended"),
+            );
             continue;
         };
         let server = server.clone();
@@ -85,11 +91,19 @@ pub async fn serve(listener: UnixListener, delivery: Delivery, stop: Cancellatio
     tasks.wait().await;
 }
 
-/// Tells a program that there are too many. Nothing is waited for: a line always fits into a socket
-/// that nothing was written to.
-fn refuse(stream: UnixStream) -> io::Result<()> {
-    let why = format!("{MAX_PROGRAMS} programs are at work with this peer: try again once one has ended");
-    stream.into_std()?.write_all(&line_of(&ApiReply::Error(why))?)
+/// Whether a user's programs are answered. That others cannot open the socket is not enough: they can
+/// for as long as its mode is what the system gave it.
+fn may_ask(uid: u32, own: u32) -> bool {
+    uid == own || uid == 0
+}
+
+/// Tells a program why it is not let in. Nothing is waited for: a line always fits into a socket that
+/// nothing was written to.
+fn refuse(stream: UnixStream, why: &str) {
+    let tell = || stream.into_std()?.write_all(&line_of(&ApiReply::Error(why.into()))?);
+    if let Err(error) = tell() {
+        tracing::debug!(%error, "a local client that was refused");
+    }
 }
 
 /// What is the same for all programs.

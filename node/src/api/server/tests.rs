@@ -208,3 +208,9 @@ async fn long_work_asked_for_in_as_many_bytes_as_may_be_goes_on_until_it_is_give
     assert_eq!(told.lines().last(), Some("\"stopped\""), "{told}");
     served.end().await;
 }
+
+#[test]
+fn only_the_peers_user_and_root_are_answered() {
+    assert!(may_ask(1000, 1000) && may_ask(0, 1000) && may_ask(0, 0));
+    assert!(!may_ask(1001, 1000) && !may_ask(65534, 0));
+}
