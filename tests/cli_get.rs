@@ -166,6 +166,39 @@ fn whoever_names_the_peer_needs_no_tracker() {
     assert_eq!(std::fs::read(&to).unwrap(), b"content");
 }
 
+/// A variable may be meant for wherever no peer runs; an option is meant for this command.
+#[test]
+fn a_running_peer_is_asked_also_where_a_variable_names_a_tracker() {
+    let (net, user) = (Net::new(2), tempfile::tempdir().unwrap());
+    let keys = ["a", "b", "c"].map(|name| {
+        key_of(&net.verb(0, &["add", "-q", &write(user.path(), name, name.repeat(9).as_bytes())]))
+    });
+    // Where a peer is that nobody names.
+    let (home, nobodys_home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    std::os::unix::fs::symlink(net.dir(1), home.path().join("askaround")).unwrap();
+    let get = |home: &Path, key: &String, name: &str, more: &[&str]| {
+        let mut command = Command::new(ASKAROUND);
+        command.env("XDG_DATA_HOME", home).env("ASKAROUND_TRACKER", &net.tracker);
+        command.env("ASKAROUND_LISTEN", "127.0.0.1:0").args(["get", key, "-o"]).arg(user.path().join(name));
+        command.args(more).output().unwrap()
+    };
+    let is_at_the_peer = |key: &str| stdout(&net.verb(1, &["ls", "--long"])).contains(key);
+    let dir = net.dir(1).to_str().unwrap();
+    for (key, name, more) in [(&keys[0], "by default", &[][..]), (&keys[1], "by name", &["--dir", dir])] {
+        let output = get(home.path(), key, name, more);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert!(is_at_the_peer(key), "{name}: it was a peer of the command's own");
+    }
+    assert_fails(&get(home.path(), &keys[2], "limited", &["--up", "1M"]), 2, "--up is for a peer that");
+    for (home, name, more) in
+        [(nobodys_home.path(), "no peer", &[][..]), (home.path(), "option", &["--tracker", &net.tracker])]
+    {
+        let output = get(home, &keys[2], name, more);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert!(!is_at_the_peer(&keys[2]), "{name}: it was the running peer");
+    }
+}
+
 #[test]
 fn two_gets_of_one_key_do_not_mix() {
     let (net, user) = (Net::new(2), tempfile::tempdir().unwrap());

@@ -155,7 +155,7 @@ fn options_that_do_not_go_together_are_refused_with_what_to_use() {
         (&["verify", "-q", "--json"], 2, "leave out --quiet"),
         (&["ls", "--long", "--json"], 2, "leave them out"),
         (&["ls", "--all", "--json"], 2, "leave them out"),
-        (&[&["get", &key], &here[..]].concat(), 1, "leave out --tracker (or ASKAROUND_TRACKER)"),
+        (&[&["get", &key], &here[..]].concat(), 1, "leave out --tracker to have that one do it"),
         (&[&["add", "--serve", &file], &here[..]].concat(), 1, "leave out --serve and --tracker"),
     ] {
         let output = net.verb(0, words);

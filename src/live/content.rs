@@ -52,7 +52,8 @@ pub(super) async fn get(args: GetArgs) -> Result<(), Failure> {
     let verb = Verb::new(args.by.show.show()?, ApiRequest::Get(request));
     let (stop, meter) = (Stop::on_signals()?, Meter::new(verb.show));
     let mut by = args.by;
-    if by.here.tracker.is_some() {
+    // A variable is for wherever no peer runs; the option asks for one of the command's own.
+    if by.here.tracker.is_some() && (by.here.is_given("tracker") || !one_runs(&by).await?) {
         not_beside_a_peer(&by, "--tracker").await?;
         return get_here(by, args.stay, &args.key, &verb, &meter, &stop).await;
     }
@@ -72,6 +73,18 @@ pub(super) async fn get(args: GetArgs) -> Result<(), Failure> {
     verb.end(&reply, &stop)
 }
 
+/// Whether a peer runs where it would be asked. One in a folder that nobody named is not missed.
+///
+/// # Errors
+/// If that cannot be seen in the folder that was named.
+async fn one_runs(by: &ByArgs) -> Result<bool, Failure> {
+    if let Some(folder) = &by.state.dir {
+        return Ok(api::is_running(folder).await?);
+    }
+    let Ok(folder) = folder(&by.state) else { return Ok(false) };
+    Ok(api::is_running(&folder).await.unwrap_or(false))
+}
+
 /// Refuses a peer of the command's own in the folder of one that runs: that one can do it, without
 /// these options.
 ///
@@ -83,8 +96,8 @@ async fn not_beside_a_peer(by: &ByArgs, options: &str) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::run(format!(
-        "a peer is running on {}: leave out {options} (or ASKAROUND_TRACKER) to have that one do it, or leave \
-         out --dir to have a peer for the time of this command do it",
+        "a peer is running on {}: leave out {options} to have that one do it, or leave out \
+         --dir to have a peer for the time of this command do it",
         folder.display()
     )))
 }

@@ -122,7 +122,8 @@ pub struct HereArgs {
     given: Given,
     /// The tracker; with it no peer need be running on this machine
     ///
-    /// Then --dir is where the peer of this command keeps its state; without --dir it keeps none.
+    /// Then --dir is where the peer of this command keeps its state; without --dir it keeps none. The
+    /// variable alone starts no peer where one is running: that one is asked.
     #[arg(long, value_name = "IP:PORT", value_parser = address, env = "ASKAROUND_TRACKER")]
     pub tracker: Option<SocketAddr>,
     /// What the peer is like
