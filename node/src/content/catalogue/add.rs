@@ -160,7 +160,7 @@ fn keep(made: NamedTempFile, copies: &Path, name: &OsStr) -> Result<PathBuf, Dis
 }
 
 /// Copies a file into the empty file `to`, which is to be `copy`. A copy may be written to, so that it
-/// can be repaired.
+/// can be repaired, and runs as whoever runs it.
 pub(super) fn copy_with_mode(
     path: &Path,
     from: &mut File,
@@ -179,7 +179,7 @@ pub(super) fn copy_with_mode(
     })?;
     let mode = from.metadata().and_then(|data| {
         let mut permissions = data.permissions();
-        permissions.set_mode(permissions.mode() | OWNERS);
+        permissions.set_mode(permissions.mode() & 0o777 | OWNERS);
         set_if_there_are_any(to.set_permissions(permissions))
     });
     Ok(mode.map_err(DiskError::at(path))?)

@@ -11,10 +11,10 @@ fn a_copy_outlives_the_original_and_goes_with_its_entry() {
     let entry = add(&catalogue, &path, How::Copy);
     assert!(entry.executable);
     let read_only = fixture.file("read only", &content(9));
-    std::fs::set_permissions(&read_only, std::fs::Permissions::from_mode(0o444)).unwrap();
+    std::fs::set_permissions(&read_only, std::fs::Permissions::from_mode(0o6444)).unwrap();
     let read_only = add(&catalogue, &read_only, How::Copy);
     let mode = std::fs::metadata(&read_only.path).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o644, "it can be repaired");
+    assert_eq!(mode & 0o7777, 0o644, "it can be repaired, and gives nobody rights of another");
     catalogue.remove(&read_only.root.key()).unwrap();
     assert_eq!(add(&catalogue, &path, How::Copy).path, entry.path, "one copy of one content");
     assert_eq!(add(&catalogue, &path, How::Reference).path, path);
