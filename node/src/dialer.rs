@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use askaround_core::message::{Answer, Message, Request, VERSION};
 use askaround_core::peer::AskError;
 use askaround_core::wire::{Decoder, encode};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::complaints::Complaints;
 use crate::lock;
@@ -80,12 +81,14 @@ impl Dialer {
 
     fn take_idle(&self, addr: SocketAddr) -> Option<Connection> {
         let mut idle = lock(&self.idle);
-        let at = idle.iter().rposition(|(to, since, _)| *to == addr && since.elapsed() < KEEP_FOR)?;
+        close_useless(&mut idle);
+        let at = idle.iter().rposition(|(to, ..)| *to == addr)?;
         idle.remove(at).map(|(_, _, connection)| connection)
     }
 
     fn keep(&self, addr: SocketAddr, connection: Connection, answer: Answer) -> Answer {
         let mut idle = lock(&self.idle);
+        close_useless(&mut idle);
         idle.push_back((addr, Instant::now(), connection));
         while idle.len() > self.keep {
             idle.pop_front();
@@ -94,7 +97,18 @@ impl Dialer {
     }
 }
 
+/// Closes those that are of no use any more, so that they keep no files from others. Whoever has none
+/// asked keeps what it has, which is no more than it may be.
+fn close_useless(idle: &mut VecDeque<(SocketAddr, Instant, Connection)>) {
+    idle.retain(|(_, since, connection)| since.elapsed() < KEEP_FOR && connection.is_quiet());
+}
+
 impl Connection {
+    /// Whether the other end has neither closed it nor said anything that nobody asked for.
+    fn is_quiet(&self) -> bool {
+        self.stream.try_read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
     async fn exchange(&mut self, request: &Request, first: bool) -> Result<Answer, Failure> {
         let mut out = Vec::with_capacity(128);
         if first {
@@ -131,4 +145,67 @@ impl Connection {
 
 fn misbehaved(what: &str) -> Failure {
     Failure::Other(AskError::Misbehaved(what.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// One that answers each first question, and closes when told.
+    async fn answering() -> (SocketAddr, impl Future<Output = TcpStream>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let answer = async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.read_buf(&mut Vec::new()).await.unwrap();
+            stream.write_all(b"A {\"have\":false}\n").await.unwrap();
+            stream
+        };
+        (addr, answer)
+    }
+
+    /// Asks somebody new, and returns the other end of the connection that is kept.
+    async fn ask(dialer: &Dialer) -> TcpStream {
+        let (addr, answer) = answering().await;
+        let request = Request::Have("a".parse().unwrap());
+        let (answered, stream) = tokio::join!(dialer.ask(addr, &request), answer);
+        answered.unwrap();
+        stream
+    }
+
+    fn dialer() -> Dialer {
+        Dialer::new(Network::default(), 64, Observer::default())
+    }
+
+    fn kept(dialer: &Dialer) -> usize {
+        lock(&dialer.idle).len()
+    }
+
+    #[tokio::test]
+    async fn what_the_other_end_has_closed_is_closed() {
+        let dialer = dialer();
+        let open = [ask(&dialer).await, ask(&dialer).await];
+        let closed = [ask(&dialer).await, ask(&dialer).await];
+        assert_eq!(kept(&dialer), 4);
+        drop(closed);
+        // Only the last one is new each time; the system takes a moment to tell.
+        let gone = async {
+            while kept(&dialer) > open.len() + 1 {
+                drop(ask(&dialer).await);
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), gone).await.expect("they are closed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_old_is_closed() {
+        let dialer = dialer();
+        let _open = [ask(&dialer).await, ask(&dialer).await];
+        tokio::time::advance(KEEP_FOR).await;
+        let _young = ask(&dialer).await;
+        assert_eq!(kept(&dialer), 1);
+    }
 }
