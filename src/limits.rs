@@ -12,7 +12,8 @@ use clap::Args;
 
 /// Files that a node needs for other things than the connections that it accepts.
 const OTHER_FILES: u64 = 256;
-/// A file that is fetched takes three: its data, its journal, its folder. There have to be some.
+/// A file of a folder that is fetched takes up to four: its data, its journal, its folder, and one that
+/// is copied. There have to be some such files.
 const MIN_OPEN_FILES: usize = 12;
 /// Where the system lets a peer open few files, it shares them out: of so many one is a source's, ...
 const FILES_A_SOURCE: u64 = 10;
