@@ -56,6 +56,8 @@ pub enum Fault {
     NameTooLong,
     /// The file is shorter than it was.
     Truncated,
+    /// A folder for temporary files in which none can be made.
+    NoTemporary(Box<Fault>),
     /// Anything else.
     Other(io::Error),
 }
@@ -68,6 +70,11 @@ impl DiskError {
     /// Names the path that an operation failed on; for `map_err`.
     pub(crate) fn at<E: Into<io::Error>>(path: &Path) -> impl Fn(E) -> Self {
         move |error| Self::new(path, Fault::from(error.into()))
+    }
+
+    /// The same for a file of our own in the folder for temporary files.
+    pub(crate) fn in_temp(error: io::Error) -> Self {
+        Self::new(&std::env::temp_dir(), Fault::NoTemporary(Box::new(error.into())))
     }
 }
 
@@ -118,6 +125,9 @@ impl fmt::Display for Fault {
                 f.write_str("its size is not known, as of files in /proc: copy it, and use the copy")
             }
             Self::NameTooLong => f.write_str("the name is too long"),
+            Self::NoTemporary(fault) => {
+                write!(f, "no temporary file can be made there (see TMPDIR): {fault}")
+            }
             Self::Truncated => f.write_str("is shorter than it was"),
             Self::Other(error) => error.fmt(f),
         }

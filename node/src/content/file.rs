@@ -72,7 +72,7 @@ impl ContentFile {
     /// If the file cannot be made.
     pub fn of_bytes(bytes: &[u8], manifest: Arc<Manifest>) -> Result<Self, DiskError> {
         let file = file_of(bytes)?;
-        let stamp = Stamp::of(&file).map_err(DiskError::at(&std::env::temp_dir()))?;
+        let stamp = Stamp::of(&file).map_err(DiskError::in_temp)?;
         Ok(Self::whole(file, manifest, stamp))
     }
 
@@ -146,12 +146,11 @@ impl ContentFile {
 /// A file without a name that has these bytes in it: in memory, where the system has such, since a disk
 /// may be full or read-only that neither the content nor its user has to do with.
 pub(super) fn file_of(bytes: &[u8]) -> Result<File, DiskError> {
-    let in_temp = std::env::temp_dir();
     let file = match in_memory() {
         Some(file) => file,
-        None => tempfile::tempfile().map_err(DiskError::at(&in_temp))?,
+        None => tempfile::tempfile().map_err(DiskError::in_temp)?,
     };
-    file.write_all_at(bytes, 0).map_err(DiskError::at(&in_temp))?;
+    file.write_all_at(bytes, 0).map_err(DiskError::in_temp)?;
     Ok(file)
 }
 

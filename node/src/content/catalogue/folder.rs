@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use super::add::{How, copy_with_mode};
 use super::addition::{Addition, note};
 use super::copy::{MAKING, copy_name, under_a_free_name};
-use super::hashing::{hash_all, hash_bytes};
+use super::hashing::{hash_all, hash_list};
 use super::remove::{Removed, forget_folder};
 use super::{Catalogue, CatalogueError, Condition, Entry, Kept, STATE, open};
 use crate::content::collection::{Collection, ListedFile};
@@ -126,7 +126,7 @@ impl Catalogue {
         files: impl IntoIterator<Item = impl Borrow<Addition>>,
     ) -> Result<Entry, CatalogueError> {
         let list = collection.to_bytes();
-        let (manifest, md5) = hash_bytes(&list)?;
+        let (manifest, md5) = hash_list(&list)?;
         let folder = std::path::absolute(folder).map_err(DiskError::at(folder))?;
         // Without a separator at its end: it is one place, however it is written.
         let folder: PathBuf = folder.components().collect();
@@ -167,7 +167,7 @@ impl Catalogue {
 
     /// The entry of a collection of which there is a whole copy already.
     fn copied_folder(&self, collection: &Collection) -> Result<Option<Entry>, CatalogueError> {
-        let (manifest, _) = hash_bytes(&collection.to_bytes())?;
+        let (manifest, _) = hash_list(&collection.to_bytes())?;
         let copies = self.copies()?;
         for list in self.places(&manifest.root().key())? {
             if list.kept == Kept::List

@@ -7,14 +7,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, SystemTime};
 
-use askaround_core::pieces::Manifest;
+use askaround_core::pieces::{Geometry, Manifest, piece_hash};
 
 use super::addition::{Addition, Look};
 use super::{CatalogueError, Kept, open};
+use crate::content::collection::CollectionError;
 use crate::content::disk::DiskError;
 use crate::content::file::Stamp;
 use crate::content::hash::{HashError, hash_file, hash_file_alone, start_threads};
-use crate::content::md5::Md5;
+use crate::content::md5::{self, Md5};
 use crate::content::walk::FoundFile;
 
 /// Files of a folder that are larger are hashed one after the other, each on all cores; smaller
@@ -142,20 +143,33 @@ pub(super) fn hash_all(
     Ok(hashed.into_iter().flatten().collect())
 }
 
-/// Hashes what is in memory.
-pub(super) fn hash_bytes(bytes: &[u8]) -> Result<(Manifest, Md5), CatalogueError> {
-    use std::os::unix::fs::FileExt as _;
-    let in_temp = std::env::temp_dir();
-    let file = tempfile::tempfile().map_err(DiskError::at(&in_temp))?;
-    file.write_all_at(bytes, 0).map_err(DiskError::at(&in_temp))?;
-    let hashed = hash_file_alone(&file, &|_| (), &AtomicBool::new(false));
-    let hashed = hashed.map_err(|error| CatalogueError::Hash { path: in_temp, error })?;
-    Ok((hashed.manifest, hashed.md5))
+/// Hashes the list of a collection, which is in memory.
+pub(super) fn hash_list(list: &[u8]) -> Result<(Manifest, Md5), CatalogueError> {
+    let size = list.len() as u64;
+    let geometry = Geometry::new(size).map_err(CollectionError::from)?;
+    let hash = |piece| {
+        let range = geometry.range(piece);
+        piece_hash(&geometry, piece, &list[range.start as usize..range.end as usize])
+    };
+    let manifest = Manifest::of(size, geometry.pieces().map(hash).collect()).expect("one hash a piece");
+    let mut md5 = md5::Hasher::new();
+    md5.update(list);
+    Ok((manifest, md5.finish()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::content::file::file_of;
+
+    #[test]
+    fn a_list_has_the_names_of_a_file_with_the_same_bytes() {
+        for size in [0, 1, 65_536, 65_537, 300_000] {
+            let bytes: Vec<u8> = (0..size).map(|i| (i * 31 % 251) as u8).collect();
+            let file = hash_file_alone(&file_of(&bytes).unwrap(), &|_| (), &AtomicBool::new(false)).unwrap();
+            assert_eq!(hash_list(&bytes).unwrap(), (file.manifest, file.md5), "{size}");
+        }
+    }
 
     #[test]
     fn a_file_whose_time_is_in_whole_seconds_is_hashed_when_a_change_would_show() {
