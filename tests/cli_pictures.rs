@@ -198,6 +198,32 @@ fn what_cannot_be_drawn_is_said() {
     assert_eq!(fs::read_dir(out.path()).unwrap().count(), 2, "the logs and the trace, and nothing else");
 }
 
+/// Also of a page, which shows everything, and of a population, which is drawn as a whole.
+#[test]
+fn what_is_shown_is_chosen_only_where_something_shows_it() {
+    let out = tempfile::tempdir().unwrap();
+    let (dir, picture) = (scenario("corner-hint-loop"), out.path().join("picture"));
+    let (dir, picture) = (dir.to_str().unwrap(), picture.to_str().unwrap());
+    let nothing_shows_it = "is for what --svg and --mermaid show";
+    let cases: &[(&[&str], &str)] = &[
+        (&["run", dir, "--draw-peers", "1"], nothing_shows_it),
+        (&["run", dir, "--draw-times", "2", "--report", picture], nothing_shows_it),
+        (&["run", dir, "--draw-key", "k", "--trace", picture], nothing_shows_it),
+        (&["sim", dir, "--draw-clock"], nothing_shows_it),
+        (&["replay", "t.jsonl", "--draw-clock"], nothing_shows_it),
+        (&["sim", "--peers", "100", "--draw-times", "2"], "is for the messages of a scenario"),
+        (&["sim", "--peers", "100", "--draw-clock", "--svg", picture], "is for the messages of a scenario"),
+    ];
+    for (words, expected) in cases {
+        let mut command = Command::new(ASKAROUND);
+        let output = command.current_dir(out.path()).arg("lab").args(*words).output().unwrap();
+        let option = words.iter().find(|word| word.starts_with("--draw")).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {}", stdout(&output));
+        assert!(stderr(&output).contains(&format!("{option} {expected}")), "{}", stderr(&output));
+    }
+    assert_eq!(fs::read_dir(out.path()).unwrap().count(), 0, "nothing is written");
+}
+
 #[test]
 fn the_verdict_on_the_logs_comes_before_what_cannot_be_drawn() {
     let out = tempfile::tempdir().unwrap();

@@ -268,6 +268,8 @@ fn bad_input_is_named_and_exits_2() {
         (&["--submission", good, "--out", "/proc/no"], &["cannot write /proc/no/results.json"]),
         (&["--submission", good, "--time=-3"], &["expected a number of seconds"]),
         (&["--repeat", "2", "a", "b"], &["--submission"]),
+        (&["--tracker", "x \"", "a", "b"], &["--submission"]),
+        (&["--client", "x", "a", "b"], &["--submission"]),
         (&["a"], &["expected two folders of logs", "found 1"]),
     ];
     for (words, expected) in cases {

@@ -56,14 +56,14 @@ pub struct GradeArgs {
 #[command(next_help_heading = "Options with --submission")]
 pub struct SubmissionArgs {
     /// The command that starts the tracker; {count} stands for the number of clients
-    #[arg(long, value_name = "COMMAND", default_value = "python3 bootstrapper.py")]
+    #[arg(long, requires = "submission", value_name = "COMMAND", default_value = "python3 bootstrapper.py")]
     pub tracker: String,
     /// The command that starts a client; {file} stands for its script, {id} for its id [default:
     /// python3 client.py -file {file}]
     ///
     /// Without it, --file is tried where every client fails at once with -file, and the report says
     /// which it was.
-    #[arg(long, value_name = "COMMAND")]
+    #[arg(long, requires = "submission", value_name = "COMMAND")]
     pub client: Option<String>,
     /// Run each scenario so many times, and say in how many it was right
     #[arg(long, requires = "submission", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]

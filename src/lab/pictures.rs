@@ -97,11 +97,16 @@ impl PictureArgs {
                 "--trace, --report and --mermaid are for a scenario; a population is drawn by --svg";
             return Err(Failure::usage(problem));
         }
+        if let Some(chosen) = self.drawn.chosen() {
+            let problem = "is for the messages of a scenario: leave it out, a population is drawn as a whole";
+            return Err(Failure::usage(format!("{chosen} {problem}")));
+        }
         self.drawn.svg.as_deref().map(Begun::new).transpose()
     }
 
     /// Begins every file. None of them may be one of the scenario's, or a log, which go to `out`.
     pub(super) fn begin(&self, scenario: &Scenario, out: &Path) -> Result<Pictures, Failure> {
+        self.drawn.check()?;
         let ids: Vec<_> = scenario.scripts.iter().map(|(_, script)| script.id).collect();
         let logs = || ids.iter().map(|id| log_name(*id)).chain([TRACKER_LOG.to_owned()]);
         let folders = scenario.expected.iter().map(PathBuf::as_path).chain([out]);
@@ -127,6 +132,27 @@ impl DrawArgs {
     /// Whether there is anything to draw.
     pub(super) fn any(&self) -> bool {
         self.report.is_some() || self.svg.is_some() || self.mermaid.is_some()
+    }
+
+    /// An option that chooses what is shown, if one was given.
+    fn chosen(&self) -> Option<&'static str> {
+        let given = [
+            ("--draw-peers", !self.draw_peers.is_empty()),
+            ("--draw-times", self.draw_times.is_some()),
+            ("--draw-key", self.draw_key.is_some()),
+            ("--draw-clock", self.draw_clock),
+        ];
+        given.into_iter().find_map(|(option, is_given)| is_given.then_some(option))
+    }
+
+    /// Refuses to choose what is shown where nothing shows it.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        match self.chosen() {
+            Some(chosen) if self.svg.is_none() && self.mermaid.is_none() => Err(Failure::usage(format!(
+                "{chosen} is for what --svg and --mermaid show: name a file for one of them, or leave it out"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Begins every picture. None of them may be one of the files that are `taken`.

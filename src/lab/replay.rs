@@ -23,6 +23,7 @@ pub struct ReplayArgs {
 
 /// Draws from a trace, or says what is in it.
 pub(super) fn replay(args: &ReplayArgs) -> Result<(), Failure> {
+    args.drawn.check()?;
     let trace = read::read(&args.file).map_err(Failure::usage)?;
     if args.drawn.any() {
         return args.drawn.begin(std::slice::from_ref(&args.file))?.draw(&trace);
