@@ -3,6 +3,7 @@
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use askaround_core::pieces::{Geometry, Manifest, PieceIndex, PieceSet};
@@ -58,12 +59,20 @@ pub struct ContentFile {
     file: Arc<File>,
     manifest: Arc<Manifest>,
     have: Have,
+    /// Where it was opened, or will be; `None` if it has no name.
+    path: Option<PathBuf>,
 }
 
 impl ContentFile {
     /// A whole file, which had this stamp when it was verified.
     pub fn whole(file: File, manifest: Arc<Manifest>, stamp: Stamp) -> Self {
-        Self { file: Arc::new(file), manifest, have: Have::All(stamp) }
+        Self { file: Arc::new(file), manifest, have: Have::All(stamp), path: None }
+    }
+
+    /// The same file, with the path by which to speak of it.
+    #[must_use]
+    pub fn at(self, path: PathBuf) -> Self {
+        Self { path: Some(path), ..self }
     }
 
     /// These bytes, in a file without a name, to be served as any file is.
@@ -73,12 +82,12 @@ impl ContentFile {
     pub fn of_bytes(bytes: &[u8], manifest: Arc<Manifest>) -> Result<Self, DiskError> {
         let file = file_of(bytes)?;
         let stamp = Stamp::of(&file).map_err(DiskError::in_temp)?;
-        Ok(Self::whole(file, manifest, stamp))
+        Ok(Self::whole(file, manifest, stamp).at(std::env::temp_dir()))
     }
 
     /// A file that is being fetched.
     pub(super) fn live(file: Arc<File>, manifest: Arc<Manifest>, have: LiveSet, named: NamedAs) -> Self {
-        Self { file, manifest, have: Have::Live(have, named) }
+        Self { file, manifest, have: Have::Live(have, named), path: None }
     }
 
     /// The open file; its bytes are the content's.
@@ -140,6 +149,11 @@ impl ContentFile {
     /// If the disk says no, or the file has become shorter.
     pub fn read_at(&self, from: u64, into: &mut [u8]) -> io::Result<()> {
         self.file.read_exact_at(into, from)
+    }
+
+    /// What has failed, with the path of the file.
+    pub(crate) fn error(&self, error: io::Error) -> DiskError {
+        DiskError::at(self.path.as_deref().unwrap_or(Path::new("(a file without a name)")))(error)
     }
 }
 

@@ -280,7 +280,7 @@ impl FolderFile {
         let Some(addition) = self.addition() else { return Ok(None) };
         let file = || Ok(File::open(&addition.path).map_err(DiskError::at(&addition.path))?);
         let file = self.shared.open.open(file)?;
-        let file = ContentFile::whole(file, addition.manifest, addition.stamp);
+        let file = ContentFile::whole(file, addition.manifest, addition.stamp).at(addition.path);
         Ok(file.unchanged().then(|| Arc::new(file)))
     }
 

@@ -1,7 +1,9 @@
 //! [`Run`]: answers with bytes of files into a socket, on a thread that may block on the disk.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,6 +39,8 @@ pub(super) const FIRST_UNSENT: u32 = 32 << 10;
 /// Files of at most so many bytes are read and sent along with their line: that is one system
 /// call less than `sendfile`, and copying so little costs nothing.
 const COPIED: u64 = 16 << 10;
+/// What is copied at once of a file that `sendfile` does not take.
+const COPIED_INSTEAD: u64 = 64 << 10;
 
 /// An answer to a `G` that is being sent.
 #[derive(Debug)]
@@ -91,7 +95,7 @@ impl Outgoing {
 
     /// Makes the next bytes ready to be sent. How many bytes of the file were put behind the head,
     /// where `most` may be.
-    fn make_ready(&mut self, shelf: &dyn Shelf, most: u64) -> io::Result<u64> {
+    fn make_ready(&mut self, shelf: &dyn Shelf, most: u64) -> u64 {
         if let Stage::Asked = self.stage {
             let range = self.range.clone();
             *self = match found(shelf.open(&range.key)).and_then(|file| check(&file, &range).map(|()| file)) {
@@ -99,24 +103,34 @@ impl Outgoing {
                 Err(error) => Self::refused(range, error),
             };
         }
-        let Stage::Open(file) = &self.stage else { return Ok(0) };
+        let Stage::Open(file) = &self.stage else { return 0 };
         let file = file.clone();
         if !file.unchanged() {
             let root = file.manifest().root();
             tracing::warn!(content = %root, "a file has changed since it was added: it is not served");
             shelf.changed(root);
             *self = Self::refused(self.range.clone(), unknown());
-            return Ok(0);
+            return 0;
         }
         let length = self.range.length;
-        if length <= COPIED.min(most) {
-            let head = self.head.len();
-            self.head.resize(head + length as usize, 0);
-            file.read_at(self.range.from, &mut self.head[head..])?;
-            self.range.length = 0;
+        if length <= COPIED.min(most)
+            && let Err(error) = self.copy(&file, length)
+        {
+            *self = Self::refused(self.range.clone(), unreadable(file.error(error)));
+            return 0;
         }
         self.stage = Stage::Begun(file);
-        Ok(length - self.range.length)
+        length - self.range.length
+    }
+
+    /// Puts the next bytes of its file behind the head.
+    fn copy(&mut self, file: &ContentFile, length: u64) -> io::Result<()> {
+        let head = self.head.len();
+        self.head.resize(head + length as usize, 0);
+        file.read_at(self.range.from, &mut self.head[head..])?;
+        self.range.from += length;
+        self.range.length -= length;
+        Ok(())
     }
 }
 
@@ -141,11 +155,14 @@ pub(super) fn found<T>(found: io::Result<Option<T>>) -> Result<T, ErrorAnswer> {
     match found {
         Ok(Some(found)) => Ok(found),
         Ok(None) => Err(unknown()),
-        Err(error) => {
-            UNREADABLE.about("content cannot be read", error);
-            Err(ErrorAnswer::new(ErrorCode::NotHere, "the content cannot be read now"))
-        }
+        Err(error) => Err(unreadable(error)),
     }
+}
+
+/// Tells whoever runs this peer, and what to answer.
+fn unreadable(error: impl fmt::Display) -> ErrorAnswer {
+    UNREADABLE.about("content cannot be read", error);
+    ErrorAnswer::new(ErrorCode::NotHere, "the content cannot be read now")
 }
 
 fn unknown() -> ErrorAnswer {
@@ -221,7 +238,7 @@ impl Run {
     fn send_all(&mut self, sent: &mut u64) -> io::Result<Ended> {
         let mut taking = self.least_pace.map(|least| Taking { least, since: None });
         while let Some(answer) = self.answers.front_mut() {
-            *sent += answer.make_ready(&*self.shelf, self.most - *sent)?;
+            *sent += answer.make_ready(&*self.shelf, self.most - *sent);
             if answer.is_sent() {
                 self.answers.pop_front();
                 continue;
@@ -257,7 +274,8 @@ impl Run {
     /// Sends some of the first answer, of which something is left.
     fn step(&mut self, sent: &mut u64) -> io::Result<()> {
         let is_last = self.answers.len() == 1;
-        let Some(Outgoing { stage, head, range }) = self.answers.front_mut() else { return Ok(()) };
+        let Some(answer) = self.answers.front_mut() else { return Ok(()) };
+        let Outgoing { stage, head, range } = answer;
         if !head.is_empty() {
             // The head travels with the first bytes, and small answers travel together.
             let flags = if range.length == 0 && is_last { NO_SIGNAL } else { NO_SIGNAL.union(MORE) };
@@ -266,15 +284,31 @@ impl Run {
             return Ok(());
         }
         let Stage::Begun(file) = stage else { return Ok(()) };
-        let count = usize::try_from(range.length.min(self.most - *sent)).unwrap_or(usize::MAX);
-        let written = send_file(&self.stream, file, range.from, count)? as u64;
-        if written == 0 {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file has become shorter"));
+        let most = range.length.min(self.most - *sent);
+        let count = usize::try_from(most).unwrap_or(usize::MAX);
+        match send_file(&self.stream, file, range.from, count) {
+            Ok(written) if written > 0 => {
+                range.from += written as u64;
+                range.length -= written as u64;
+                *sent += written as u64;
+                Ok(())
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {
+                Err(error)
+            }
+            // The file's end, or its error, or its file system cannot do that, or it is the socket's
+            // error: reading and sending by themselves show which.
+            _ => {
+                let (file, count) = (file.clone(), most.min(COPIED_INSTEAD));
+                answer.copy(&file, count).map_err(|error| {
+                    let error = file.error(error);
+                    unreadable(&error);
+                    io::Error::other(error)
+                })?;
+                *sent += count;
+                Ok(())
+            }
         }
-        range.from += written;
-        range.length -= written;
-        *sent += written;
-        Ok(())
     }
 }
 
@@ -287,19 +321,20 @@ const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const NO_SIGNAL: SendFlags = SendFlags::empty();
 
+/// Sends bytes of a file without copying them, where the systems of both can do that.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn send_file(stream: &TcpStream, file: &ContentFile, from: u64, count: usize) -> io::Result<usize> {
+    #[cfg(test)]
+    if tests::NO_SENDFILE.get() {
+        return Err(rustix::io::Errno::INVAL.into());
+    }
     let mut from = from;
     Ok(rustix::fs::sendfile(stream.as_fd(), file.file(), Some(&mut from), count)?)
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn send_file(stream: &TcpStream, file: &ContentFile, from: u64, count: usize) -> io::Result<usize> {
-    use std::os::unix::fs::FileExt as _;
-
-    let mut bytes = vec![0; count.min(LEAST_UNSENT as usize)];
-    let read = file.file().read_at(&mut bytes, from)?;
-    Ok(send(stream.as_fd(), &bytes[..read], SendFlags::empty())?)
+fn send_file(_: &TcpStream, _: &ContentFile, _: u64, _: usize) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// False if the socket has taken nothing for [`PATIENCE`].

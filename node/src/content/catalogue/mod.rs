@@ -295,7 +295,9 @@ impl Catalogue {
         let manifest = Arc::new(self.manifest(entry)?);
         let file = open(&entry.path)?;
         match entry.condition(Stamp::of(&file).map_err(DiskError::at(&entry.path))?) {
-            Condition::Good => Ok(Arc::new(ContentFile::whole(file, manifest, entry.stamp))),
+            Condition::Good => {
+                Ok(Arc::new(ContentFile::whole(file, manifest, entry.stamp).at(entry.path.clone())))
+            }
             Condition::Unchecked => Err(CatalogueError::Unchecked(entry.path.clone())),
             Condition::Damaged => Err(CatalogueError::Damaged(entry.path.clone())),
             Condition::Changed | Condition::Unreadable | Condition::Missing => {

@@ -277,7 +277,8 @@ impl Part {
     pub fn content(&self) -> Arc<ContentFile> {
         let manifest = Arc::clone(&self.wanted.manifest);
         let (have, named) = (Arc::clone(&self.have), Arc::clone(&self.named));
-        Arc::new(ContentFile::live(Arc::clone(&self.file), manifest, have, named))
+        let file = ContentFile::live(Arc::clone(&self.file), manifest, have, named);
+        Arc::new(file.at(self.place.path()))
     }
 
     /// How the file looked when it was finished, if it is.
