@@ -18,9 +18,10 @@ use askaround_core::wire::encode;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
-use super::send::{Ended, Outgoing, Ran, Run, Unsent, found};
+use super::send::{Ended, Outgoing, Ran, Run, found};
 use super::serve::{Connection, Next, Waiting};
 use super::shelf::Shelf;
+use super::unsent::Unsent;
 use crate::content::ContentFile;
 use crate::server::Flow;
 

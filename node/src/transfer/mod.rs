@@ -5,6 +5,7 @@
 //! | [`serve`] | a connection that asks for content: the half that reads requests |
 //! | `answer` | the half that answers them, in order, and tells news in between |
 //! | `send` | bytes of a file into a socket |
+//! | `unsent` | how much of that the kernel may keep |
 //! | `news` | what a connection was told of the pieces that are here |
 //! | [`uploads`] | the machine that decides who is sent to next |
 //! | [`shelf`] | what serving needs to know of the content that is here |
@@ -23,4 +24,5 @@ mod send;
 pub mod serve;
 pub mod shelf;
 pub mod source;
+mod unsent;
 pub mod uploads;
