@@ -200,9 +200,14 @@ impl Place {
         })
     }
 
-    /// Opens the file there, to be read and written, or makes it. Links are not followed.
-    pub(super) fn open_or_make(&self) -> Result<File, DiskError> {
-        self.open(OFlags::RDWR | OFlags::CREATE)
+    /// Opens the file there, to be read and written, or makes it, and says which. Links are not followed.
+    pub(super) fn open_or_make(&self) -> Result<(File, bool), DiskError> {
+        match self.open(OFlags::RDWR | OFlags::CREATE | OFlags::EXCL) {
+            Err(DiskError { fault: Fault::Exists, .. }) => {
+                Ok((self.open(OFlags::RDWR | OFlags::CREATE)?, false))
+            }
+            made => Ok((made?, true)),
+        }
     }
 
     /// Opens the file there, to be read and written. Links are not followed.

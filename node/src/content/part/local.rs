@@ -9,7 +9,8 @@ use askaround_core::Key;
 use askaround_core::pieces::{PieceIndex, PieceSet};
 
 use super::prepare::{
-    JOURNAL, PART, begin_journal, data_place, is_half_written_by, lock, noted, remove_old_journal,
+    JOURNAL, PART, begin_journal, data_place, is_half_written_by, lock, name_what_is_begun, noted,
+    remove_old_journal,
 };
 use super::{Found, Part, PartError, PartOptions, ToRepair, Wanted};
 use crate::content::disk::DiskError;
@@ -42,7 +43,7 @@ impl Part {
         }
         let ToRepair { good, stamp, left } = found;
         let options = PartOptions { in_place: true, executable, ..PartOptions::default() };
-        let file = lock(&place, &place, false)?;
+        let file = lock(&place, &place)?;
         if stamp != Some(Stamp::of(&file).map_err(|e| place.error(e))?) {
             return Err(PartError::Changed(place.path()));
         }
@@ -82,7 +83,7 @@ impl Part {
             return Err(PartError::Busy(place.path()));
         }
         let options = PartOptions::default();
-        let file = lock(&place, &place, false)?;
+        let file = lock(&place, &place)?;
         if stamp != Stamp::of(&file).map_err(|e| place.error(e))? {
             return Ok(false);
         }
@@ -123,9 +124,12 @@ impl Part {
     /// # Errors
     /// If a fetch is writing it, or the disk says no.
     pub fn give_up(place: &Place, key: &Key, in_place: bool) -> Result<bool, PartError> {
+        if in_place {
+            name_what_is_begun(place)?;
+        }
         let data = data_place(place, PartOptions { in_place, ..PartOptions::default() });
         let is_there = data.there()? != There::Nothing;
-        let locked = if is_there { Some(lock(place, &data, false)?) } else { None };
+        let locked = if is_there { Some(lock(place, &data)?) } else { None };
         let replay = noted(place)?;
         let is_its = match &replay {
             Some(replay) => replay.header.in_place == in_place && replay.header.is_of(key),

@@ -1,9 +1,9 @@
 //! [`Part`]: a file while it is fetched.
 //!
 //! The bytes go into `.NAME.askaround-part` beside the destination `NAME`, which gets its name only
-//! when all pieces are there, or with [`PartOptions::in_place`] into the destination itself. Which
-//! pieces are there stands in `.NAME.askaround-journal`; content of one piece that is not written in
-//! place needs none.
+//! when all pieces are there, or with [`PartOptions::in_place`] as soon as its journal says what it is.
+//! Which pieces are there stands in `.NAME.askaround-journal`; content of one piece that is not written
+//! in place needs none.
 //!
 //! The data file is locked while a part is open: two fetches of one destination never mix.
 
@@ -27,7 +27,8 @@ use tokio::sync::oneshot;
 use self::journal::{Journal, Replay, Setting};
 pub(crate) use self::prepare::remove_old_journal;
 use self::prepare::{
-    JOURNAL, begin_journal, data_place, is_half_written, is_hole, lock, refuse_if_taken, set_room_aside,
+    JOURNAL, begin_journal, claim, data_place, is_half_written, is_hole, lock, name_what_is_begun,
+    set_room_aside,
 };
 pub(super) use self::prepare::{is_of_a_fetch, is_unfinished};
 pub use self::types::{Found, PartError, PartOptions, ToRepair, Wanted};
@@ -72,13 +73,7 @@ impl Part {
     /// If something is at `place` already, another fetch writes there, or the disk says no; with a
     /// full disk nothing is left behind.
     pub fn create(place: Place, wanted: Wanted, options: PartOptions) -> Result<Self, PartError> {
-        refuse_if_taken(&place, options)?;
-        let data = data_place(&place, options);
-        let file = lock(&place, &data, true)?;
-        if options.in_place && Stamp::of(&file).map_err(|e| data.error(e))?.length > 0 {
-            // Another may have got the name meanwhile.
-            refuse_if_taken(&place, options)?;
-        }
+        let (data, file) = claim(&place, options)?;
         let none = PieceSet::empty(wanted.manifest.geometry().count());
         let made = (|| {
             // What it says must not outlive the bytes that it says it of, here or on the disk.
@@ -99,6 +94,9 @@ impl Part {
                 set_room_aside(&data, &file, geometry.size(), options)?;
             }
             let journal = begin_journal(&place, &file, &wanted, options)?;
+            if options.in_place {
+                data.rename(&place)?;
+            }
             // What is not written is a hole only where the file has its length.
             let holes = options.sparse && has_room;
             Ok(Self::assemble(place.clone(), wanted, options, holes, file, (none.clone(), none), journal))
@@ -127,6 +125,9 @@ impl Part {
         options: PartOptions,
         boot: impl FnOnce(&File) -> Option<BootId>,
     ) -> Result<Found, PartError> {
+        if options.in_place {
+            name_what_is_begun(&place)?;
+        }
         let (data, noted) = (data_place(&place, options), place.beside(JOURNAL));
         let has_journal = !matches!(noted.there()?, There::Nothing);
         if matches!(data.there()?, There::Nothing) {
@@ -140,7 +141,7 @@ impl Part {
             // It is content of one piece.
             return Ok(Found::Useless("it had no piece yet"));
         }
-        let file = lock(&place, &data, false)?;
+        let file = lock(&place, &data)?;
         let stamp = Stamp::of(&file).map_err(|e| data.error(e))?;
         let setting = Setting { boot: boot(&file), inode: stamp.inode };
         let journal_file = noted.open_to_write()?;

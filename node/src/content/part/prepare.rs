@@ -41,11 +41,12 @@ pub(super) fn data_place(place: &Place, options: PartOptions) -> Place {
     if options.in_place { place.clone() } else { place.beside(PART) }
 }
 
-/// A destination that is taken is told before anybody is asked for a byte.
-pub(super) fn refuse_if_taken(place: &Place, options: PartOptions) -> Result<(), DiskError> {
+/// A destination that is taken is told before anybody is asked for a byte. Whether there is what an
+/// earlier fetch in place has left.
+fn refuse_if_taken(place: &Place, options: PartOptions) -> Result<bool, DiskError> {
     let fault = match place.there()? {
-        There::Nothing => return Ok(()),
-        There::File { .. } if options.in_place && is_half_written(place)? => return Ok(()),
+        There::Nothing => return Ok(false),
+        There::File { .. } if options.in_place && is_half_written(place)? => return Ok(true),
         There::Folder => Fault::IsFolder,
         There::Link if options.in_place => Fault::Link,
         _ => Fault::Exists,
@@ -80,20 +81,77 @@ pub(super) fn noted(place: &Place) -> Result<Option<Replay>, DiskError> {
 }
 
 /// Opens the data file and locks it.
-pub(super) fn lock(place: &Place, data: &Place, make: bool) -> Result<File, PartError> {
+pub(super) fn lock(place: &Place, data: &Place) -> Result<File, PartError> {
     loop {
-        let file = if make { data.open_or_make()? } else { data.open_to_write()? };
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(PartError::Busy(place.path())),
-            Err(TryLockError::Error(error)) => return Err(data.error(error).into()),
-        }
-        // Whoever had the lock may have renamed the file between our opening and locking it: then
-        // this is not the part any more.
-        if data.leads_to(&file)? {
+        let file = data.open_to_write()?;
+        if lock_open(place, data, &file)? {
             return Ok(file);
         }
     }
+}
+
+/// The file that a new fetch writes to, locked, under the name of a part also if it is in place: it
+/// gets its own name once the journal says what it is.
+pub(super) fn claim(place: &Place, options: PartOptions) -> Result<(Place, File), PartError> {
+    if refuse_if_taken(place, options)? {
+        let _left = lock(place, place)?;
+        // Another may have got the name meanwhile.
+        if refuse_if_taken(place, options)? {
+            // Before its journal, without which it would be a file like any other.
+            place.remove()?;
+        }
+    }
+    let data = place.beside(PART);
+    loop {
+        let (file, is_new) = data.open_or_make()?;
+        let locked = lock_open(place, &data, &file);
+        if locked.is_err() && is_new {
+            // A second failure on the same disk tells nothing new.
+            let _ = data.remove();
+        }
+        if !locked? {
+            continue;
+        }
+        // Another may have given the name to its own before this was locked.
+        let refused = match refuse_if_taken(place, options) {
+            Ok(false) => return Ok((data, file)),
+            Ok(true) => PartError::Busy(place.path()),
+            Err(error) => error.into(),
+        };
+        let _ = data.remove();
+        return Err(refused);
+    }
+}
+
+/// Locks an open file. False if it is not the part any more: whoever had the lock may have renamed it
+/// between our opening and locking it.
+fn lock_open(place: &Place, data: &Place, file: &File) -> Result<bool, PartError> {
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(PartError::Busy(place.path())),
+        Err(TryLockError::Error(error)) => return Err(data.error(error).into()),
+    }
+    Ok(data.leads_to(file)?)
+}
+
+/// Gives its name to what a fetch in place has begun that was killed just before it did that, or whose
+/// machine was.
+pub(super) fn name_what_is_begun(place: &Place) -> Result<(), PartError> {
+    let data = place.beside(PART);
+    let is_begun = || -> Result<bool, DiskError> {
+        let (named, there) = (place.there()?, data.there()?);
+        if named != There::Nothing || !matches!(there, There::File { .. }) {
+            return Ok(false);
+        }
+        Ok(noted(place)?.is_some_and(|replay| is_half_written_by(&replay, there)))
+    };
+    if is_begun()? {
+        let _locked = lock(place, &data)?;
+        if is_begun()? {
+            data.rename(place)?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes the file as long as it will be, and has the file system set the room aside.
@@ -159,13 +217,15 @@ pub(super) fn begin_journal(
     wanted: &Wanted,
     options: PartOptions,
 ) -> Result<Option<Journal>, DiskError> {
+    #[cfg(test)]
+    super::tests::may_be_killed();
     let noted = place.beside(JOURNAL);
     let count = wanted.manifest.geometry().count();
     if count == 0 || count == 1 && !options.in_place {
         noted.remove()?;
         return Ok(None);
     }
-    let journal = noted.open_or_make()?;
+    let (journal, _) = noted.open_or_make()?;
     journal.set_len(0).map_err(|e| noted.error(e))?;
     let header = Header {
         manifest: (*wanted.manifest).clone(),

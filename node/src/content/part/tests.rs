@@ -3,6 +3,7 @@
 mod crashes;
 mod in_the_way;
 
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
@@ -24,6 +25,15 @@ fn wanted(bytes: &[u8]) -> Wanted {
     file.write_all_at(bytes, 0).unwrap();
     let hashed = hash_file(&file, &|_| (), &AtomicBool::new(false)).unwrap();
     Wanted { manifest: Arc::new(hashed.manifest), md5: Some(hashed.md5) }
+}
+
+thread_local! {
+    static IS_KILLED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Called where it matters what is there already.
+pub(super) fn may_be_killed() {
+    assert!(!IS_KILLED.take(), "killed");
 }
 
 fn key(wanted: &Wanted) -> Key {

@@ -138,3 +138,60 @@ fn what_the_disk_failed_to_take_is_looked_at_and_written_again() {
     part.finish().unwrap();
     assert_eq!(std::fs::read(dir.path().join("out é.bin")).unwrap(), bytes);
 }
+
+#[test]
+fn one_in_place_that_is_killed_when_it_has_just_begun_is_in_nobodys_way() {
+    let (bytes, in_place) = (content(SIZE), PartOptions { in_place: true, ..PartOptions::default() });
+    let wanted = wanted(&bytes);
+    let finish = |dir: &Path, in_place| {
+        let part = Part::resume_or_create(place(dir), wanted.clone(), in_place).unwrap();
+        (0..5).for_each(|piece| _ = write(&part, &bytes, piece).unwrap());
+        part.finish().unwrap();
+        assert_eq!(files(dir), ["out é.bin"]);
+        assert_eq!(std::fs::read(dir.join("out é.bin")).unwrap(), bytes);
+    };
+    for options in [in_place, PartOptions::default()] {
+        for left in [None, Some(SIZE + 70_000)] {
+            let dir = tempfile::tempdir().unwrap();
+            if let Some(size) = left {
+                let other = super::wanted(&content(size));
+                drop(Part::create(place(dir.path()), other, in_place).unwrap());
+            }
+            IS_KILLED.set(true);
+            let killed =
+                std::panic::catch_unwind(|| Part::create(place(dir.path()), wanted.clone(), in_place));
+            killed.unwrap_err();
+            assert!(!dir.path().join("out é.bin").exists(), "no journal says what it is");
+            finish(dir.path(), options);
+        }
+    }
+}
+
+#[test]
+fn one_in_place_that_is_killed_before_it_has_its_name_is_gone_on_with_or_given_up() {
+    let (bytes, in_place) = (content(SIZE), PartOptions { in_place: true, ..PartOptions::default() });
+    let wanted = wanted(&bytes);
+    let dir = tempfile::tempdir().unwrap();
+    let killed = || {
+        let part = Part::create(place(dir.path()), wanted.clone(), in_place).unwrap();
+        part.record(&[write(&part, &bytes, 3).unwrap()]).unwrap();
+        drop(part);
+        place(dir.path()).rename(&place(dir.path()).beside(prepare::PART)).unwrap();
+    };
+    killed();
+    let part = resumed(place(dir.path()), &wanted, in_place);
+    assert_eq!(part.pieces().iter().collect::<Vec<_>>(), [3], "after a power loss there may be some");
+    part.discard().unwrap();
+    killed();
+    assert!(Part::give_up(&place(dir.path()), &key(&wanted), true).unwrap());
+    assert!(files(dir.path()).is_empty());
+}
+
+#[test]
+fn one_in_place_whose_journal_cannot_be_begun_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = PartOptions { in_place: true, ..PartOptions::default() };
+    std::fs::create_dir(dir.path().join(".out é.bin.askaround-journal")).unwrap();
+    Part::create(place(dir.path()), wanted(&content(SIZE)), options).unwrap_err();
+    assert_eq!(files(dir.path()), [".out é.bin.askaround-journal"]);
+}
