@@ -28,7 +28,7 @@ use self::journal::{Journal, Replay, Setting};
 pub(crate) use self::prepare::remove_old_journal;
 use self::prepare::{
     JOURNAL, begin_journal, claim, data_place, is_half_written, is_hole, lock, name_what_is_begun,
-    set_room_aside,
+    set_room_aside, unlock,
 };
 pub(super) use self::prepare::{is_of_a_fetch, is_unfinished};
 pub use self::types::{Found, PartError, PartOptions, ToRepair, Wanted};
@@ -325,7 +325,7 @@ impl Part {
         // As it looked before anybody could find it: its user may have written to it since.
         self.named.get_or_init(|| stamp);
         // The lock would last as long as the file is served.
-        self.file.unlock().map_err(|e| self.place.error(e))?;
+        unlock(&self.file).map_err(|e| self.place.error(e))?;
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{File, TryLockError};
+use std::io;
 use std::ops::Range;
 use std::path::Path;
 
@@ -126,12 +127,30 @@ pub(super) fn claim(place: &Place, options: PartOptions) -> Result<(Place, File)
 /// Locks an open file. False if it is not the part any more: whoever had the lock may have renamed it
 /// between our opening and locking it.
 fn lock_open(place: &Place, data: &Place, file: &File) -> Result<bool, PartError> {
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(PartError::Busy(place.path())),
-        Err(TryLockError::Error(error)) => return Err(data.error(error).into()),
+    if !is_locked(file.try_lock()).map_err(|e| data.error(e))? {
+        return Err(PartError::Busy(place.path()));
     }
     Ok(data.leads_to(file)?)
+}
+
+/// Whether nobody else has the lock. Where files cannot be locked, as on Lustre by default, it is taken
+/// for granted: two fetches of one destination at the same time are not kept apart there. What they
+/// spoil of each other is what `verify` finds.
+fn is_locked(tried: Result<(), TryLockError>) -> io::Result<bool> {
+    match tried {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Gives up the lock, if files can be locked.
+pub(super) fn unlock(file: &File) -> io::Result<()> {
+    match file.unlock() {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
+        unlocked => unlocked,
+    }
 }
 
 /// Gives its name to what a fetch in place has begun that was killed just before it did that, or whose
@@ -239,4 +258,19 @@ pub(super) fn begin_journal(
 pub(super) fn setting(place: &Place, file: &File) -> Result<Setting, DiskError> {
     let inode = Stamp::of(file).map_err(|e| place.error(e))?.inode;
     Ok(Setting { boot: Some(BootId::of(file)), inode })
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn where_no_file_can_be_locked_none_need_be() {
+        let failed = |error: Errno| is_locked(Err(TryLockError::Error(error.into())));
+        assert!(failed(Errno::NOSYS).unwrap() && failed(Errno::OPNOTSUPP).unwrap());
+        assert_eq!(failed(Errno::NOLCK).unwrap_err().raw_os_error(), Some(Errno::NOLCK.raw_os_error()));
+        assert!(!is_locked(Err(TryLockError::WouldBlock)).unwrap() && is_locked(Ok(())).unwrap());
+    }
 }
