@@ -17,6 +17,7 @@ use redb::{Durability, ReadableTable, TableDefinition};
 pub(crate) use self::database::Database;
 pub use self::database::{StoreError, is_opening};
 use crate::content::Catalogue;
+use crate::content::disk::make_folder;
 
 /// Serial number to key, in the order in which the keys came.
 const CONTENTS: TableDefinition<'_, u64, &str> = TableDefinition::new("contents");
@@ -41,7 +42,7 @@ impl Store {
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let path = folder.join("state.redb");
         let unusable = |text: String| StoreError::Unusable { path: path.clone(), text };
-        if let Err(error) = std::fs::create_dir_all(folder) {
+        if let Err(error) = make_folder(folder) {
             let taken = error.kind() == io::ErrorKind::AlreadyExists;
             return Err(unusable(if taken { "its folder is a file".into() } else { error.to_string() }));
         }
@@ -188,6 +189,17 @@ mod tests {
             assert_eq!(opened.iter().filter(refused).count(), PEERS - 1, "{opened:?}");
             assert!(opened.iter().any(Result::is_ok), "{opened:?}");
         }
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_looked_at_is_not_taken_for_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let [looped, file] = ["looped", "file"].map(|name| folder.path().join(name));
+        std::os::unix::fs::symlink("looped", &looped).unwrap();
+        std::fs::write(&file, "").unwrap();
+        let said = |path: &Path| Store::open(path).unwrap_err().to_string();
+        assert!(said(&file).ends_with("its folder is a file"), "{}", said(&file));
+        assert!(!said(&looped).contains("its folder is a file"), "{}", said(&looped));
     }
 
     #[test]

@@ -251,8 +251,11 @@ fn is_users(fault: &Fault) -> bool {
         | Fault::ReadOnly
         | Fault::NoSize
         | Fault::NameTooLong => true,
-        Fault::Full { .. } | Fault::TooLarge | Fault::Truncated | Fault::NoTemporary(_) | Fault::Other(_) => {
-            false
-        }
+        Fault::Full { .. }
+        | Fault::Quota
+        | Fault::TooLarge
+        | Fault::Truncated
+        | Fault::NoTemporary(_)
+        | Fault::Other(_) => false,
     }
 }

@@ -41,13 +41,15 @@ pub enum Fault {
     Denied,
     /// The disk can only be read.
     ReadOnly,
-    /// The disk, or the user's share of it, is full.
+    /// The disk is full.
     Full {
         /// How many bytes are wanted, when that is known.
         needed: Option<u64>,
         /// How many bytes are free, when that is known.
         free: Option<u64>,
     },
+    /// The user's share of the disk is full.
+    Quota,
     /// The file system cannot hold a file of this size, or the program may not write one (`ulimit -f`).
     TooLarge,
     /// A file that gives more than it says it has.
@@ -87,7 +89,8 @@ impl From<io::Error> for Fault {
             ErrorKind::NotADirectory => Self::NotFolder,
             ErrorKind::PermissionDenied => Self::Denied,
             ErrorKind::ReadOnlyFilesystem => Self::ReadOnly,
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full { needed: None, free: None },
+            ErrorKind::StorageFull => Self::Full { needed: None, free: None },
+            ErrorKind::QuotaExceeded => Self::Quota,
             ErrorKind::FileTooLarge => Self::TooLarge,
             ErrorKind::UnexpectedEof => Self::Truncated,
             ErrorKind::InvalidFilename => Self::NameTooLong,
@@ -118,6 +121,7 @@ impl fmt::Display for Fault {
                 write!(f, "the disk is full: {needed} bytes are needed{MAKE_ROOM}")
             }
             Self::Full { needed: None, .. } => write!(f, "the disk is full{MAKE_ROOM}"),
+            Self::Quota => write!(f, "the quota on this disk is used up{MAKE_ROOM}"),
             Self::TooLarge => f.write_str(
                 "the file is too large: for the file system, or for the limit that ulimit -f shows",
             ),
@@ -132,6 +136,15 @@ impl fmt::Display for Fault {
             Self::Other(error) => error.fmt(f),
         }
     }
+}
+
+/// Makes a folder, and those above it, where they are not there. Of one that cannot be looked at, the
+/// system says only that something is there already: what is said then is why it cannot.
+pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(path).map_err(|error| match std::fs::metadata(path) {
+        Err(why) if error.kind() == ErrorKind::AlreadyExists && why.kind() != ErrorKind::NotFound => why,
+        _ => error,
+    })
 }
 
 /// Whether permissions were set, or the file system has none that could be.
@@ -181,6 +194,29 @@ pub(super) fn failing_with<T>(error: Errno, meanwhile: impl FnOnce() -> T) -> T 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_folder_that_cannot_be_looked_at_it_is_said_why() {
+        let dir = tempfile::tempdir().unwrap();
+        let [looped, file, new] = ["looped", "file", "new/er"].map(|name| dir.path().join(name));
+        std::os::unix::fs::symlink("looped", &looped).unwrap();
+        std::fs::write(&file, "").unwrap();
+        let error = |path: &Path| make_folder(path).unwrap_err();
+        assert_eq!(error(&looped).raw_os_error(), Some(Errno::LOOP.raw_os_error()));
+        assert_eq!(error(&file).kind(), ErrorKind::AlreadyExists);
+        std::fs::remove_file(&looped).unwrap();
+        std::os::unix::fs::symlink("nowhere", &looped).unwrap();
+        assert_eq!(error(&looped).kind(), ErrorKind::AlreadyExists, "the link is there");
+        make_folder(&new).unwrap();
+        make_folder(&new).unwrap();
+    }
+
+    #[test]
+    fn a_quota_is_not_the_disk() {
+        let [quota, disk] =
+            [Errno::DQUOT, Errno::NOSPC].map(|error| Fault::from(io::Error::from(error)).to_string());
+        assert!(quota.contains("quota") && !disk.contains("quota"), "{quota}, {disk}");
+    }
 
     #[test]
     fn only_a_file_system_without_permissions_need_not_have_them_set() {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::disk::{DiskError, Fault};
+use super::disk::{DiskError, Fault, make_folder};
 use super::file::Stamp;
 use super::path::RelativePath;
 use super::real_path::real_folder;
@@ -73,7 +73,7 @@ impl Folder {
     /// # Errors
     /// If that is not allowed, or something else is in the way.
     pub fn make(path: &Path) -> Result<Self, DiskError> {
-        std::fs::create_dir_all(path).map_err(DiskError::at(path))?;
+        make_folder(path).map_err(DiskError::at(path))?;
         Ok(Self { path: real_folder(path)?, ..Self::open(path)? })
     }
 

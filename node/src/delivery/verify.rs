@@ -12,7 +12,9 @@ use tokio_util::sync::CancellationToken;
 use super::keep::{KeepError, KeepEvent, blocking, reading, text_of};
 use super::types::GetEvent;
 use super::{Delivery, GetError, fetch};
-use crate::content::{Catalogue, CatalogueError, Collection, Condition, Entry, Fault, Kept, Stamp, ToRepair};
+use crate::content::{
+    Catalogue, CatalogueError, Collection, Condition, Entry, Fault, HashError, Kept, Stamp, ToRepair,
+};
 
 /// Events of a repair that wait to be told.
 const EVENTS: usize = 64;
@@ -273,6 +275,10 @@ fn verify_one(
             let none = Geometry::new(entry.size).map(|geometry| PieceSet::empty(geometry.count())).ok();
             let missing = matches!(error.fault, Fault::Missing);
             Ok((unreadable(error.fault.to_string()), none.filter(|_| missing).map(|none| (none, None))))
+        }
+        // It is said already that it cannot be read.
+        Err(CatalogueError::Hash { error: HashError::Disk(error), .. }) => {
+            Ok((unreadable(error.to_string()), None))
         }
         Err(CatalogueError::Hash { error, .. }) => Ok((unreadable(error.to_string()), None)),
         Err(error) => Ok((unreadable(error.to_string()), None)),

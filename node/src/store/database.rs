@@ -208,8 +208,7 @@ impl StoreError {
             redb::Error::Io(error)
                 if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
             {
-                let text = "the disk is full: make room and try again".into();
-                return Self::Unusable { path, text };
+                return Self::Unusable { path, text: Fault::from(error).to_string() };
             }
             // Something else wanted of it at the same time has failed.
             redb::Error::PreviousIo => {

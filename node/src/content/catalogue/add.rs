@@ -173,16 +173,16 @@ pub(super) fn copy_with_mode(
         Ok(false) => Err(CatalogueError::Hash { path: path.to_owned(), error: HashError::Cancelled }),
         Err(error) => {
             let fault = Fault::from(error);
-            let path = if matches!(fault, Fault::Full { .. }) { copy } else { path };
+            let path = if matches!(fault, Fault::Full { .. } | Fault::Quota) { copy } else { path };
             Err(DiskError::new(path, fault).into())
         }
     })?;
-    let mode = from.metadata().and_then(|data| {
+    let mode = from.metadata().map_err(DiskError::at(path)).and_then(|data| {
         let mut permissions = data.permissions();
         permissions.set_mode(permissions.mode() & 0o777 | OWNERS);
-        set_if_there_are_any(to.set_permissions(permissions))
+        set_if_there_are_any(to.set_permissions(permissions)).map_err(DiskError::at(copy))
     });
-    Ok(mode.map_err(DiskError::at(path))?)
+    Ok(mode?)
 }
 
 /// Has `copy` copy a file that stays as it is meanwhile.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Catalogue, CatalogueError, Entry, Kept};
-use crate::content::disk::{DiskError, Fault};
+use crate::content::disk::{DiskError, Fault, make_folder};
 
 /// Where copies are, within the peer's folder.
 pub(super) const FILES: &str = "files";
@@ -26,7 +26,7 @@ impl Catalogue {
     /// The folder for copies.
     pub(super) fn copies(&self) -> Result<PathBuf, CatalogueError> {
         let copies = self.home.as_ref().ok_or(CatalogueError::NoHome)?.join(FILES);
-        std::fs::create_dir_all(&copies).map_err(DiskError::at(&copies))?;
+        make_folder(&copies).map_err(DiskError::at(&copies))?;
         Ok(std::fs::canonicalize(&copies).map_err(DiskError::at(&copies))?)
     }
 

@@ -193,7 +193,7 @@ pub(super) fn set_room_aside(
         let reserve = || rustix::fs::fallocate(file, FallocateFlags::empty(), 0, size);
         match rustix::io::retry_on_intr(reserve) {
             Ok(()) => return Ok(()),
-            Err(Errno::NOSPC | Errno::DQUOT) => return Err(full(data, file, size)),
+            Err(Errno::NOSPC) => return Err(full(data, file, size)),
             // This file system cannot.
             Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {}
             Err(error) => return Err(data.error(error)),
