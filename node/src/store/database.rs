@@ -248,14 +248,16 @@ fn builder() -> redb::Builder {
 /// Opens a database and compares all of it with its checksums, or makes one.
 fn open_whole(path: &Path) -> Opened {
     quietly(|| {
-        if !path.exists()
-            && let Some(database) = make(path)?
-        {
-            return Ok(database);
-        }
-        let mut database = builder().create(path)?;
-        // If it is not whole but could be made so, it goes on from its last commit that is.
-        database.check_integrity()?;
+        let made = if path.exists() { None } else { make(path)? };
+        let database = match made {
+            Some(database) => database,
+            None => {
+                let mut database = builder().create(path)?;
+                // If it is not whole but could be made so, it goes on from its last commit that is.
+                database.check_integrity()?;
+                database
+            }
+        };
         remove_half_made(path);
         Ok(database)
     })
