@@ -195,37 +195,41 @@ fn a_peer_whose_state_finds_no_room_says_so_and_stores_it_once_there_is_some() {
     let user = tempfile::tempdir().unwrap();
     let (small, many) = (user.path().join("small"), user.path().join("many"));
     std::fs::create_dir(&small).unwrap();
-    (0..600).for_each(|n| _ = write(&many, &n.to_string(), n.to_string().as_bytes()));
+    for folder in ["1", "2", "3"] {
+        (0..600).for_each(|n| _ = write(&many, &format!("{folder}/{n}"), format!("{folder} {n}").as_bytes()));
+    }
     let (_tracker, tracker) = start(&["tracker", "--listen", "127.0.0.1:0"]);
     let script = format!(
         "peer() {{
              $ASKAROUND peer --id 1 --listen 127.0.0.1:0 --tracker {tracker} --dir $FOLDER/p >&2 & PEER=$!
              while kill -0 $PEER; do $ASKAROUND status --dir $FOLDER/p >/dev/null 2>&1 && break; sleep 0.01; done
          }}
-         add() {{ $ASKAROUND add -q {} --dir $FOLDER/p | wc -l; }}
+         add() {{ $ASKAROUND add -q {}/$1 --dir $FOLDER/p | wc -l; }}
          hold() {{ $ASKAROUND hold $1 --dir $FOLDER/p; }}
          peer
          hold a
          cat /dev/zero > $FOLDER/fill
-         add
+         add 1
          hold b
          rm $FOLDER/fill
-         add
+         add 1
          hold c
          cat /dev/zero > $FOLDER/fill
+         add 2
          hold d
          rm $FOLDER/fill
          kill -INT $PEER; wait $PEER; echo $?
          peer
          $ASKAROUND contents 1 --dir $FOLDER/p | grep -x .
          cat /dev/zero > $FOLDER/fill
+         add 3
          hold e
          kill -INT $PEER; wait $PEER; echo $?",
         many.display()
     );
     let output = in_small_folder(&small, "8M", &script);
     let (said, complained) = (stdout(&output), stderr(&output));
-    assert_eq!(said, "holds a\n0\n1\nholds c\n130\na\nb\nc\nd\n1\n", "{complained}");
+    assert_eq!(said, "holds a\n0\n1\nholds c\n0\n130\na\nb\nc\nd\n0\n1\n", "{complained}");
     assert!(complained.contains("the disk is full: make room and try again"), "{complained}");
     assert!(complained.contains("what changed since it could be stored is lost"), "{complained}");
 }

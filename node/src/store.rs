@@ -2,6 +2,7 @@
 //! an embedded database whose every commit survives a crash.
 
 mod database;
+mod room;
 mod temporary;
 
 use std::collections::BTreeSet;

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use redb::backends::FileBackend;
 use redb::{DatabaseError, Durability, ReadTransaction, ReadableDatabase as _, WriteTransaction};
 
+use super::room::Room;
 use super::temporary::Temporary;
 use crate::content::{DiskError, Fault, Place};
 use crate::lock;
@@ -61,6 +62,8 @@ pub(crate) struct Database {
     path: PathBuf,
     open_again: Box<dyn Fn() -> Opened + Send + Sync>,
     state: Mutex<State>,
+    /// Of one in a file that has a name.
+    room: Option<Room>,
 }
 
 struct State {
@@ -80,7 +83,8 @@ impl Database {
         let again = path.to_owned();
         // It is not made anew: what was in it would be lost without a word.
         let open_again = move || quietly(|| builder().open(&again));
-        Self::new(path.to_owned(), open_whole(path), open_again)
+        let database = Self::new(path.to_owned(), open_whole(path), open_again)?;
+        Ok(Self { room: Room::of(path), ..database })
     }
 
     /// Makes one that lasts as long as this: in memory, or in a file without a name if it becomes long.
@@ -104,7 +108,7 @@ impl Database {
             Err(error) => return Err(StoreError::of_opening(path, error)),
         };
         let state = Mutex::new(State { database, failed: false, tables: Vec::new() });
-        Ok(Self { path, open_again: Box::new(open_again), state })
+        Ok(Self { path, open_again: Box::new(open_again), state, room: None })
     }
 
     /// Makes tables that are not there, now and whenever the file is opened again: without anything in
@@ -142,6 +146,9 @@ impl Database {
             write.set_durability(durability)?;
             let result = change(&write)?;
             write.commit()?;
+            if let Some(room) = &self.room {
+                room.set_aside();
+            }
             Ok(result)
         })
     }
