@@ -18,6 +18,8 @@ use crate::content::{DiskError, Fault, PartError};
 const DOUBT: Duration = Duration::from_secs(5);
 /// The longest.
 const MOST_DOUBT: Duration = Duration::from_secs(80);
+/// What has come is not thrown away because whoever describes it so was gone for a moment.
+const DOUBT_OF_PIECES: Duration = Duration::from_secs(20);
 /// So often everybody is believed, in at least so many times as long as is waited for a holder.
 const MOST_ROUNDS: u32 = 2;
 const MOST_WAITS: u32 = 4;
@@ -68,11 +70,16 @@ impl Fetch {
         opened.filter(|description| !self.wrong.contains(&description.root)).map(Said::from)
     }
 
-    /// Whether it is time to believe somebody else: nothing of this has proved right, and nothing
-    /// comes.
+    /// Whether it is time to believe somebody else: nothing comes, and nothing of this has proved right,
+    /// or nobody describes it so any more. Pieces prove right of a lie too, all but the last.
     pub(super) fn is_doubtful(&self, run: &Run) -> bool {
         let patience = DOUBT.saturating_mul(1 << self.doubts.count.min(4)).min(MOST_DOUBT);
-        run.has_nothing() && run.last_came.elapsed() > patience && self.has_rival(run)
+        let patience = match run.has_nothing() {
+            true => patience,
+            false if run.has_no_source() => patience.max(DOUBT_OF_PIECES),
+            false => return false,
+        };
+        run.last_came.elapsed() > patience && self.has_rival(run)
     }
 
     /// Whether somebody describes something else, and may be right.
@@ -82,6 +89,10 @@ impl Fetch {
         else {
             return false;
         };
+        // Under a BLAKE3 key the last piece proves how long it is.
+        if Root::from_key(&self.key).is_some() && run.has_last() {
+            return false;
+        }
         let known = Said::from(&identity.description);
         self.all_said().any(|said| said != known)
     }
@@ -165,5 +176,89 @@ impl Fetch {
                 self.lost(id, why, blame);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use askaround_core::download::{Download, DownloadConfig, DownloadInput};
+    use askaround_core::id::{Contact, PeerId};
+    use askaround_core::key::Key;
+    use askaround_core::pieces::{Manifest, PieceSet};
+    use tokio::sync::mpsc;
+    use tokio_util::sync::CancellationToken;
+
+    use super::super::super::target::{MemoryTarget, Target as _};
+    use super::*;
+    use crate::content::Catalogue;
+    use crate::delivery::{Delivery, DeliveryOptions, GetRequest};
+    use crate::peer::PeerHandle;
+    use crate::transfer::source::{Has, Opened};
+
+    const SIZE: u64 = 200_000;
+    const PIECES: u32 = 4;
+
+    fn said(root: Root, size: u64) -> Description {
+        Description { root, size, md5: None, collection: false, sparse: false }
+    }
+
+    /// A fetch of this key, which is believed to be four pieces, and another source that says that they
+    /// are a byte less.
+    fn doubted(key: &Key, manifest: Arc<Manifest>) -> (Fetch, Run) {
+        let me = Contact::new(PeerId::new(1).unwrap(), "127.0.0.1:7".parse().unwrap());
+        let catalogue = Catalogue::temporary().unwrap();
+        let (delivery, _) = Delivery::new(me, catalogue, PeerHandle::new().0, DeliveryOptions::default());
+        let request = GetRequest { key: key.clone(), to: "x".into(), from: vec![], in_place: false };
+        let job = crate::lock(&delivery.0.active).begin(key, &request.to, false).unwrap();
+        let stop = CancellationToken::new();
+        let mut fetch = Fetch::new(delivery, &request, Kind::Wanted, job, mpsc::channel(9).0, stop);
+        let description = said(manifest.root(), SIZE);
+        fetch.sources.open("127.0.0.1:1".parse().unwrap(), None, String::new(), false);
+        let other = fetch.sources.ids()[0];
+        fetch.sources.get_mut(other).unwrap().opened =
+            Some(Opened { description: said(manifest.root(), SIZE - 1), hashes: vec![], has: Has::All });
+        fetch.identity = Some(Identity { manifest: manifest.clone(), description });
+        let target = Arc::new(MemoryTarget::new(key.clone(), manifest));
+        let download = Download::new(DownloadConfig::default(), target.lengths(), target.have());
+        (fetch, Run::new(target, Arc::new(Mutex::new(download)), false, false))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pieces_that_nobody_stands_up_for_are_doubted_after_a_while() {
+        let manifest = Arc::new(Manifest::of(SIZE, vec![[7; 32]; PIECES as usize]).unwrap());
+        let (mut fetch, mut run) = doubted(&manifest.root().key(), manifest.clone());
+        run.got(2, 0);
+        let opened = |pieces| DownloadInput::Opened {
+            source: 2,
+            addr: ([127, 0, 0, 1], 2).into(),
+            holds: true,
+            pieces,
+        };
+        run.handle(opened(PieceSet::full(PIECES)));
+        tokio::time::advance(DOUBT_OF_PIECES * 9).await;
+        assert!(!fetch.is_doubtful(&run), "somebody describes it so, and it may be its turn soon");
+        run.handle(DownloadInput::Closed(2));
+        assert!(fetch.is_doubtful(&run));
+        run.got(2, 1);
+        tokio::time::advance(DOUBT * 2).await;
+        assert!(!fetch.is_doubtful(&run), "whoever sent it may come back");
+        tokio::time::advance(DOUBT_OF_PIECES).await;
+        assert!(fetch.is_doubtful(&run));
+        run.got(2, PIECES - 1);
+        tokio::time::advance(DOUBT_OF_PIECES * 9).await;
+        assert!(!fetch.is_doubtful(&run), "it has proved right");
+        fetch.end().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_piece_proves_what_an_md5_names() {
+        let manifest = Arc::new(Manifest::of(SIZE, vec![[7; 32]; PIECES as usize]).unwrap());
+        let (mut fetch, mut run) = doubted(&Md5::new([7; 16]).key(), manifest);
+        run.got(2, PIECES - 1);
+        tokio::time::advance(DOUBT_OF_PIECES * 2).await;
+        assert!(fetch.is_doubtful(&run));
+        fetch.end().await;
     }
 }

@@ -52,7 +52,7 @@ pub(in super::super) struct Run {
 }
 
 impl Run {
-    pub(super) fn new(
+    pub(in super::super) fn new(
         target: Arc<dyn Target>,
         download: Arc<Mutex<Download>>,
         files: bool,
@@ -83,13 +83,19 @@ impl Run {
         }
     }
 
-    pub(super) fn handle(&mut self, input: DownloadInput) {
+    pub(in super::super) fn handle(&mut self, input: DownloadInput) {
         lock(&self.download).handle(self.epoch.now(), input);
     }
 
     /// Whether no piece has proved right.
     pub(in super::super) fn has_nothing(&self) -> bool {
         lock(&self.download).have().is_empty()
+    }
+
+    /// Whether the last piece is here, and with it how long the content is.
+    pub(in super::super) fn has_last(&self) -> bool {
+        let download = lock(&self.download);
+        download.have().count().checked_sub(1).is_some_and(|last| download.have().contains(last))
     }
 
     pub(super) fn knows(&self, id: SourceId) -> bool {
@@ -146,7 +152,7 @@ impl Run {
     }
 
     /// Whether no source takes part yet, or any more.
-    pub(super) fn has_no_source(&self) -> bool {
+    pub(in super::super) fn has_no_source(&self) -> bool {
         lock(&self.download).sources().next().is_none()
     }
 
@@ -166,7 +172,7 @@ impl Run {
         lock(&self.download).has_none(id)
     }
 
-    pub(super) fn got(&mut self, id: SourceId, piece: u32) {
+    pub(in super::super) fn got(&mut self, id: SourceId, piece: u32) {
         if !lock(&self.download).have().contains(piece) {
             self.here += self.worth[piece as usize];
             self.last_came = Instant::now();
