@@ -315,6 +315,10 @@ impl Download {
             self.fill_all(now);
         } else {
             self.fill_with(now, id, &|_| true);
+            if self.sources.get(&id).is_some_and(|source| source.owes.is_empty()) {
+                // It may be that nobody but those who were slow has any more.
+                self.fill_slow(now);
+            }
         }
     }
 

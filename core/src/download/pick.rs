@@ -40,6 +40,14 @@ impl Download {
         }
     }
 
+    /// The same for those who were slow.
+    pub(super) fn fill_slow(&mut self, now: Instant) {
+        let slow = self.sources.iter().filter(|(_, source)| source.slow);
+        for id in slow.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.fill(now, id);
+        }
+    }
+
     /// Asks a source for as much as it should be asked for.
     pub(super) fn fill(&mut self, now: Instant, id: SourceId) {
         self.fill_with(now, id, &|_| false);
@@ -78,11 +86,15 @@ impl Download {
     }
 
     /// A missing piece of a source that was slow and has answered all that it was asked for, where there
-    /// is no better source. In a crowd a slow one would keep what others have a moment later.
+    /// is no better source: all that are not slow have nothing of what is missing. In a crowd a slow one
+    /// would keep what others have a moment later.
     fn wanted_of_a_slow_one(&self, id: SourceId) -> Option<u32> {
         let source = self.sources.get(&id).filter(|source| source.slow)?;
         let answered = source.owes.is_empty() && source.taken_back.is_empty();
-        if self.done || !answered || self.sources.values().any(|other| !other.slow) {
+        let gives = |other: &Source| {
+            !other.owes.is_empty() || other.pieces.without(&self.have, &self.have).next().is_some()
+        };
+        if self.done || !answered || self.sources.values().any(|other| !other.slow && gives(other)) {
             return None;
         }
         source.pieces.without(&self.have, &self.asked).next()

@@ -37,14 +37,14 @@ fn a_silent_source_that_alone_has_what_it_owes_keeps_its_place() {
     assert!(matches!(outputs(&mut download)[..], [DownloadOutput::Drop(1, DropReason::Stalled(_))]));
 }
 
-#[test]
-fn who_was_slow_and_owes_nothing_is_asked_again_for_what_nobody_else_has() {
+/// A download at which source 1 was slow and has answered all that it owed, since source 2 sent it; both
+/// have everything.
+fn after_a_slow_one() -> Download {
     let mut download = download(200);
     open(&mut download, at(0), 1, PieceSet::full(200));
     let owed = asked(&mut download, 1);
     download.handle(at(5000), DownloadInput::Timeout);
     open(&mut download, at(5000), 2, PieceSet::full(200));
-    // What it owes the other sends.
     for piece in &owed {
         download.handle(at(5001), DownloadInput::Got(2, *piece));
     }
@@ -52,9 +52,33 @@ fn who_was_slow_and_owes_nothing_is_asked_again_for_what_nobody_else_has() {
     for piece in &owed {
         download.handle(at(5002), DownloadInput::Refused(1, *piece));
     }
+    download
+}
+
+#[test]
+fn who_was_slow_and_owes_nothing_is_asked_again_for_what_nobody_else_has() {
+    let mut download = after_a_slow_one();
     assert!(asked(&mut download, 1).is_empty(), "while another is there that is not slow");
     download.handle(at(5003), DownloadInput::Closed(2));
     assert!(!asked(&mut download, 1).is_empty());
+}
+
+#[test]
+fn who_was_slow_is_asked_again_although_others_are_there_who_have_nothing_of_what_is_missing() {
+    let mut download = after_a_slow_one();
+    let here: Vec<u32> = download.have().iter().collect();
+    let last = download.have().missing().last().unwrap();
+    open(&mut download, at(5003), 3, set(200, &[]));
+    open(&mut download, at(5003), 4, set(200, &here));
+    download.handle(at(5003), DownloadInput::News(3, vec![last]));
+    outputs(&mut download);
+    download.handle(at(5003), DownloadInput::Closed(2));
+    let now = outputs(&mut download);
+    assert_eq!(now, [DownloadOutput::Ask { source: 3, piece: last, any: false }]);
+    download.handle(at(5004), DownloadInput::Got(3, last));
+    let again = asked(&mut download, 1);
+    assert_eq!(again.len(), 1, "one piece, to see whether it is slow again");
+    assert!(!download.have().contains(again[0]));
 }
 
 #[test]
