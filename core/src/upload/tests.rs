@@ -122,6 +122,25 @@ fn who_has_least_comes_first_then_the_rarest_piece_and_nobody_waits_for_ever() {
 }
 
 #[test]
+fn who_never_says_what_its_pieces_are_of_gets_no_more_than_others() {
+    let mut upload = Upload::new(UploadConfig { slots: Some(1), seed: 0 });
+    let mut granted = [0; 11];
+    let wants = |connection: ConnectionId, piece| {
+        let piece = (connection > 0).then_some(piece);
+        let wishes = vec![Wish { piece, any: false }];
+        UploadInput::Wants(connection, Want { count: 100, wishes, ..want(0, false) })
+    };
+    (0..11).for_each(|connection| upload.handle(wants(connection, 0)));
+    for _ in 0..220 {
+        let Grant { connection, .. } = upload.poll_output().unwrap();
+        granted[connection as usize] += 1;
+        upload.handle(UploadInput::Sent { connection, bytes: 0, at: Instant::ZERO });
+        upload.handle(wants(connection, granted[connection as usize]));
+    }
+    assert!((1..=20).contains(&granted[0]), "{granted:?}");
+}
+
+#[test]
 fn nothing_is_kept_of_those_who_are_gone() {
     let mut upload = Upload::default();
     sent(&mut upload, &[(1, 0, true), (2, 1, true)]);

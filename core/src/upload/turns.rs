@@ -130,8 +130,12 @@ impl Upload {
         }
     }
 
-    /// How far whoever is at the other end has got, as far as is known.
+    /// How far whoever is at the other end has got, as far as is known. Who does not say what its pieces
+    /// are of, and so never has any more, comes last.
     fn progress(&self, connection: ConnectionId, want: &Want) -> u32 {
-        progress(want.has.max(self.known.count(connection, want.served)), want.count)
+        match want.has.max(self.known.count(connection, want.served)) {
+            0 if want.wishes.iter().all(|wish| wish.piece.is_none()) => u32::MAX,
+            has => progress(has, want.count),
+        }
     }
 }
