@@ -2,12 +2,17 @@
 
 mod content;
 
-use std::io::Write as _;
-use std::sync::Arc;
+use std::io::{self, Write as _};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use askaround_core::pieces::PieceSet;
+use askaround_core::key::Key;
+use askaround_core::message::{Description, Interest};
+use askaround_core::pieces::{PieceSet, Root};
+use askaround_node::content::ContentFile;
 use askaround_node::server::ServerConfig;
+use askaround_node::transfer::shelf::{Holding, Pieces, Shelf};
 use askaround_node::transfer::source::{Has, SourceCommand, SourceEvent};
 use content::{Client, OneContent, Server, content};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -215,6 +220,49 @@ async fn news_are_pushed_between_answers_and_gathered() {
         }
     }
     assert_eq!(heard, (4..40).collect::<Vec<_>>());
+    client.end().await;
+    server.stop().await;
+}
+
+/// A content that is fetched, until that ends.
+#[derive(Debug)]
+struct Fetched(OneContent, Mutex<Option<watch::Sender<PieceSet>>>);
+
+impl Shelf for Fetched {
+    fn open(&self, key: &Key) -> io::Result<Option<Arc<ContentFile>>> {
+        self.0.open(key)
+    }
+
+    fn describe(&self, key: &Key) -> io::Result<Option<Description>> {
+        self.0.describe(key)
+    }
+
+    fn interest(&self, from: IpAddr, interest: &Interest) -> io::Result<Option<Holding>> {
+        let holding = self.0.interest(from, interest)?;
+        let live = self.1.lock().unwrap().as_ref().unwrap().subscribe();
+        Ok(holding.map(|holding| Holding { pieces: Pieces::Live(live), ..holding }))
+    }
+
+    fn changed(&self, root: Root) {
+        self.0.changed(root);
+    }
+}
+
+/// Otherwise it would wait for news of a fetch that is begun again, and told of to new connections only.
+#[tokio::test]
+async fn who_listens_to_a_fetch_that_ends_early_has_to_ask_anew() {
+    let (bytes, manifest) = content(4 * PIECE);
+    let live = watch::Sender::new(PieceSet::full(4));
+    live.send_modify(|pieces| _ = pieces.remove(2));
+    let shelf = Arc::new(Fetched(OneContent::new(&bytes, &manifest), Mutex::new(Some(live))));
+    let server = Server::start(shelf.clone(), ServerConfig::default(), 1);
+    let mut client = Client::connect(server.addr, manifest.root().key());
+    client.opened().await.unwrap();
+    client.get(0, false).await;
+    assert!(matches!(client.event().await, SourceEvent::Piece { piece: 0, result: Ok(()) }));
+    shelf.1.lock().unwrap().take();
+    let (before, why) = client.gone().await;
+    assert!(before.is_empty() && why.to_string().contains("closed"), "{before:?} {why}");
     client.end().await;
     server.stop().await;
 }

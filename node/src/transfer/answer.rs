@@ -77,6 +77,9 @@ impl<'a> Answering<'a> {
                 }
                 Next::Wait => {
                     self.flush().await?;
+                    if self.connection.interests.have_ended() {
+                        return Ok(());
+                    }
                     tokio::select! {
                         () = self.connection.work.notified() => {}
                         () = self.connection.interests.wait() => {}

@@ -36,9 +36,20 @@ struct Told {
     root: Root,
     /// What the other end knows to be here.
     pieces: PieceSet,
-    /// What is here; none if that changes no more.
-    live: Option<watch::Receiver<PieceSet>>,
+    here: Here,
     layout: Option<Arc<Layout>>,
+}
+
+/// What is here of a content.
+#[derive(Debug)]
+enum Here {
+    /// All of it.
+    Whole,
+    /// What has come, while it is fetched.
+    Live(watch::Receiver<PieceSet>),
+    /// It is fetched no longer, and did not become whole. What else is told of it here would be of
+    /// another fetch.
+    Ended,
 }
 
 /// A folder that the other end is interested in.
@@ -54,6 +65,11 @@ pub(super) struct OfFolder {
 }
 
 impl Told {
+    /// Whether an interest takes the place of this.
+    fn is_about(&self, about: &Interest) -> bool {
+        self.about.key == about.key && self.about.files == about.files
+    }
+
     fn served(&self) -> Served {
         Served { root: self.root, files: self.about.files }
     }
@@ -69,20 +85,20 @@ impl Interests {
     /// Somebody is interested, and is told what is here now: all, or these pieces. `None` if it
     /// has too many interests already.
     pub(super) fn add(&self, about: Interest, holding: Holding) -> Option<PieceSet> {
-        let (pieces, live) = match holding.pieces {
-            Pieces::All(count) => (PieceSet::full(count), None),
+        let (pieces, here) = match holding.pieces {
+            Pieces::All(count) => (PieceSet::full(count), Here::Whole),
             Pieces::Live(mut live) => {
                 let pieces = live.borrow_and_update().clone();
-                (pieces, Some(live))
+                (pieces, Here::Live(live))
             }
         };
         let mut all = lock(&self.told);
-        all.retain(|told| !(told.about.key == about.key && told.about.files == about.files));
+        all.retain(|told| !told.is_about(&about));
         if all.len() == MAX_INTERESTS {
             return None;
         }
         let Holding { root, layout, .. } = holding;
-        all.push(Told { about, root, pieces: pieces.clone(), live, layout });
+        all.push(Told { about, root, pieces: pieces.clone(), here, layout });
         Some(pieces)
     }
 
@@ -95,7 +111,8 @@ impl Interests {
     pub(super) fn folder_with(&self, root: &Root) -> Option<OfFolder> {
         lock(&self.told).iter().find_map(|told| {
             let layout = told.layout.clone().filter(|layout| layout.geometry(root).is_some())?;
-            let (key, served, complete) = (told.about.key.clone(), told.served(), told.live.is_none());
+            let complete = matches!(told.here, Here::Whole);
+            let (key, served) = (told.about.key.clone(), told.served());
             Some(OfFolder { key, served, complete, layout })
         })
     }
@@ -119,7 +136,7 @@ impl Interests {
             return;
         }
         for told in lock(&self.told).iter_mut() {
-            let Some(live) = &mut told.live else { continue };
+            let Here::Live(live) = &mut told.here else { continue };
             let ended = live.has_changed().is_err();
             let new: Vec<u32> = {
                 let now = live.borrow_and_update();
@@ -135,16 +152,26 @@ impl Interests {
                 told.pieces.insert(piece);
             }
             if ended {
-                told.live = None;
+                told.here = if told.pieces.is_full() { Here::Whole } else { Here::Ended };
             }
         }
+    }
+
+    /// Whether there is something that the other end waits to be told of, and will not be: it is to ask
+    /// anew.
+    pub(super) fn have_ended(&self) -> bool {
+        lock(&self.told).iter().any(|told| matches!(told.here, Here::Ended))
     }
 
     /// Waits until there is something to tell.
     pub(super) async fn wait(&self) {
         let next_at = *lock(&self.next_at);
         sleep_until(next_at).await;
-        let live: Vec<_> = lock(&self.told).iter().filter_map(|told| told.live.clone()).collect();
+        let live = |told: &Told| match &told.here {
+            Here::Live(live) => Some(live.clone()),
+            Here::Whole | Here::Ended => None,
+        };
+        let live: Vec<_> = lock(&self.told).iter().filter_map(live).collect();
         let changes = live.into_iter().map(|mut live| async move {
             // Its end is something new too: the last that comes.
             let _ = live.changed().await;
@@ -157,5 +184,37 @@ impl Interests {
             Poll::Pending
         });
         any.await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn about(key: &str, port: u16) -> Interest {
+        Interest { key: Key::new(key).unwrap(), files: false, id: None, port: Some(port) }
+    }
+
+    fn holding(pieces: Pieces) -> Holding {
+        Holding { root: Root::new([7; 32]), pieces, layout: None }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_ends_before_it_is_whole_is_to_be_asked_about_anew() {
+        for whole in [true, false] {
+            let (interests, sender) = (Interests::default(), watch::Sender::new(PieceSet::empty(2)));
+            interests.add(about("k", 1), holding(Pieces::Live(sender.subscribe()))).unwrap();
+            let mut out = Vec::new();
+            sender.send_modify(|pieces| _ = pieces.insert(0));
+            interests.tell(&mut out);
+            assert!(!out.is_empty() && !interests.have_ended());
+            if whole {
+                sender.send_modify(|pieces| _ = pieces.insert(1));
+            }
+            drop(sender);
+            interests.wait().await;
+            interests.tell(&mut out);
+            assert_eq!(interests.have_ended(), !whole);
+        }
     }
 }
