@@ -151,6 +151,16 @@ impl Download {
         self.sources.get(&source).is_some_and(|source| source.pieces.is_empty())
     }
 
+    /// Whether a piece comes from this source now.
+    pub fn comes_from(&self, source: SourceId) -> bool {
+        self.sources.get(&source).is_some_and(Source::is_sending)
+    }
+
+    /// Whether a piece comes from any source now.
+    pub fn comes_from_any(&self) -> bool {
+        self.sources.values().any(Source::is_sending)
+    }
+
     /// How many of the sources that have a part have this piece.
     pub fn copies(&self, piece: u32) -> u32 {
         self.copies.get(piece as usize).copied().unwrap_or(0)

@@ -119,6 +119,11 @@ impl Source {
         Some(std::mem::replace(&mut owed.state, Owing::Begun))
     }
 
+    /// Whether one of the pieces that it owes comes.
+    pub(super) fn is_sending(&self) -> bool {
+        self.owes.iter().any(|owed| owed.state == Owing::Begun)
+    }
+
     /// It no longer owes this piece. How far it was with it, if it did.
     pub(super) fn settled(&mut self, piece: u32) -> Option<Owing> {
         let at = self.owes.iter().position(|owed| owed.piece == piece)?;

@@ -47,6 +47,14 @@ pub enum GetError {
         /// The files of a folder that they are of, in words.
         files: Option<String>,
     },
+    /// Sources have what is missing, and none of them sent any.
+    #[error("nothing came for {seconds} s; what came is kept: run the same command again to go on")]
+    NothingCame {
+        /// How many pieces.
+        missing: u32,
+        /// For how long.
+        seconds: u64,
+    },
     /// It was told to stop.
     #[error("stopped; what came is kept: run the same command again to go on")]
     Stopped,

@@ -249,9 +249,7 @@ impl Fetch {
                 }
             }
             SourceEvent::Gone(error) => {
-                if run.knows(id) {
-                    run.broke_off();
-                }
+                run.broke_off(id);
                 run.handle(DownloadInput::Closed(id));
                 self.gone(id, &error);
                 self.go_on_or_starve(run)?;

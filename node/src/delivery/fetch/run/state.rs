@@ -33,7 +33,7 @@ pub(in super::super) struct Run {
     pub(in super::super) here: u64,
     /// When something came last.
     pub(in super::super) last_came: Instant,
-    /// When a piece came last, and how many sources that took part have gone since.
+    /// When a piece came last, and how many sources have gone since in the middle of one.
     last_piece: Instant,
     broken_off: u32,
     /// When somebody who fetches it too told of something that it has got.
@@ -111,15 +111,18 @@ impl Run {
         self.hashes.as_ref().is_some_and(FileHashes::is_asking)
     }
 
-    /// A source that took part is gone.
-    pub(super) fn broke_off(&mut self) {
-        self.broken_off += 1;
+    /// A source is gone. Of one that was sending nothing that means nothing: whoever has nothing to
+    /// send closes too.
+    pub(super) fn broke_off(&mut self, id: SourceId) {
+        self.broken_off += u32::from(lock(&self.download).comes_from(id));
     }
 
-    /// Whether sources break off again and again, and no piece has come for longer than that: each may
-    /// be one whose disk fails in the middle of one, and would be asked for it for ever.
+    /// Whether sources break off again and again in the middle of a piece, and none has come for longer
+    /// than that, nor is one coming: each may be one whose disk fails, and would be asked for it for ever.
     pub(super) fn only_breaks_off(&self, patience: Duration) -> bool {
-        self.broken_off >= MOST_BROKEN_OFF && self.last_piece.elapsed() > patience
+        self.broken_off >= MOST_BROKEN_OFF
+            && self.last_piece.elapsed() > patience
+            && !lock(&self.download).comes_from_any()
     }
 
     /// Somebody who fetches it too has got something.
@@ -156,10 +159,14 @@ impl Run {
         lock(&self.download).sources().next().is_none()
     }
 
-    /// It ends without what is missing.
+    /// It ends without what is missing: of which some source has none, or for which it was waited for so
+    /// long in vain.
     pub(super) fn starves(&self) -> GetError {
         let download = lock(&self.download);
         let missing = download.have().missing().count() as u32;
+        if download.sources().next().is_some() && !download.gets_nothing() {
+            return GetError::NothingCame { missing, seconds: self.last_came.elapsed().as_secs() };
+        }
         let files = match download.lacks_a_holder() {
             true => self.target.files_of(&mut download.missing_everywhere()),
             false => self.target.files_of(&mut download.have().missing()),
@@ -202,19 +209,50 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn sources_that_break_off_in_every_piece_are_waited_for_no_longer() {
         let (mut run, patience) = (run(), Duration::from_secs(120));
+        let count = run.worth.len() as u32;
+        let opened = |source| {
+            let addr = ([127, 0, 0, 1], source as u16).into();
+            DownloadInput::Opened { source, addr, pieces: PieceSet::full(count), holds: true }
+        };
+        let breaks_off = |run: &mut Run, begins| {
+            run.handle(opened(1));
+            if begins {
+                run.handle(DownloadInput::Begun { source: 1, piece: 1, asked: 1 });
+            }
+            run.broke_off(1);
+            run.handle(DownloadInput::Closed(1));
+        };
         tokio::time::advance(2 * patience).await;
         for _ in 1..MOST_BROKEN_OFF {
-            run.broke_off();
+            breaks_off(&mut run, true);
             assert!(!run.only_breaks_off(patience), "a slow link may do that for a while");
         }
-        run.broke_off();
+        (0..MOST_BROKEN_OFF).for_each(|_| breaks_off(&mut run, false));
+        assert!(!run.only_breaks_off(patience), "who sends nothing breaks nothing off");
+        breaks_off(&mut run, true);
         assert!(run.only_breaks_off(patience));
-        run.got(1, 0);
+        run.handle(opened(2));
+        run.handle(DownloadInput::Begun { source: 2, piece: 0, asked: 0 });
+        assert!(!run.only_breaks_off(patience), "a piece comes from another");
+        run.got(2, 0);
+        run.handle(DownloadInput::Closed(2));
         tokio::time::advance(2 * patience).await;
         assert!(!run.only_breaks_off(patience), "a piece has come");
-        (0..MOST_BROKEN_OFF).for_each(|_| run.broke_off());
+        (0..MOST_BROKEN_OFF).for_each(|_| breaks_off(&mut run, true));
         assert!(run.only_breaks_off(patience));
         assert!(!run.only_breaks_off(3 * patience), "it is waited for longer");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_waited_for_in_vain_is_not_said_to_be_with_nobody() {
+        let mut run = run();
+        let pieces = PieceSet::full(run.worth.len() as u32);
+        tokio::time::advance(Duration::from_secs(120)).await;
+        assert!(matches!(run.starves(), GetError::Starved { missing: 4, .. }));
+        let addr = ([127, 0, 0, 1], 1).into();
+        run.handle(DownloadInput::Opened { source: 1, addr, pieces, holds: true });
+        let error = run.starves();
+        assert!(matches!(error, GetError::NothingCame { missing: 4, seconds: 120 }), "{error}");
     }
 
     #[tokio::test(start_paused = true)]
