@@ -200,7 +200,12 @@ impl Connection<'_> {
         let mut turn = Turn::default();
         loop {
             while self.has_room() {
-                match decoder.next() {
+                let next = decoder.next();
+                if !matches!(next, Ok(None)) {
+                    // The next line has its own time.
+                    line_since = None;
+                }
+                match next {
                     Ok(None) => break,
                     Ok(Some(message)) => self.take(message),
                     Err(error) => {

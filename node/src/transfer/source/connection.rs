@@ -328,7 +328,13 @@ impl Connection {
                 return Ok(());
             }
             match self.inbox.line() {
-                Ok(Some(message)) => self.heard(message)?,
+                Ok(Some(message)) => {
+                    if !self.is_due_at_once() {
+                        // The next line has its own time.
+                        self.patience.rest();
+                    }
+                    self.heard(message)?;
+                }
                 Ok(None) => return Ok(()),
                 Err(error) => return Err(misbehaved(&error.to_string())),
             }
