@@ -114,10 +114,16 @@ impl Sources {
     }
 
     /// Opens a source, unless it is one already, or is not to be one.
-    pub(super) fn open(&mut self, addr: SocketAddr, contact: Option<Contact>, how: String, fetches: bool) {
+    pub(super) fn open(
+        &mut self,
+        addr: SocketAddr,
+        contact: Option<Contact>,
+        how: String,
+        fetches: bool,
+    ) -> Option<&mut Source> {
         let options = &self.delivery.0.options;
         if self.by_id.len() >= options.max_sources || !self.is_wanted(addr, contact) {
-            return;
+            return None;
         }
         self.last += 1;
         let id = self.last;
@@ -136,21 +142,19 @@ impl Sources {
         };
         self.tasks.spawn(source::run(id, options, self.slot.clone(), incoming, self.events.clone()));
         self.by_addr.insert(addr, id);
-        self.by_id.insert(
-            id,
-            Source {
-                addr,
-                contact,
-                how,
-                fetches,
-                bytes: 0,
-                since: Instant::now(),
-                opened: None,
-                files: None,
-                commands,
-                _connection: stop.drop_guard(),
-            },
-        );
+        let source = Source {
+            addr,
+            contact,
+            how,
+            fetches,
+            bytes: 0,
+            since: Instant::now(),
+            opened: None,
+            files: None,
+            commands,
+            _connection: stop.drop_guard(),
+        };
+        Some(self.by_id.entry(id).or_insert(source))
     }
 
     /// How long this one is waited for.
@@ -243,6 +247,11 @@ impl Sources {
             note_panic(ended);
         }
         Some(source)
+    }
+
+    /// Whether a source there was lost for this before, as far as is remembered.
+    pub(super) fn was_lost(&self, addr: SocketAddr, why: &str) -> bool {
+        self.lost.iter().any(|report| report.addr == addr && report.lost.as_deref() == Some(why))
     }
 
     /// Why sources were lost, in words.

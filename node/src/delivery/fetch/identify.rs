@@ -19,6 +19,9 @@ use super::{Fetch, Identity};
 use crate::sleep_until;
 use crate::transfer::source::{Opened, SourceCommand, SourceEvent};
 
+/// Why whoever describes what came under an md5, and does not have it, is no source.
+pub(super) const WRONG: &str = "it describes what turned out not to be it";
+
 impl Fetch {
     /// Finds somebody who can say what the key names.
     pub(super) async fn identify(&mut self) -> Result<Identity, GetError> {
@@ -108,7 +111,7 @@ impl Fetch {
         }
         let description = &opened.description;
         if self.wrong.contains(&description.root) {
-            self.lost(id, "it describes what turned out not to be it", false);
+            self.lost(id, WRONG, false);
             return Ok(());
         }
         if self.doubts.include(description) {

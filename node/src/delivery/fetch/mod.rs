@@ -24,6 +24,8 @@ mod proving;
 mod rivals;
 mod run;
 mod searches;
+#[cfg(test)]
+mod testing;
 mod work;
 
 use std::collections::BTreeSet;

@@ -149,17 +149,28 @@ impl Fetch {
     pub(super) async fn has_no_room(&mut self, error: GetError) -> Result<(), GetError> {
         if let Some(identity) = self.unidentified() {
             let known = Said::from(&identity.description);
-            self.lose_all(|description| Said::from(description) == known, &error.to_string(), false);
+            for id in self.sources.ids() {
+                if self.sources.opened(id).is_some_and(|opened| Said::from(&opened.description) == known) {
+                    self.lost(id, &error.to_string(), false);
+                }
+            }
         }
         self.no_room = Some(error);
         self.ask_all().await
     }
 
-    /// What came under the md5 was not it: nobody who describes it so is asked again.
+    /// What came under the md5 was not it: nobody who describes it so is asked again. Who fetches it too
+    /// was misled as well, and may come back when it has found that out; but once only.
     pub(super) async fn disown(&mut self) -> Result<(), GetError> {
+        const WHY: &str = "what it described turned out to have another md5";
         let Some(identity) = self.unidentified() else { return Ok(()) };
-        let is_it = |description: &Description| description.root == identity.description.root;
-        self.lose_all(is_it, "what it described turned out to have another md5", true);
+        for id in self.sources.ids() {
+            let Some(source) = self.sources.get(id) else { continue };
+            if source.opened.as_ref().is_some_and(|said| said.description.root == identity.description.root) {
+                let blame = !source.fetches || self.sources.was_lost(source.addr, WHY);
+                self.lost(id, WHY, blame);
+            }
+        }
         self.ask_all().await
     }
 
@@ -168,15 +179,6 @@ impl Fetch {
         self.sources.know_hashes(false);
         self.identity.take()
     }
-
-    /// Whoever describes it like this is a source no longer.
-    fn lose_all(&mut self, describes: impl Fn(&Description) -> bool, why: &str, blame: bool) {
-        for id in self.sources.ids() {
-            if self.sources.opened(id).is_some_and(|opened| describes(&opened.description)) {
-                self.lost(id, why, blame);
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -184,51 +186,48 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use askaround_core::download::{Download, DownloadConfig, DownloadInput};
-    use askaround_core::id::{Contact, PeerId};
     use askaround_core::key::Key;
     use askaround_core::pieces::{Manifest, PieceSet};
-    use tokio::sync::mpsc;
-    use tokio_util::sync::CancellationToken;
 
     use super::super::super::target::{MemoryTarget, Target as _};
+    use super::super::testing;
     use super::*;
-    use crate::content::Catalogue;
-    use crate::delivery::{Delivery, DeliveryOptions, GetRequest};
-    use crate::peer::PeerHandle;
     use crate::transfer::source::{Has, Opened};
 
     const SIZE: u64 = 200_000;
     const PIECES: u32 = 4;
 
-    fn said(root: Root, size: u64) -> Description {
-        Description { root, size, md5: None, collection: false, sparse: false }
+    fn manifest() -> Arc<Manifest> {
+        Arc::new(Manifest::of(SIZE, vec![[7; 32]; PIECES as usize]).unwrap())
+    }
+
+    /// What this source of a fetch says of a content of this size.
+    fn says(fetch: &mut Fetch, addr: &str, fetches: bool, size: u64) {
+        let opened = fetch.sources.open(addr.parse().unwrap(), None, String::new(), fetches);
+        let description = testing::file(manifest().root(), size);
+        opened.unwrap().opened = Some(Opened { description, hashes: vec![], has: Has::All });
+    }
+
+    fn believe(fetch: &mut Fetch) {
+        let manifest = manifest();
+        let description = testing::file(manifest.root(), SIZE);
+        fetch.identity = Some(Identity { manifest, description });
     }
 
     /// A fetch of this key, which is believed to be four pieces, and another source that says that they
     /// are a byte less.
-    fn doubted(key: &Key, manifest: Arc<Manifest>) -> (Fetch, Run) {
-        let me = Contact::new(PeerId::new(1).unwrap(), "127.0.0.1:7".parse().unwrap());
-        let catalogue = Catalogue::temporary().unwrap();
-        let (delivery, _) = Delivery::new(me, catalogue, PeerHandle::new().0, DeliveryOptions::default());
-        let request = GetRequest { key: key.clone(), to: "x".into(), from: vec![], in_place: false };
-        let job = crate::lock(&delivery.0.active).begin(key, &request.to, false).unwrap();
-        let stop = CancellationToken::new();
-        let mut fetch = Fetch::new(delivery, &request, Kind::Wanted, job, mpsc::channel(9).0, stop);
-        let description = said(manifest.root(), SIZE);
-        fetch.sources.open("127.0.0.1:1".parse().unwrap(), None, String::new(), false);
-        let other = fetch.sources.ids()[0];
-        fetch.sources.get_mut(other).unwrap().opened =
-            Some(Opened { description: said(manifest.root(), SIZE - 1), hashes: vec![], has: Has::All });
-        fetch.identity = Some(Identity { manifest: manifest.clone(), description });
-        let target = Arc::new(MemoryTarget::new(key.clone(), manifest));
+    fn doubted(key: &Key) -> (Fetch, Run) {
+        let mut fetch = testing::fetch(key).0;
+        says(&mut fetch, "127.0.0.1:1", false, SIZE - 1);
+        believe(&mut fetch);
+        let target = Arc::new(MemoryTarget::new(key.clone(), manifest()));
         let download = Download::new(DownloadConfig::default(), target.lengths(), target.have());
         (fetch, Run::new(target, Arc::new(Mutex::new(download)), false, false))
     }
 
     #[tokio::test(start_paused = true)]
     async fn pieces_that_nobody_stands_up_for_are_doubted_after_a_while() {
-        let manifest = Arc::new(Manifest::of(SIZE, vec![[7; 32]; PIECES as usize]).unwrap());
-        let (mut fetch, mut run) = doubted(&manifest.root().key(), manifest.clone());
+        let (mut fetch, mut run) = doubted(&manifest().root().key());
         run.got(2, 0);
         let opened = |pieces| DownloadInput::Opened {
             source: 2,
@@ -254,11 +253,27 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn no_piece_proves_what_an_md5_names() {
-        let manifest = Arc::new(Manifest::of(SIZE, vec![[7; 32]; PIECES as usize]).unwrap());
-        let (mut fetch, mut run) = doubted(&Md5::new([7; 16]).key(), manifest);
+        let (mut fetch, mut run) = doubted(&Md5::new([7; 16]).key());
         run.got(2, PIECES - 1);
         tokio::time::advance(DOUBT_OF_PIECES * 2).await;
         assert!(fetch.is_doubtful(&run));
+        fetch.end().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_misled_by_a_wrong_md5_too_may_come_back_once() {
+        let (mut fetch, _told) = testing::fetch(&Md5::new([7; 16]).key());
+        let [holds, fetches] = ["127.0.0.1:1", "127.0.0.1:2"];
+        let is_wanted = |fetch: &Fetch, addr: &str| fetch.sources.is_wanted(addr.parse().unwrap(), None);
+        says(&mut fetch, holds, false, SIZE);
+        for back in [true, false] {
+            believe(&mut fetch);
+            says(&mut fetch, fetches, true, SIZE);
+            fetch.disown().await.unwrap();
+            assert!(fetch.sources.is_empty() && fetch.identity.is_none());
+            assert!(!is_wanted(&fetch, holds), "it said that it has all of it");
+            assert_eq!(is_wanted(&fetch, fetches), back);
+        }
         fetch.end().await;
     }
 }

@@ -25,6 +25,7 @@ use self::stage::Stage;
 pub(super) use self::state::Run;
 use super::super::error::GetError;
 use super::super::target::Target;
+use super::identify::WRONG;
 use super::{Fetch, Kind, Md5, PROGRESS_EVERY};
 use crate::lock;
 use crate::transfer::source::{Has, Rejected, SourceCommand, SourceEvent};
@@ -154,6 +155,10 @@ impl Fetch {
     fn take_part(&mut self, run: &mut Run, id: SourceId) {
         let Some(source) = self.sources.get(id) else { return };
         let Some(opened) = &source.opened else { return };
+        if self.wrong.contains(&opened.description.root) {
+            // If it fetches too, it may say something else when it is asked again.
+            return self.lost(id, WRONG, false);
+        }
         if !self.fits(&opened.description) {
             // It may be right, and the others wrong.
             return;
