@@ -66,8 +66,54 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // In this order: whoever waits for the end may begin to fetch it.
-        self.delivery.0.peer.fetching_no_longer(self.key.clone());
-        lock(&self.delivery.0.active).end(&self.key);
+        let mut active = lock(&self.delivery.0.active);
+        // Another fetch may have it, under another name.
+        if [false, true].iter().all(|files| active.served(&self.key, *files).is_none()) {
+            // Before it ends: whoever waits for that may begin to fetch it.
+            self.delivery.0.peer.fetching_no_longer(self.key.clone());
+        }
+        active.end(&self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use askaround_core::download::{Download, DownloadConfig};
+    use askaround_core::pieces::Manifest;
+    use tokio::sync::mpsc;
+    use tokio::time::timeout;
+
+    use super::super::super::active::Served;
+    use super::super::super::target::{MemoryTarget, Target as _};
+    use super::super::testing;
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_another_fetch_serves_is_still_said_to_be_fetched() {
+        for files in [false, true] {
+            let (delivery, mut orders) = testing::delivery();
+            let manifest = Arc::new(Manifest::of(200_000, vec![[7; 32]; 4]).unwrap());
+            let (root, key) = (manifest.root(), manifest.root().key());
+            let target = Arc::new(MemoryTarget::new(key.clone(), manifest));
+            let download = Download::new(DownloadConfig::default(), target.lengths(), target.have());
+            let served = Arc::new(Served {
+                description: testing::file(root, 200_000),
+                download: Arc::new(Mutex::new(download)),
+                subscribe: mpsc::channel(1).0,
+                files: target,
+            });
+            let active = &delivery.0.active;
+            let says_that_it_ends = async |orders: &mut crate::peer::Orders| {
+                drop(Running::new(&delivery, &key));
+                timeout(Duration::from_secs(1), orders.recv()).await.is_ok()
+            };
+            lock(active).serve(std::slice::from_ref(&key), files, &served);
+            assert!(!says_that_it_ends(&mut orders).await);
+            lock(active).serve_no_longer(std::slice::from_ref(&key), files, &served);
+            assert!(says_that_it_ends(&mut orders).await);
+        }
     }
 }
