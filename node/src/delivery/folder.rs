@@ -35,8 +35,6 @@ pub(super) struct FolderTarget {
     same: BTreeMap<usize, Vec<usize>>,
     /// For each content, as the layout numbers them, the file that is fetched, or was there.
     had: Vec<u32>,
-    /// One copy at a time: what is copied from is open too.
-    copying: Mutex<()>,
     cancel: Arc<AtomicBool>,
     /// What the first file that was copied is a copy of.
     copied_from: Option<PathBuf>,
@@ -102,11 +100,8 @@ impl FolderTarget {
             }
             files.push(FolderFile::begin(&shared, number, step, catalogue, &cancel)?);
         }
-        let copying = Mutex::default();
-        let new = Self { shared, list, layout, files, same, had, copying, cancel, copied_from };
-        for number in new.same.keys() {
-            new.make_same(*number)?;
-        }
+        let new = Self { shared, list, layout, files, same, had, cancel, copied_from };
+        new.make_same()?;
         Ok(new)
     }
 
@@ -115,12 +110,18 @@ impl FolderTarget {
         self.copied_from.clone()
     }
 
-    /// Makes the copies of a file, if it is there.
-    fn make_same(&self, number: usize) -> Result<(), PartError> {
-        let file = &self.files[number];
-        let Some(same) = self.same.get(&number).filter(|_| file.is_done()) else { return Ok(()) };
-        let _one = lock(&self.copying);
-        same.iter().try_for_each(|same| self.files[*same].become_same(file, &self.cancel))
+    /// Makes the copies of each file that is there, one at a time: what is copied from is open too.
+    /// Blocks, for as long as that takes.
+    fn make_same(&self) -> Result<(), PartError> {
+        let of_those_there = self
+            .same
+            .iter()
+            .map(|(number, same)| (&self.files[*number], same))
+            .filter(|(file, _)| file.is_done());
+        for (file, same) in of_those_there {
+            same.iter().try_for_each(|same| self.files[*same].become_same(file, &self.cancel))?;
+        }
+        Ok(())
     }
 
     fn number(&self, root: &Root) -> Option<usize> {
@@ -190,8 +191,7 @@ impl Target for FolderTarget {
     fn accept(&self, piece: u32, bytes: &[u8]) -> Result<(), Rejected> {
         let Some((root, piece)) = self.layout.locate(piece) else { return Err(Rejected::Bad) };
         let number = self.number(root).ok_or(Rejected::Bad)?;
-        self.files[number].accept(piece, bytes)?;
-        self.make_same(number).map_err(|error| Rejected::Disk(io::Error::other(error)))
+        self.files[number].accept(piece, bytes)
     }
 
     fn lengths(&self) -> Vec<u32> {
@@ -242,6 +242,11 @@ impl Target for FolderTarget {
         Some(self.names(&numbers))
     }
 
+    /// Nothing waits for the copies before: a piece is here when it is, not when its copies are.
+    fn complete(&self) -> Result<(), PartError> {
+        self.make_same()
+    }
+
     fn sync(&self) -> Result<(), DiskError> {
         // Whoever has the fetch stopped does not wait for thousands of files.
         let goes_on = |_: &&Arc<FolderFile>| !self.cancel.load(Ordering::Relaxed);
@@ -276,23 +281,47 @@ mod tests {
     use super::*;
     use crate::content::How;
 
-    #[test]
-    fn a_fetch_that_is_stopped_waits_for_no_further_file() {
-        let (theirs, mine) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let bytes = [[1; 70_000], [2; 70_000]];
-        for (name, bytes) in ["a", "b"].iter().zip(&bytes) {
-            std::fs::write(theirs.path().join(name), bytes).unwrap();
+    /// A folder with these files of 70,000 bytes each, two pieces, of which nothing is there yet.
+    fn target(files: &[(&str, u8)], mine: &Path, cancel: &Arc<AtomicBool>) -> FolderTarget {
+        let theirs = tempfile::tempdir().unwrap();
+        for (name, byte) in files {
+            std::fs::write(theirs.path().join(name), [*byte; 70_000]).unwrap();
         }
-        let (seed, cancel) = (Catalogue::temporary().unwrap(), Arc::new(AtomicBool::new(false)));
-        let added = seed.add_folder(theirs.path(), How::Reference, &|_, _| (), &cancel).unwrap();
+        let seed = Catalogue::temporary().unwrap();
+        let added = seed.add_folder(theirs.path(), How::Reference, &|_, _| (), cancel).unwrap();
         let list = List::new(Vec::new(), Arc::new(seed.manifest(&added.entry).unwrap()));
         let (catalogue, open) = (Catalogue::temporary().unwrap(), OpenFiles::new(9));
         let target =
-            FolderTarget::new(mine.path(), list, added.collection, &catalogue, open, cancel.clone()).unwrap();
+            FolderTarget::new(mine, list, added.collection, &catalogue, open, cancel.clone()).unwrap();
         for root in target.unknown() {
             let entry = seed.get(&root.key()).unwrap().unwrap();
             target.learn(&Arc::new(seed.manifest(&entry).unwrap()));
         }
+        target
+    }
+
+    /// A slow disk would keep the last piece from being told of for as long as it takes.
+    #[test]
+    fn a_piece_does_not_wait_for_the_copies_of_its_file() {
+        let (mine, cancel) = (tempfile::tempdir().unwrap(), Arc::new(AtomicBool::new(false)));
+        let target = target(&[("a", 1), ("b", 1), ("c", 1)], mine.path(), &cancel);
+        for (piece, length) in [65_536, 70_000 - 65_536].into_iter().enumerate() {
+            target.accept(piece as u32, &vec![1; length]).unwrap();
+        }
+        assert!(target.have().is_full());
+        let there = || ["a", "b", "c"].map(|name| mine.path().join(name).exists());
+        assert_eq!(there(), [true, false, false]);
+        target.complete().unwrap();
+        assert_eq!(there(), [true; 3]);
+        assert_eq!(std::fs::read(mine.path().join("c")).unwrap(), [1; 70_000]);
+        target.complete().unwrap();
+    }
+
+    #[test]
+    fn a_fetch_that_is_stopped_waits_for_no_further_file() {
+        let (mine, cancel) = (tempfile::tempdir().unwrap(), Arc::new(AtomicBool::new(false)));
+        let bytes = [[1; 70_000], [2; 70_000]];
+        let target = target(&[("a", 1), ("b", 2)], mine.path(), &cancel);
         for (piece, bytes) in [0, 2].into_iter().zip(&bytes) {
             target.accept(piece, &bytes[..65_536]).unwrap();
         }
