@@ -62,6 +62,8 @@ pub(super) struct Source {
     pub(super) how: String,
     /// Whether it fetches the content itself, as far as was known when it was found.
     pub(super) fetches: bool,
+    /// Whether it was not found, but asked for pieces itself.
+    pub(super) asked_itself: bool,
     pub(super) bytes: u64,
     since: Instant,
     /// What it said first; of what it has, also what it got since.
@@ -147,6 +149,7 @@ impl Sources {
             contact,
             how,
             fetches,
+            asked_itself: false,
             bytes: 0,
             since: Instant::now(),
             opened: None,

@@ -155,7 +155,8 @@ impl<'a> Answering<'a> {
     }
 
     async fn interest(&mut self, interest: Interest) -> io::Result<Result<(), ErrorAnswer>> {
-        let (from, about) = (self.connection.from, interest.clone());
+        let port = self.connection.interests.port_to_ask(&interest);
+        let (from, about) = (self.connection.from, Interest { port, ..interest.clone() });
         let holding = match self.ask(move |shelf| shelf.interest(from, &about)).await? {
             Ok(holding) => holding,
             Err(error) => return Ok(Err(error)),

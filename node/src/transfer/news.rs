@@ -102,6 +102,15 @@ impl Interests {
         Some(pieces)
     }
 
+    /// The port on which whoever fetches this content here may ask the other end in turn: the one that it
+    /// said first, and that once. However much it says, it is not dialled for each of that.
+    pub(super) fn port_to_ask(&self, about: &Interest) -> Option<u16> {
+        let told = lock(&self.told);
+        let is_new = !told.iter().any(|told| told.is_about(about));
+        let first = told.iter().find_map(|told| told.about.port);
+        about.port.filter(|port| is_new && first.is_none_or(|first| first == *port))
+    }
+
     /// Whether the other end is interested in this content.
     pub(super) fn includes(&self, root: Root) -> bool {
         lock(&self.told).iter().any(|told| told.root == root && !told.about.files)
@@ -216,5 +225,19 @@ mod tests {
             interests.tell(&mut out);
             assert_eq!(interests.have_ended(), !whole);
         }
+    }
+
+    #[test]
+    fn a_connection_has_its_port_asked_once_about_each_content() {
+        let interests = Interests::default();
+        let asked: Vec<_> = [("k", 1), ("k", 1), ("k", 2), ("l", 3), ("m", 2)]
+            .into_iter()
+            .map(|(key, port)| {
+                let asked = interests.port_to_ask(&about(key, port));
+                interests.add(about(key, port), holding(Pieces::All(2))).unwrap();
+                asked
+            })
+            .collect();
+        assert_eq!(asked, [Some(1), None, None, None, Some(2)]);
     }
 }

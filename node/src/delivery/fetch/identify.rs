@@ -200,6 +200,11 @@ impl Fetch {
             self.sources.forget(id);
             return;
         }
+        // Nobody looked for whoever asked by itself: it may have named a port where nobody is.
+        if self.sources.get(id).is_some_and(|source| source.asked_itself && source.opened.is_none()) {
+            self.sources.forget(id);
+            return;
+        }
         self.lost(id, &error.to_string(), matches!(error, AskError::Misbehaved(_)));
     }
 

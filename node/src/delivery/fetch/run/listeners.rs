@@ -47,8 +47,16 @@ impl Fetch {
         run.subscribers.insert(run.last_subscriber, Subscriber { told, id });
         run.handle(DownloadInput::Subscribed { subscriber: run.last_subscriber, addr });
         if let Some(addr) = addr.filter(|_| self.kind != Kind::FromOne) {
-            let contact = id.map(|id| Contact::new(id, addr));
-            self.sources.open(addr, contact, "it asked for pieces itself".into(), true);
+            self.asks_itself(addr, id);
+        }
+    }
+
+    /// Whoever fetches too and asks here is a source as well.
+    fn asks_itself(&mut self, addr: SocketAddr, id: Option<PeerId>) {
+        let contact = id.map(|id| Contact::new(id, addr));
+        let opened = self.sources.open(addr, contact, "it asked for pieces itself".into(), true);
+        if let Some(source) = opened {
+            source.asked_itself = true;
         }
     }
 
@@ -112,5 +120,31 @@ impl Run {
                 told.insert(*piece);
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use askaround_core::key::Key;
+    use askaround_core::peer::AskError;
+
+    use super::super::super::testing;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_from_a_port_where_nobody_is_costs_no_word() {
+        let (mut fetch, mut told) = testing::fetch(&Key::new("k").unwrap());
+        let unreachable = AskError::Unreachable("connection refused".into());
+        for port in 1..=3 {
+            fetch.asks_itself(([127, 0, 0, 1], port).into(), None);
+            let id = fetch.sources.ids()[0];
+            fetch.gone(id, &unreachable);
+            assert!(fetch.sources.is_empty());
+        }
+        assert!(told.try_recv().is_err() && fetch.sources.complaints().is_empty());
+        // One that was found is told of.
+        fetch.sources.open(([127, 0, 0, 1], 4).into(), None, String::new(), true);
+        fetch.gone(fetch.sources.ids()[0], &unreachable);
+        assert!(told.try_recv().is_ok());
+        fetch.end().await;
     }
 }
