@@ -25,7 +25,7 @@ use super::{MAX_REQUEST, SOCKET};
 use crate::delivery::Delivery;
 
 /// Programs that may be connected. One more is told so, and goes.
-const MAX_PROGRAMS: usize = 200;
+const MAX_PROGRAMS: usize = 1000;
 /// How many of them may have long work done at the same time. Others wait for their turn.
 const MAX_AT_WORK: usize = 64;
 /// How long a program may take to say what it wants.
@@ -56,7 +56,11 @@ pub fn listen(folder: &Path) -> io::Result<UnixListener> {
 
 /// Serves programs until `stop` is cancelled.
 pub async fn serve(listener: UnixListener, delivery: Delivery, stop: CancellationToken) {
-    let programs = Arc::new(Semaphore::new(MAX_PROGRAMS));
+    serve_at_most(MAX_PROGRAMS, listener, delivery, stop).await;
+}
+
+async fn serve_at_most(most: usize, listener: UnixListener, delivery: Delivery, stop: CancellationToken) {
+    let programs = Arc::new(Semaphore::new(most));
     let server = Arc::new(Server { delivery, stop, turns: Semaphore::new(MAX_AT_WORK) });
     let tasks = TaskTracker::new();
     loop {
@@ -73,10 +77,8 @@ pub async fn serve(listener: UnixListener, delivery: Delivery, stop: Cancellatio
             continue;
         }
         let Ok(place) = programs.clone().try_acquire_owned() else {
-            refuse(
-                stream,
-                &format!("{MAX_PROGRAMS} programs are at work with this peer: try again once one has ended"),
-            );
+            let why = format!("{most} programs are at work with this peer: try again once one has ended");
+            refuse(stream, &why);
             continue;
         };
         let server = server.clone();
