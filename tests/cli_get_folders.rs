@@ -171,3 +171,21 @@ fn a_folder_of_many_files_needs_few_of_them_open() {
         assert_eq!(left.filter(|name| name.starts_with('.')).collect::<Vec<_>>(), [""; 0], "in {n}");
     }
 }
+
+#[test]
+fn a_folder_is_added_served_and_got_where_no_temporary_file_can_be_made() {
+    let user = tempfile::tempdir().unwrap();
+    let folder = user.path().join("folder");
+    write(&folder, "x", &bytes(200_000));
+    write(&folder, "y", b"y");
+    let nowhere = user.path().join("nowhere");
+    let serving = Serving::set_up(folder.to_str().unwrap(), &[], |command| {
+        command.env("TMPDIR", &nowhere);
+    });
+    let to = user.path().join("copy");
+    let mut command = Command::new(ASKAROUND);
+    let got = command.args(serving.get(to.to_str().unwrap(), &[])).env("TMPDIR", &nowhere).output().unwrap();
+    assert_eq!(got.status.code(), Some(0), "{}", stderr(&got));
+    assert_eq!(std::fs::read(to.join("x")).unwrap(), bytes(200_000));
+    assert_eq!(std::fs::read(to.join("y")).unwrap(), b"y");
+}

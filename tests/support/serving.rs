@@ -25,10 +25,17 @@ pub(crate) struct Serving {
 
 impl Serving {
     pub(crate) fn new(path: &str, words: &[&str]) -> Self {
+        Self::set_up(path, words, |_| ())
+    }
+
+    /// The same by a command that is set up as it should be.
+    pub(crate) fn set_up(path: &str, words: &[&str], set_up: impl FnOnce(&mut Command)) -> Self {
         let (running_tracker, tracker) = start(&["tracker", "--listen", "127.0.0.1:0"]);
         let words =
             [&["add", "--serve", path, "--listen", "127.0.0.1:0", "--tracker", &tracker], words].concat();
-        let mut running = Running::start(Command::new(ASKAROUND).args(words));
+        let mut command = Command::new(ASKAROUND);
+        set_up(command.args(words));
+        let mut running = Running::start(&mut command);
         let mut lines = BufReader::new(running.0.stdout.take().unwrap()).lines();
         let mut said = String::new();
         loop {
