@@ -371,6 +371,9 @@ pub struct Client {
     /// Seconds to try to reach the tracker
     #[arg(long, default_value = "30", value_parser = seconds, env = "ASKAROUND_WAIT")]
     pub wait: Duration,
+    /// Seconds that the tracker gives a client for its turn: an answer may take a tenth of that
+    #[arg(long, default_value = "60", value_parser = seconds, env = "ASKAROUND_STEP_TIMEOUT")]
+    pub step_timeout: Duration,
     /// The folder for the log
     #[arg(long, default_value = ".", env = "ASKAROUND_OUT")]
     pub out: PathBuf,

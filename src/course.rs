@@ -8,7 +8,7 @@ use askaround_core::id::Contact;
 use askaround_core::peer::PeerConfig;
 use askaround_core::tracker::{LabConfig, TrackerConfig};
 use askaround_lab::run::deliver::Desk;
-use askaround_lab::run::{TRACKER_LOG, log_name};
+use askaround_lab::run::{TRACKER_LOG, answer_timeout, log_name};
 use askaround_lab::trace::diary::Diary;
 use askaround_lab::{ports, script_file};
 use askaround_node::network::Network;
@@ -107,7 +107,11 @@ pub async fn client(args: Client) -> Result<(), Failure> {
         observer: observer(diary.as_ref()),
         ..PeerOptions::default()
     };
-    let mut config = PeerConfig { advertised_ip: Some(ip), ..PeerConfig::default() };
+    let mut config = PeerConfig {
+        advertised_ip: Some(ip),
+        ask_timeout: answer_timeout(args.step_timeout),
+        ..PeerConfig::default()
+    };
     let me = Contact::new(id, addr);
     let desk = match &args.deliver {
         Some(folder) => {

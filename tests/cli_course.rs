@@ -152,6 +152,41 @@ fn who_stalls_is_left_out_after_the_step_timeout() {
 }
 
 #[test]
+fn who_hangs_does_not_take_others_out() {
+    let place = Place::new();
+    let tracker = place.start(BOOTSTRAPPER, &["--expect", "2", "--wait", "60", "--step-timeout", "10"]);
+    let actions: Vec<_> = ["a", "b", "c", "d"]
+        .map(|key| format!(r#"{{"time": 1, "code": "Q", "content_id": "{key}"}}"#))
+        .into_iter()
+        .chain([r#"{"time": 1, "code": "O", "client_id": "1"}"#.to_owned()])
+        .collect();
+    let script = place.script(2, &actions.join(", "));
+    let good = place.start(CLIENT, &["--file", script.to_str().unwrap(), "--step-timeout", "10"]);
+    // It keeps to the clock, and whoever asks it is connected and hears nothing.
+    let deaf = std::net::TcpListener::bind((place.loopback.as_str(), 0)).unwrap();
+    let port = deaf.local_addr().unwrap().port();
+    let mut clocked =
+        wait_for("the tracker", || std::net::TcpStream::connect((place.loopback.as_str(), 8888)).ok());
+    let say = |stream: &mut std::net::TcpStream, text: &str| {
+        std::io::Write::write_all(stream, text.as_bytes()).unwrap();
+    };
+    let register = format!(r#"R {{"id":1,"ip":"127.0.0.1","port":{port},"script_end":1}}"#);
+    say(&mut clocked, &format!("V {{\"version\":1}}\n{register}\n"));
+    let heard = std::io::BufReader::new(clocked.try_clone().unwrap());
+    for line in std::io::BufRead::lines(heard).map_while(Result::ok) {
+        if line.starts_with("T ") {
+            say(&mut clocked, "C {\"time\":1}\n");
+        }
+    }
+    assert_eq!((tracker.end(), good.end()), ((Some(0), String::new()), (Some(0), String::new())));
+    let log = place.log("client_2.json").unwrap();
+    let texts: Vec<_> = log.as_array().unwrap()[1..].iter().map(|entry| entry["text"].as_str()).collect();
+    let unavailable = ["a", "b", "c", "d"].map(|key| format!("Content {key} is unavailable"));
+    let expected: Vec<_> = unavailable.iter().map(|text| Some(text.as_str())).collect();
+    assert_eq!(texts, [expected, vec![Some("Client 1 is unreachable")]].concat());
+}
+
+#[test]
 fn sigterm_ends_nodes_cleanly_with_their_logs_written() {
     let place = Place::new();
     let tracker = place.start(BOOTSTRAPPER, &["--expect", "2", "--wait", "60"]);

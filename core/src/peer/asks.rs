@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::types::AskId;
+use super::types::{AskId, Target};
 use crate::time::Instant;
 
 /// Everything that is awaited. Each has its deadline, and each deadline its ask.
@@ -28,8 +28,13 @@ pub(super) struct Ask {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Awaited {
-    /// The answer to a request. The number is that of the search's question, where it is one.
-    Answer(u64),
+    /// The answer to a request.
+    Answer {
+        /// Of whom.
+        of: Target,
+        /// The number of the search's question, where it is one.
+        question: u64,
+    },
     /// What the operation's search has found.
     Fetch,
 }
@@ -78,7 +83,7 @@ impl Asks {
     pub(super) fn next_slow(&mut self, now: Instant) -> Option<(u64, u64)> {
         while self.slow.first().is_some_and(|(at, _)| *at <= now) {
             let (_, ask) = self.slow.pop_first()?;
-            if let Some(Ask { operation, what: Awaited::Answer(question), .. }) = self.open.get(&ask) {
+            if let Some(Ask { operation, what: Awaited::Answer { question, .. }, .. }) = self.open.get(&ask) {
                 return Some((*operation, *question));
             }
         }

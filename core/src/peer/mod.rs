@@ -21,6 +21,7 @@ mod serve;
 mod types;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 
 use crate::content::ContentList;
 use crate::id::Contact;
@@ -63,6 +64,10 @@ struct ScriptRun {
     actions: VecDeque<(Timestep, Action)>,
     /// The timestep that is being acted, if one is.
     acting: Option<Timestep>,
+    /// Who did not answer in time in the timestep that was acted last: it counts as not to be reached
+    /// until the next. Somebody who hangs would otherwise cost this peer its own turn, question by
+    /// question.
+    silent: BTreeSet<SocketAddr>,
 }
 
 /// What a peer waits for. Each deadline is in [`Peer::poll_timeout`].
@@ -87,7 +92,12 @@ impl Peer {
     /// A peer of a lab run. It registers when told [`PeerInput::Begin`].
     pub fn scripted(config: PeerConfig, me: Contact, script: Script) -> Self {
         let mut peer = Self::new(config, me);
-        peer.script = Some(ScriptRun { end: script.end(), actions: script.actions.into(), acting: None });
+        peer.script = Some(ScriptRun {
+            end: script.end(),
+            actions: script.actions.into(),
+            acting: None,
+            silent: BTreeSet::new(),
+        });
         peer.contents = script.content.into_iter().collect();
         peer
     }
@@ -214,7 +224,7 @@ impl Peer {
                     self.outputs.push_back(PeerOutput::Cancel(ask));
                     match what {
                         Awaited::Fetch => self.fetched(now, ask, false),
-                        Awaited::Answer(_) => self.answered(now, ask, Err(AskError::TimedOut)),
+                        Awaited::Answer { .. } => self.answered(now, ask, Err(AskError::TimedOut)),
                     }
                 }
             }
@@ -239,6 +249,7 @@ impl Peer {
         match message {
             Message::Go(time) if script.acting.is_none() => {
                 script.acting = Some(*time);
+                script.silent.clear();
                 self.run_script(now);
             }
             Message::Finish => {

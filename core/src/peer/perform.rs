@@ -4,11 +4,11 @@
 
 use std::time::Duration;
 
-use super::Peer;
 use super::asks::{Ask, Awaited};
 use super::operation::{Operation, Owner, Progress, Silent, Waiting};
 use super::report::{MAX_TRACE, TraceStep};
 use super::types::{AskError, AskId, Asked, Change, CommandId, FailReason, Outcome, PeerOutput, Target};
+use super::{Peer, ScriptRun};
 use crate::id::Contact;
 use crate::key::Key;
 use crate::log::{LogEntry, register_text};
@@ -133,7 +133,7 @@ impl Peer {
         request: Request,
         question: Option<&Question>,
     ) -> AskId {
-        let what = Awaited::Answer(question.map_or(0, |question| question.number));
+        let what = Awaited::Answer { of: to, question: question.map_or(0, |question| question.number) };
         let deadline = now + self.config.ask_timeout;
         let may_be_slow = question.is_some() && !self.config.search.ask_silent;
         let slow_at = may_be_slow.then_some(now + SLOW_AFTER);
@@ -144,12 +144,22 @@ impl Peer {
     }
 
     pub(super) fn answered(&mut self, now: Instant, ask: AskId, result: Result<Answer, AskError>) {
-        let Some(Ask { operation: number, what: Awaited::Answer(question), .. }) = self.asks.close(ask)
+        let Some(Ask { operation: number, what: Awaited::Answer { of, question }, .. }) =
+            self.asks.close(ask)
         else {
             return;
         };
+        if let (Target::Peer(addr), Err(AskError::TimedOut), Some(script)) = (of, &result, &mut self.script) {
+            script.silent.insert(addr);
+        }
         let Some(operation) = self.operations.get_mut(&number) else { return };
-        match operation.on_answer(now, question, result, &self.config) {
+        let mut progress = operation.on_answer(now, question, result, &self.config);
+        if let Progress::Ask(to, _) = progress
+            && is_silent(self.script.as_ref(), to)
+        {
+            progress = operation.on_answer(now, question, Err(AskError::TimedOut), &self.config);
+        }
+        match progress {
             Progress::Ask(to, request) => {
                 self.ask(now, number, to, request);
             }
@@ -198,6 +208,12 @@ impl Peer {
                 trace.push(TraceStep { question: question.clone(), asked_at: now, answered: None });
             }
             match Asked::new(&question.ask, &key) {
+                Asked::Remote(to, _) if is_silent(self.script.as_ref(), to) => {
+                    if let Some(operation) = self.operations.get_mut(&number) {
+                        let silent = Err(AskError::TimedOut);
+                        operation.on_answer(now, question.number, silent, &self.config);
+                    }
+                }
                 Asked::Remote(to, request) => {
                     self.ask_question(now, number, to, request, Some(&question));
                 }
@@ -296,4 +312,9 @@ impl Peer {
         }
         true
     }
+}
+
+/// Whether a peer has not answered in time before in this timestep.
+fn is_silent(script: Option<&ScriptRun>, to: Target) -> bool {
+    matches!((script, to), (Some(script), Target::Peer(addr)) if script.silent.contains(&addr))
 }

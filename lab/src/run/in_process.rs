@@ -12,7 +12,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::deliver::Desk;
-use super::{RunError, RunNews, RunOptions, RunReport, TRACKER, TRACKER_LOG, lab_config, log_name};
+use super::{
+    RunError, RunNews, RunOptions, RunReport, TRACKER, TRACKER_LOG, answer_timeout, lab_config, log_name,
+};
 use crate::loopback::Loopback;
 use crate::ports;
 use crate::scenario::Scenario;
@@ -52,7 +54,11 @@ pub(super) async fn run(
             observer: observer(Host::Peer(id), addr),
             ..PeerOptions::default()
         };
-        let mut config = PeerConfig { advertised_ip: Some(TRACKER.ip()), ..PeerConfig::default() };
+        let mut config = PeerConfig {
+            advertised_ip: Some(TRACKER.ip()),
+            ask_timeout: answer_timeout(options.step_timeout),
+            ..PeerConfig::default()
+        };
         let me = Contact::new(id, addr);
         let desk = match content {
             Some(content) => Some(Desk::open(content, me, script, &mut node_options, &mut config).await?),

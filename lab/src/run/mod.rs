@@ -15,6 +15,7 @@ use std::time::Duration;
 use askaround_core::clock::Turns;
 use askaround_core::id::PeerId;
 use askaround_core::message::Timestep;
+use askaround_core::peer::PeerConfig;
 use askaround_core::tracker::LabConfig;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +30,9 @@ pub use simulated::simulate;
 
 /// Where the tracker of a lab run listens, as the assignment has it.
 pub const TRACKER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8888);
+
+/// On a busy machine whoever does not hang may take about as long to answer.
+const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
 /// How a scenario is run.
 #[derive(Debug, Clone)]
@@ -207,6 +211,12 @@ pub fn log_name(id: PeerId) -> String {
 
 /// The name of the tracker's log.
 pub const TRACKER_LOG: &str = "bootstrapper.json";
+
+/// How long a peer of a run waits for an answer, if it has `step_timeout` for its turn: so that several
+/// that hang, each of which is waited for once in a turn, do not cost it its own.
+pub fn answer_timeout(step_timeout: Duration) -> Duration {
+    (step_timeout / 10).clamp(SHORTEST_WAIT, PeerConfig::default().ask_timeout)
+}
 
 fn lab_config(scenario: &Scenario, options: &RunOptions) -> LabConfig {
     LabConfig {

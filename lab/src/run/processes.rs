@@ -153,6 +153,7 @@ fn start_all(
         let mut command = Command::new(words.next().map(fill).unwrap_or_default());
         command.args(words.map(fill));
         if own {
+            command.arg("--step-timeout").arg(options.step_timeout.as_secs_f64().to_string());
             folders.tell(Host::Peer(script.id), &mut command);
         }
         start(format!("client {}", script.id), command)?;

@@ -117,12 +117,19 @@ impl Recorder {
     /// Who had the key and why that peer was asked, from the answers in their order.
     fn route(&self, key: &Key, exchanges: &[Exchange]) -> Option<(Contact, Reason)> {
         let mut search = Search::new(self.me, self.originators.sender_of(key), self.config.clone());
-        let mut exchanges = exchanges.iter();
+        let was_asked = |to: &Target, request: &Request| {
+            exchanges.iter().any(|exchange| (&exchange.to, &exchange.request) == (to, request))
+        };
+        let mut next_exchange = exchanges.iter();
         let mut open = Vec::new();
         loop {
             while let Some(question) = search.next() {
                 match Asked::new(&question.ask, key) {
-                    Asked::Remote(to, request) => open.push((to, request, question.number)),
+                    Asked::Remote(to, request) if was_asked(&to, &request) => {
+                        open.push((to, request, question.number));
+                    }
+                    // It had not answered before in this timestep.
+                    Asked::Remote(..) => _ = search.on_failure(question.number, Failure::TimedOut),
                     Asked::Own => {
                         let peers = self.originators.peers(None).collect();
                         search.on_answer(question.number, Reply::Peers { peers, next: None });
@@ -134,7 +141,7 @@ impl Recorder {
                 Some(SearchResult::NotFound { .. }) => return None,
                 None => {}
             }
-            let exchange = exchanges.next()?;
+            let exchange = next_exchange.next()?;
             let asked = open.iter().position(|(to, what, _)| (to, what) == (&exchange.to, &exchange.request));
             let (_, _, number) = open.swap_remove(asked?);
             match exchange.answer.clone() {
@@ -145,5 +152,47 @@ impl Recorder {
                 _ => _ = search.on_failure(number, Failure::Other),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::links::Links;
+    use super::super::{WorldConfig, run};
+    use super::*;
+    use crate::ports;
+    use askaround_core::PeerId;
+
+    #[test]
+    fn a_search_that_passes_over_who_did_not_answer_before_is_retold() {
+        let id = |n| PeerId::new(n).unwrap();
+        let key = |key| Key::new(key).unwrap();
+        let script = |n, content, actions| Script { id: id(n), content, actions };
+        let obtain = |text| (1, Action::Obtain(key(text)));
+        let scripts = [
+            script(1, Vec::new(), vec![obtain("a"), obtain("b")]),
+            script(2, Vec::new(), Vec::new()),
+            script(3, vec![key("a"), key("b")], Vec::new()),
+        ];
+        let addresses = ports::assign(scripts.iter().map(|script| script.id));
+        let config = WorldConfig {
+            links: Links::new(Duration::from_secs(1)),
+            faults: vec!["stall:2@3+50".parse().unwrap()],
+            ..WorldConfig::default()
+        };
+        let run = run(&scripts, &addresses, &config);
+        let finds = &run.finds[&id(1)];
+        let asked = |find: &Find| {
+            let of_two = |exchange: &&Exchange| exchange.to == Target::Peer(addresses[1]);
+            find.exchanges.iter().filter(of_two).count()
+        };
+        assert_eq!(finds.iter().map(asked).collect::<Vec<_>>(), [1, 0]);
+        for find in finds {
+            assert_eq!(find.found.map(|from| from.id), Some(id(3)), "{}", find.key);
+            assert_eq!(find.route, Some(Reason::Listed), "{}", find.key);
+        }
+        assert_eq!(run.troubles, [] as [String; 0]);
     }
 }
