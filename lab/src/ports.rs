@@ -14,6 +14,8 @@ use tokio::net::TcpListener;
 const MAX_DRAWS: usize = 16;
 const LOWEST: u16 = 9000;
 const COUNT: u32 = 1000;
+/// The first port above all draws.
+const ABOVE: u16 = 10_000;
 
 /// The ports to try for peer `id`, in order.
 pub fn draws(id: PeerId) -> impl Iterator<Item = u16> {
@@ -30,10 +32,11 @@ pub fn draws(id: PeerId) -> impl Iterator<Item = u16> {
 }
 
 /// The addresses that peers get when they start in the order of `ids` on an empty machine. Whoever
-/// has no draw left gets a port above all draws.
+/// has no draw left gets the lowest port above all draws: what the operating system picks would be
+/// another in every run.
 pub fn assign(ids: impl IntoIterator<Item = PeerId>) -> Vec<SocketAddr> {
     let mut taken = BTreeSet::new();
-    let mut beyond = LOWEST + 1000..u16::MAX;
+    let mut beyond = ABOVE..u16::MAX;
     let mut assigned = Vec::new();
     for id in ids {
         let port = draws(id).find(|port| !taken.contains(port)).or_else(|| beyond.next()).unwrap_or(u16::MAX);
@@ -41,6 +44,23 @@ pub fn assign(ids: impl IntoIterator<Item = PeerId>) -> Vec<SocketAddr> {
         assigned.push(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
     }
     assigned
+}
+
+/// Listens on the address that [`assign`] gave to peer `id`. Where the run has no address of its own
+/// somebody else may be there: then as [`listen`] does.
+///
+/// # Errors
+/// What the operating system says.
+pub fn listen_as_assigned(
+    network: Network,
+    id: PeerId,
+    assigned: SocketAddr,
+) -> io::Result<(TcpListener, SocketAddr)> {
+    match network.listen(assigned) {
+        Ok(listener) => Ok((listener, assigned)),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => listen(network, id),
+        Err(error) => Err(error),
+    }
 }
 
 /// Listens on the first of the peer's ports that is free, on 127.0.0.1.

@@ -40,9 +40,11 @@ pub(super) async fn run(
         .observed(observer(Host::Tracker, TRACKER));
     let peers_stop = stop.child_token();
     let mut peers = JoinSet::new();
-    for (_, script) in &scenario.scripts {
+    let assigned = ports::assign(scenario.scripts.iter().map(|(_, script)| script.id));
+    for ((_, script), addr) in scenario.scripts.iter().zip(assigned) {
         let id = script.id;
-        let (listener, addr) = ports::listen(network, id).map_err(RunError::system(format!(
+        let listening = ports::listen_as_assigned(network, id, addr);
+        let (listener, addr) = listening.map_err(RunError::system(format!(
             "listen as client {id} (is the limit on open files too low?)"
         )))?;
         let mut node_options = PeerOptions {
