@@ -13,6 +13,7 @@
 //! | [`report`] | pictures of a run, drawn from its trace |
 //! | [`json`] | JSON that people write, and what is wrong with it in words |
 //! | `markup` | text in HTML and XML |
+//! | [`plain`] | text that a terminal shows as it is |
 //! | [`grade`] | logs compared and explained, and the assignment's rubric |
 //! | [`shell`] | commands as a shell reads them |
 //! | [`submission`] | somebody else's programs, run apart from everything, and graded |
@@ -22,6 +23,7 @@ pub mod grade;
 pub mod json;
 pub mod loopback;
 mod markup;
+pub mod plain;
 pub mod population;
 pub mod ports;
 pub mod report;

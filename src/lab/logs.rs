@@ -12,7 +12,10 @@ use askaround_lab::shell::quote;
 use super::deliveries::{self, Deliveries};
 use crate::exit::Failure;
 use crate::live::print;
-use crate::table;
+use crate::{plain, table};
+
+/// So much of what happened is shown, in characters: the list of more than 300 clients.
+const SHOWN: usize = 10_000;
 
 /// Logs by the names of their files.
 pub(super) type ByName = BTreeMap<String, Vec<LogEntry>>;
@@ -110,7 +113,7 @@ pub(super) fn finish(
 fn happened(scenario: &Scenario, logs: &ByName) -> String {
     let mut text = scenario.name.clone();
     if let Some(about) = &scenario.about {
-        text = format!("{text}: {about}");
+        text = format!("{text}: {}", plain::name(about));
     }
     text.push_str("\n\n");
     let mut rows = Vec::new();
@@ -127,7 +130,8 @@ fn happened(scenario: &Scenario, logs: &ByName) -> String {
     for (time, id, what) in entries {
         let shown = if time == last { String::new() } else { time.to_string() };
         last = time;
-        rows.push(vec![shown, id.to_string(), what.clone()]);
+        // Somebody else's program may have written anything.
+        rows.push(vec![shown, id.to_string(), plain::beginning(what, SHOWN).into_owned()]);
     }
     text + &table::render(&["TIME", "PEER", "WHAT HAPPENED"], &rows) + "\n"
 }
@@ -155,5 +159,26 @@ pub(super) fn verdict_and_pictures(
             }
             Err(Failure::Shown(verdict.status()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_log_says_stays_on_its_line_and_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("1.json"), r#"{"client_id": 1, "actions": []}"#).unwrap();
+        std::fs::write(folder.path().join("about.txt"), "shows \u{1b}[2J").unwrap();
+        let scenario = Scenario::read(folder.path()).unwrap();
+        let texts = ["x\r\n2  1  Removed y\u{1b}[2J\u{9b}\u{202e}".to_owned(), "z".repeat(3 << 20)];
+        let log = texts.map(|text| LogEntry { time: 1, text }).into();
+        let id = scenario.scripts[0].1.id;
+        let text = happened(&scenario, &ByName::from([(log_name(id), log)]));
+        assert!(!text.contains(|c: char| c != '\n' && (c.is_control() || c == '\u{202e}')), "{text:?}");
+        assert!(!text.lines().any(|line| line.starts_with("2  1")), "{text}");
+        assert!(text.contains(r"x\r\n2  1  Removed y\u{1b}[2J\u{9b}\u{202e}"), "{text}");
+        assert!(text.len() < 20_000, "{}", text.len());
     }
 }

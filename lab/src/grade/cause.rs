@@ -8,6 +8,7 @@ use askaround_core::message::Timestep;
 use serde::Serialize;
 
 use super::evidence::{Evidence, Knows};
+use super::render::shown;
 use super::replay::{Replay, Route, Way, obtained};
 
 /// The kinds of mistakes that are told apart.
@@ -201,7 +202,8 @@ impl Context<'_> {
         }
         let difference = [("missing", little), ("too much", much)];
         let parts = difference.iter().filter(|(_, items)| !items.is_empty());
-        let parts: Vec<_> = parts.map(|(what, items)| format!("{what}: {}", items.join("; "))).collect();
+        let part = |(what, items): &(&str, Vec<String>)| format!("{what}: {}", shown(&items.join("; ")));
+        let parts: Vec<_> = parts.map(part).collect();
         (Cause::ListContent, format!("another list ({})", parts.join(", ")))
     }
 
@@ -339,7 +341,11 @@ fn missing(want: &LogEntry) -> (Cause, String) {
 fn extra(have: &LogEntry) -> (Cause, String) {
     (
         Cause::ExtraEntry,
-        format!("there is an entry too many (an action has one): \"{}\" at time {}", have.text, have.time),
+        format!(
+            "there is an entry too many (an action has one): \"{}\" at time {}",
+            shown(&have.text),
+            have.time
+        ),
     )
 }
 

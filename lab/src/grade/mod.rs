@@ -20,6 +20,7 @@ use askaround_core::message::Timestep;
 use askaround_core::script::Script;
 use serde::Serialize;
 
+use crate::plain;
 use crate::run::{TRACKER_LOG, log_name};
 use align::{Pair, align};
 pub use cause::Cause;
@@ -32,6 +33,8 @@ use surplus::Counted;
 
 /// So many differences of a log are explained.
 pub const MAX_DIFFERENCES: usize = 20;
+/// The longest explanation, in characters. One that says what a log has may be as long as that likes.
+const MAX_EXPLANATION: usize = 2500;
 /// The largest log that is read, in bytes.
 const MAX_LOG: u64 = 64 << 20;
 
@@ -242,7 +245,10 @@ pub fn grade(expected: &Logs, got: &Logs, scripts: &[Script]) -> Grade {
 /// A log that is not there, or is none.
 fn absent(log: &[LogEntry], problem: Option<&String>) -> Divergence {
     let (cause, explanation) = match problem {
-        Some(problem) => (Cause::NotALog, format!("the file cannot be used: {problem}")),
+        Some(problem) => {
+            let problem = plain::beginning(problem, MAX_EXPLANATION);
+            (Cause::NotALog, format!("the file cannot be used: {problem}"))
+        }
         None => (Cause::LogMissing, "there is no such file: did the process end before it wrote it?".into()),
     };
     Divergence { index: 0, expected: log.first().cloned(), got: None, cause, explanation }
@@ -282,6 +288,7 @@ fn differences(
         let (want, have) = entry(&pair);
         let at_the_end = pair.expected.is_some_and(|i| ended.contains(&i));
         let (cause, explanation) = context.explain(pair.expected, want, have, at_the_end);
+        let explanation = plain::beginning(&explanation, MAX_EXPLANATION).into_owned();
         Divergence {
             index: pair.expected.or(pair.got).unwrap_or_default(),
             expected: want.cloned(),

@@ -1,13 +1,17 @@
 //! The comparison for people who read a terminal.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use askaround_core::log::LogEntry;
 
 use super::{Grade, RubricLine};
+use crate::plain;
 
 /// So many differences of a log are shown; `--json` has more.
 const SHOWN: usize = 3;
+/// So much of an entry is shown: of a list, about forty clients.
+const SHOWN_CHARACTERS: usize = 1000;
 
 impl Grade {
     /// A report for people.
@@ -37,9 +41,15 @@ impl Grade {
     }
 }
 
-/// An entry in words.
+/// An entry in words, on one line.
 pub fn entry_text(entry: Option<&LogEntry>) -> String {
-    entry.map_or_else(|| "nothing".into(), |entry| format!("time {}: {}", entry.time, entry.text))
+    let text = |entry: &LogEntry| format!("time {}: {}", entry.time, shown(&entry.text));
+    entry.map_or_else(|| "nothing".into(), text)
+}
+
+/// A text out of a log: whoever wrote that may have put anything there.
+pub(super) fn shown(text: &str) -> Cow<'_, str> {
+    plain::beginning(text, SHOWN_CHARACTERS)
 }
 
 /// The rubric as a table.

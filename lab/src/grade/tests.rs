@@ -138,3 +138,22 @@ fn what_no_item_asks_for_is_said_to_carry_no_points() {
     assert_eq!((grade.equal, grade.unscored, grade.earned), (false, 1, grade.possible));
     assert!(grade.render().contains("1 entry that differs carries no points"), "{}", grade.render());
 }
+
+#[test]
+fn what_a_log_says_is_shown_on_its_line_and_not_without_end() {
+    let forged = "x\r\n    likely    nothing\u{1b}[2J\u{9b}31m\u{202e}";
+    let long = "y".repeat(3 << 20);
+    let mut got = expected();
+    for (id, text) in [(1, forged), (2, long.as_str())] {
+        let log = got.clients.get_mut(&PeerId::new(id).unwrap()).unwrap();
+        log[1].text = text.into();
+        log[2].text = format!("Client 2: {text}");
+        log.push(entry(7, text));
+    }
+    let text = grade(&expected(), &got, &scripts()).render();
+    let acts = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+    assert!(!text.contains(acts), "{text:?}");
+    assert!(text.contains(r"x\r\n    likely    nothing\u{1b}[2J\u{9b}31m\u{202e}"), "{text}");
+    assert!(!text.lines().any(|line| line == "    likely    nothing"), "{text}");
+    assert!(text.len() < 20_000, "{}", text.len());
+}

@@ -11,9 +11,13 @@ use serde::Serialize;
 use super::endings::{merged, of_process};
 use super::plan::{Ended, Limits, ProcessRecord, RunEnd, RunRecord};
 use crate::grade::{Grade, Logs};
+use crate::plain;
 
 /// So many places where processes hang are shown.
 const SHOWN_PLACES: usize = 8;
+
+/// The longest of the lines that show what happened, in characters.
+const MAX_DETAIL: usize = 500;
 
 /// Something that went wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -103,6 +107,10 @@ pub(super) fn find(
             ),
             details: counted(&run.left_behind),
         });
+    }
+    // What a process says, and how its files and functions are called, comes from strangers.
+    for detail in findings.iter_mut().flat_map(|finding| &mut finding.details) {
+        *detail = plain::beginning(detail, MAX_DETAIL).into_owned();
     }
     findings
 }
@@ -293,4 +301,54 @@ fn count(number: usize, one: &str, many: &str) -> String {
 
 pub(super) fn seconds(duration: Duration) -> String {
     format!("{} s", duration.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::submission::plan::Said;
+
+    #[test]
+    fn what_processes_say_and_are_called_acts_on_no_terminal() {
+        let bad = "a\r\u{1b}[2J\u{9b}\u{202e}b";
+        let process = ProcessRecord {
+            id: None,
+            command: String::new(),
+            ended: Ended::Exited(1),
+            ended_after: None,
+            exceeded: None,
+            listened_on: None,
+            listened_elsewhere: None,
+            connected_before_listening: None,
+            stdout: Said::default(),
+            stderr: Said { text: bad.into(), bytes: 1 },
+            stuck_at: vec![format!("{bad}\n")],
+        };
+        let run = RunRecord {
+            end: RunEnd::AllExited,
+            seconds: 1.0,
+            processes: vec![process],
+            left_behind: vec![bad.repeat(100_000)],
+            observed: true,
+        };
+        let second = Duration::from_secs(1);
+        let limits = Limits {
+            time: second,
+            start: second,
+            stall: second,
+            grace: second,
+            memory: 1,
+            output: 1,
+            written: 1,
+            extra_processes: 1,
+        };
+        let none = Logs::default();
+        let grade = crate::grade::grade(&none, &none, &[]);
+        let findings = find(&run, &grade, &none, &none, &limits, 8888);
+        let details: Vec<&String> = findings.iter().flat_map(|finding| &finding.details).collect();
+        let plain = r"a\r\u{1b}[2J\u{9b}\u{202e}b";
+        assert_eq!(details[..2], [plain, &format!(r"it was at {plain}\n")]);
+        assert!(details[2].starts_with(plain) && details[2].len() < 5000, "{}", details[2].len());
+        assert_eq!(details.len(), 3);
+    }
 }
