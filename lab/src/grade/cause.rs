@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use super::evidence::{Evidence, Knows};
 use super::render::shown;
-use super::replay::{Replay, Route, Way, obtained};
+use super::replay::{Replay, Route, Way, searched};
+use super::texts::{PORT_RULE, is_spelt_otherwise, items, other_ports, peer_id};
 
 /// The kinds of mistakes that are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -62,8 +63,6 @@ pub enum Cause {
     HintLost,
     /// The longer list was not asked.
     LongerListNotAsked,
-    /// A peer that is not registered was not asked or does not serve.
-    UnregisteredNotAsked,
     /// The listed peers were not asked in order, or not all.
     ListNotAsked,
     /// The right peer at another address.
@@ -80,10 +79,6 @@ impl Cause {
         matches!(self, Self::LogMissing | Self::NotALog | Self::LogEnds)
     }
 }
-
-/// Why there is one right port for each client.
-const PORT_RULE: &str =
-    "the port of a client follows from its id (the assignment's 5.8: random ports by seed)";
 
 /// What is known around a log.
 pub(super) struct Context<'a> {
@@ -119,7 +114,7 @@ impl Context<'_> {
             let text = format!("the right entry, but at time {} instead of {}", have.time, want.time);
             return (Cause::AnotherTime, text);
         }
-        if squeeze(&want.text) == squeeze(&have.text) {
+        if is_spelt_otherwise(&want.text, &have.text) {
             if have.text.contains("<>") {
                 let text = "an empty list is written as nothing, not as <>";
                 return (Cause::AngleBracketsForEmpty, text.into());
@@ -132,7 +127,7 @@ impl Context<'_> {
         {
             return self.lists(head, want, wanted, listed.trim());
         }
-        self.source(index, &want.text, &have.text)
+        self.source(index, want, have)
     }
 
     /// A list of the registered clients that would be right at another time.
@@ -241,29 +236,43 @@ impl Context<'_> {
     }
 
     /// A key came from somewhere else, or did not come, or came though it should not.
-    fn source(&self, index: usize, want: &str, have: &str) -> (Cause, String) {
+    fn source(&self, index: usize, want: &LogEntry, have: &LogEntry) -> (Cause, String) {
         let replay = self.replay;
-        let (Some((key, address)), Some(client)) = (obtained(want), self.client) else {
-            if obtained(have).is_some() {
-                let text = "the key was found although nobody that can be reached has it";
-                return (Cause::FoundTooMuch, text.into());
-            }
+        let searched = (self.client, searched(&want.text), searched(&have.text));
+        let (Some(client), Some((key, wanted)), Some((same, instead))) = searched else {
             return (Cause::Other, "another entry altogether".into());
         };
-        let Some(route) = replay.route(client, index) else {
+        if key != same {
+            return (Cause::Other, format!("an entry about another key than {key}"));
+        }
+        let route = replay.route(client, index);
+        let other = instead.and_then(|address| replay.peer_at(address));
+        if let Some(other) = other.filter(|other| replay.has_purged(*other, key, client, want.time)) {
+            let hints = route.is_some_and(|route| route.hinters.contains(&Some(other)));
+            if !hints || self.evidence.keeps().is_some() {
+                let text = format!(
+                    "client {other} is named, which purged {key} before: its purge has not removed it"
+                );
+                return (Cause::PurgeNotDone, text);
+            }
+        }
+        let Some(address) = wanted else {
+            let text = "the key was found although nobody that can be reached has it";
+            return (Cause::FoundTooMuch, text.into());
+        };
+        let Some(route) = route else {
             return (Cause::Other, "the key came from elsewhere".into());
         };
         let named = |address: &str| {
             replay.peer_at(address).map_or_else(|| address.to_owned(), |id| format!("client {id}"))
         };
         let source = named(address);
-        let instead = obtained(have).filter(|(other, _)| *other == key).map(|(_, address)| address);
-        if let Some(other) = instead.filter(|other| replay.peer_at(other).is_none()) {
+        if let Some(instead) = instead.filter(|_| other.is_none()) {
             let text =
-                format!("nobody should listen on {other}, and {source} should on {address}: {PORT_RULE}");
+                format!("nobody should listen on {instead}, and {source} should on {address}: {PORT_RULE}");
             return (Cause::AnotherAddress, text);
         }
-        match (route.way, instead.map(named)) {
+        match (route.way, other) {
             (Way::OwnOriginator, _) => {
                 let text = format!("the key had come from {source} before, so that peer is asked first");
                 (Cause::OwnOriginatorNotAsked, text)
@@ -275,7 +284,7 @@ impl Context<'_> {
             }
             (Way::Listed, Some(other)) => {
                 let text = format!(
-                    "{source} comes first: the listed peers are asked by increasing id, and the log names the peer that had the key ({other} is another)"
+                    "{source} comes first: the listed peers are asked by increasing id, and the log names the peer that had the key (client {other} is another)"
                 );
                 (Cause::ListNotAsked, text)
             }
@@ -288,10 +297,16 @@ impl Context<'_> {
     }
 
     /// A hint should have led to `source`; the key came from `other`, or not at all.
-    fn hint(&self, route: &Route, source: &str, other: Option<String>) -> (Cause, String) {
+    fn hint(&self, route: &Route, source: &str, other: Option<PeerId>) -> (Cause, String) {
         let Some((hinter, whom, since)) = route.hint else {
             return (Cause::HintLost, format!("a hint leads to {source}: follow it"));
         };
+        if let Some(other) = other.filter(|other| route.hinters.contains(&Some(*other))) {
+            let text = format!(
+                "client {other} is named, whose hint leads to {source}: the log names the peer that had the key, not one that hinted (or the purge of client {other} has not removed the key)"
+            );
+            return (Cause::HintingPeerNamed, text);
+        }
         match (self.evidence.knows(hinter, whom, since), other) {
             (Knows::NoLonger, _) => {
                 let text = format!(
@@ -308,13 +323,13 @@ impl Context<'_> {
             }
             (Knows::Untold, Some(other)) => {
                 let text = format!(
-                    "client {hinter} should hint at client {whom}, and hints are followed before {other} is reached: it was not followed at once, or the purge of client {hinter} forgot whom the key came from"
+                    "client {hinter} should hint at client {whom}, and hints are followed before client {other} is reached: it was not followed at once, or the purge of client {hinter} forgot whom the key came from"
                 );
                 (Cause::HintTooLate, text)
             }
             (_, Some(other)) => {
                 let text = format!(
-                    "client {hinter} hints at client {whom} before {other} is reached: follow a hint before going on down the list"
+                    "client {hinter} hints at client {whom} before client {other} is reached: follow a hint before going on down the list"
                 );
                 (Cause::HintTooLate, text)
             }
@@ -347,34 +362,4 @@ fn extra(have: &LogEntry) -> (Cause, String) {
             have.time
         ),
     )
-}
-
-/// Letters and digits only, in lower case.
-fn squeeze(text: &str) -> String {
-    text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
-}
-
-/// The entries of a list.
-fn items(text: &str) -> Vec<String> {
-    let separator = if text.contains('<') { ">, " } else { ", " };
-    let items = text.split(separator).map(|item| item.trim_matches(['<', '>', ' ']).to_owned());
-    items.filter(|item| !item.is_empty()).collect()
-}
-
-/// The same clients on other ports.
-fn other_ports(wanted: &[String], listed: &[String]) -> Option<String> {
-    let ids = |items: &[String]| items.iter().map(|item| peer_id(item)).collect::<Option<Vec<_>>>();
-    let (of_wanted, of_listed) = (ids(wanted)?, ids(listed)?);
-    let id = of_wanted.first().filter(|_| of_wanted == of_listed)?;
-    let port = |items: &[String]| items[0].rsplit(", ").next().unwrap_or_default().to_owned();
-    Some(format!(
-        "client {id} is listed with port {} and should have port {}: {PORT_RULE}",
-        port(listed),
-        port(wanted)
-    ))
-}
-
-/// `4, 127.0.0.1, 9241`: the id.
-fn peer_id(item: &str) -> Option<PeerId> {
-    item.split_once(',')?.0.trim().parse().ok()
 }

@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use askaround_core::id::PeerId;
+use askaround_core::log::LogEntry;
 use askaround_core::message::Timestep;
 
 use super::align::Pair;
-use super::replay::Replay;
+use super::replay::{Replay, obtained};
 use super::{Logs, log_name};
 
 /// What the logs say beside the entry that is looked at.
@@ -23,6 +24,8 @@ pub(super) struct Evidence {
     announced: BTreeSet<PeerId>,
     /// A client that no longer knows somebody whom it got a key from.
     forgetful: Option<PeerId>,
+    /// A client that still has a key that it has purged.
+    keeps: Option<PeerId>,
 }
 
 #[derive(Debug)]
@@ -57,6 +60,8 @@ impl Evidence {
             for pair in pairs {
                 let (Some(i), Some(j)) = (pair.expected, pair.got) else { continue };
                 let (want, have) = (&log[i], &got.clients[id][j]);
+                let keeps = || keeps_purged(replay, (*id, i), want, have);
+                evidence.keeps = evidence.keeps.or_else(keeps);
                 if let (Some((by, expected)), Some((same, got))) = (known(&want.text), known(&have.text))
                     && by == same
                 {
@@ -106,6 +111,11 @@ impl Evidence {
         self.announced.contains(&id)
     }
 
+    /// A client of which it shows that it still has a key that it has purged.
+    pub(super) fn keeps(&self) -> Option<PeerId> {
+        self.keeps
+    }
+
     /// A client whose own list shows that its purge forgot whom the key came from.
     pub(super) fn forgetful(&self) -> Option<PeerId> {
         self.forgetful
@@ -118,6 +128,31 @@ impl Evidence {
         let mut later = self.listed.range(time + 1..);
         later.find(|(_, listed)| listed.contains(&id) == is).map(|(time, _)| *time)
     }
+}
+
+/// Who still has a key that it has purged, as an entry shows: it lists the key, or is named for it
+/// although it gave no hint.
+fn keeps_purged(
+    replay: &Replay,
+    (client, index): (PeerId, usize),
+    want: &LogEntry,
+    have: &LogEntry,
+) -> Option<PeerId> {
+    if want.text == have.text {
+        return None;
+    }
+    if let Some((key, address)) = obtained(&have.text) {
+        let named = replay.peer_at(address)?;
+        let hints = replay.route(client, index).is_some_and(|route| route.hinters.contains(&Some(named)));
+        return (!hints && replay.has_purged(named, key, client, want.time)).then_some(named);
+    }
+    let (head, keys) = have.text.split_once(": ")?;
+    let of: PeerId = head.strip_prefix("Client ")?.parse().ok()?;
+    let purged = |key: &str| {
+        replay.has_purged(of, key, client, want.time)
+            && !want.text.split([' ', ',']).any(|other| other == key)
+    };
+    keys.split(", ").any(purged).then_some(of)
 }
 
 /// `Client 3: <4, 127.0.0.1, 9241>, …`. A list of keys, or an empty one, is of nobody.

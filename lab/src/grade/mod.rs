@@ -9,6 +9,7 @@ mod rubric;
 mod surplus;
 #[cfg(test)]
 mod tests;
+mod texts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

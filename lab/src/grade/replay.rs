@@ -10,6 +10,9 @@ use askaround_core::script::Script;
 
 use super::Logs;
 
+/// A hint and two further ones are followed.
+const HINTS: usize = 3;
+
 /// How a key was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Route {
@@ -18,6 +21,8 @@ pub(super) struct Route {
     pub(super) from_unregistered: bool,
     /// Who gives the hint that leads to the source, whom it names, and when it purged the key.
     pub(super) hint: Option<(PeerId, PeerId, Timestep)>,
+    /// Everybody who gives a hint on the way to the source, in order.
+    pub(super) hinters: [Option<PeerId>; HINTS],
     /// Without hints, somebody else on the list would have been named.
     pub(super) hint_decides: bool,
 }
@@ -39,8 +44,8 @@ pub(super) struct Replay {
     by_address: BTreeMap<String, PeerId>,
     /// Whom a client got a key from that it purged later.
     purged_from: BTreeSet<(PeerId, PeerId)>,
-    /// Keys that a client ever removed.
-    removed: BTreeMap<PeerId, BTreeSet<String>>,
+    /// For each client and key that it ever removed: when it did, and when it got it again.
+    removed: BTreeMap<(PeerId, String), Vec<(Timestep, bool)>>,
 }
 
 #[derive(Default)]
@@ -79,6 +84,9 @@ impl Replay {
                 state.originators.insert((id, key.to_owned()), source);
             }
             state.holds.entry(id).or_default().insert(key.to_owned());
+            if let Some(times) = self.removed.get_mut(&(id, key.to_owned())) {
+                times.push((time, false));
+            }
             state.holds.entry(source).or_default().insert(key.to_owned());
         } else if let Some(key) = text.strip_prefix("Removed ") {
             state.holds.entry(id).or_default().remove(key);
@@ -86,7 +94,7 @@ impl Replay {
             if let Some(source) = state.originators.get(&(id, key.to_owned())) {
                 self.purged_from.insert((id, *source));
             }
-            self.removed.entry(id).or_default().insert(key.to_owned());
+            self.removed.entry((id, key.to_owned())).or_default().push((time, true));
         } else if text == "Unregistered" {
             state.registered.remove(&id);
         } else if text.ends_with(" registered") {
@@ -108,7 +116,16 @@ impl Replay {
     }
 
     pub(super) fn ever_removed(&self, client: PeerId, key: &str) -> bool {
-        self.removed.get(&client).is_some_and(|keys| keys.contains(key))
+        self.removed.contains_key(&(client, key.to_owned()))
+    }
+
+    /// Whether `client` has purged a key and not got it again when `asker` asks in timestep `time`.
+    pub(super) fn has_purged(&self, client: PeerId, key: &str, asker: PeerId, time: Timestep) -> bool {
+        let times = self.removed.get(&(client, key.to_owned()));
+        // Turns go by id.
+        let before = |at: Timestep| at < time || at == time && client <= asker;
+        let last = times.and_then(|times| times.iter().rfind(|(at, _)| before(*at)));
+        last.is_some_and(|(_, removed)| *removed)
     }
 }
 
@@ -121,6 +138,7 @@ impl State {
             way: Way::LongerList,
             from_unregistered: source != client && !self.registered.contains(&source),
             hint: None,
+            hinters: [None; HINTS],
             hint_decides: false,
         };
         if source == client {
@@ -138,13 +156,16 @@ impl State {
                 return route;
             }
             let mut at = peer;
-            for _ in 0..3 {
+            let mut hinters = [None; HINTS];
+            for hinter in &mut hinters {
                 // Who holds the key says so, and hints at nobody.
                 let Some(hinted) = originator(at).filter(|_| !holds(at)) else { break };
+                *hinter = Some(at);
                 if hinted == source {
                     route.way = Way::Hint;
                     let since = self.purged.get(&(at, key.to_owned())).copied().unwrap_or_default();
                     route.hint = Some((at, source, since));
+                    route.hinters = hinters;
                     route.hint_decides = first_holder.is_none_or(|first| first != source);
                     return route;
                 }
@@ -158,6 +179,14 @@ impl State {
 /// `Obtained K from A`: the key and the address.
 pub(super) fn obtained(text: &str) -> Option<(&str, &str)> {
     text.strip_prefix("Obtained ")?.split_once(" from ")
+}
+
+/// What a search came to, or a purge of what is not held: the key, and where it was, if it was found.
+pub(super) fn searched(text: &str) -> Option<(&str, Option<&str>)> {
+    match obtained(text) {
+        Some((key, address)) => Some((key, Some(address))),
+        None => Some((text.strip_prefix("Content ")?.strip_suffix(" is unavailable")?, None)),
+    }
 }
 
 /// Who listens where, from every `<id, ip, port>` in the tracker's log.

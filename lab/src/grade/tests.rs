@@ -57,12 +57,18 @@ fn mistakes_are_told_apart() {
         |index: usize, text: &'static str| move |log: &mut Vec<LogEntry>| log[index].text = text.into();
     assert_eq!(cause(1, text(1, "Obtained k from h#30")), Cause::HintTooLate);
     assert_eq!(cause(1, text(1, "Content k is unavailable")), Cause::HintLost);
+    assert_eq!(cause(1, text(1, "Obtained k from h#20")), Cause::HintingPeerNamed);
     assert_eq!(cause(1, text(1, "Obtained k from h#99")), Cause::AnotherAddress);
+    assert_eq!(cause(1, text(1, "Obtained j from h#30")), Cause::Other);
+    assert_eq!(cause(1, text(1, "Removed k")), Cause::Other);
     assert_eq!(cause(1, text(2, "Client 2: y, x")), Cause::ListOrder);
     assert_eq!(cause(1, text(2, "Client 2: x, y, k")), Cause::PurgeNotDone);
     assert_eq!(cause(1, text(2, "client 2:x,y")), Cause::Spelling);
     assert_eq!(cause(1, text(3, "Client 3: <>")), Cause::AngleBracketsForEmpty);
+    assert_eq!(cause(1, text(2, "Client 2: xy")), Cause::ListContent);
+    assert_eq!(cause(1, text(2, "client2: X Y.")), Cause::Spelling);
     assert_eq!(cause(2, text(1, "Content k is unavailable")), Cause::ListNotAsked);
+    assert_eq!(cause(2, text(2, "Obtained k from h#20")), Cause::Other);
     assert_eq!(cause(3, text(2, "Bootstrapper: <2, h, 20>, <1, h, 10>")), Cause::ListOrder);
     assert_eq!(cause(3, text(2, "Bootstrapper: <1, h, 10>")), Cause::NotListed);
     assert_eq!(cause(3, text(2, "Bootstrapper: <1, h, 10>, <2, h, 20>, <9, h, 90>")), Cause::StillListed);
@@ -156,4 +162,49 @@ fn what_a_log_says_is_shown_on_its_line_and_not_without_end() {
     assert!(text.contains(r"x\r\n    likely    nothing\u{1b}[2J\u{9b}31m\u{202e}"), "{text}");
     assert!(!text.lines().any(|line| line == "    likely    nothing"), "{text}");
     assert!(text.len() < 20_000, "{}", text.len());
+}
+
+/// 2 holds j and k and purges both; before, 3 gets k from it. 1 finds k at 3, and j nowhere; 4 finds
+/// nothing.
+fn purged() -> Logs {
+    let id = |n| PeerId::new(n).unwrap();
+    let clients = BTreeMap::from([
+        (id(1), vec![entry(3, "Obtained k from h#30"), entry(4, "Content j is unavailable")]),
+        (id(2), vec![entry(2, "Removed j"), entry(2, "Removed k"), entry(8, "Removed z")]),
+        (id(3), vec![entry(1, "Obtained k from h#20"), entry(5, "Removed k")]),
+        (id(4), vec![entry(6, "Content k is unavailable"), entry(7, "Content z is unavailable")]),
+    ]);
+    let tracker = vec![entry(0, "Clients registered: <1, h, 10>, <2, h, 20>, <3, h, 30>, <4, h, 40>")];
+    Logs { clients, tracker: Some(tracker), ..Logs::default() }
+}
+
+#[test]
+fn a_purge_that_was_not_done_shows_in_searches() {
+    let causes = |changes: &[(u64, usize, &str)]| {
+        let mut got = purged();
+        for (client, index, text) in changes {
+            let log = got.clients.get_mut(&PeerId::new(*client).unwrap()).unwrap();
+            log[*index].text = (*text).into();
+        }
+        let grade = grade(&purged(), &got, &[]);
+        let differences = grade.logs.iter().flat_map(|log| &log.differences);
+        differences.map(|difference| difference.cause).collect::<Vec<_>>()
+    };
+    assert_eq!(causes(&[(1, 0, "Obtained k from h#20")]), [Cause::PurgeNotDone], "3 is next");
+    assert_eq!(causes(&[(1, 1, "Obtained j from h#20")]), [Cause::PurgeNotDone], "nobody has it");
+    assert_eq!(causes(&[(1, 1, "Obtained j from h#30")]), [Cause::FoundTooMuch], "3 never had it");
+    assert_eq!(causes(&[(4, 0, "Obtained k from h#20")]), [Cause::PurgeNotDone]);
+    assert_eq!(causes(&[(4, 0, "Obtained k from h#30")]), [Cause::PurgeNotDone]);
+    assert_eq!(causes(&[(4, 1, "Obtained z from h#20")]), [Cause::FoundTooMuch], "purged later only");
+}
+
+#[test]
+fn whoever_hints_and_is_named_may_still_have_what_it_purged() {
+    let mut got = expected();
+    let log = got.clients.get_mut(&PeerId::new(1).unwrap()).unwrap();
+    log[1].text = "Obtained k from h#20".into();
+    log[2].text = "Client 2: x, y, k".into();
+    let grade = grade(&expected(), &got, &scripts());
+    let causes: Vec<_> = grade.logs[0].differences.iter().map(|difference| difference.cause).collect();
+    assert_eq!(causes, [Cause::PurgeNotDone; 2]);
 }
