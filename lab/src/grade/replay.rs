@@ -160,6 +160,10 @@ impl State {
             for hinter in &mut hinters {
                 // Who holds the key says so, and hints at nobody.
                 let Some(hinted) = originator(at).filter(|_| !holds(at)) else { break };
+                // A hint to the searcher is dropped.
+                if hinted == client {
+                    break;
+                }
                 *hinter = Some(at);
                 if hinted == source {
                     route.way = Way::Hint;

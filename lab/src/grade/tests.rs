@@ -208,3 +208,28 @@ fn whoever_hints_and_is_named_may_still_have_what_it_purged() {
     let causes: Vec<_> = grade.logs[0].differences.iter().map(|difference| difference.cause).collect();
     assert_eq!(causes, [Cause::PurgeNotDone; 2]);
 }
+
+#[test]
+fn a_hint_to_the_searcher_itself_leads_nowhere() {
+    let id = |n| PeerId::new(n).unwrap();
+    // k goes from 6 to 5, to 3, to 2; all but 6 purge it. 3 is told of itself by 2, and drops that, for
+    // all that it knows 5, which would hint at 6: 6 is next on the list.
+    let clients = [
+        (2, &[(3, "Obtained k from h#30"), (4, "Removed k")][..]),
+        (3, &[(2, "Obtained k from h#50"), (4, "Removed k"), (6, "Obtained k from h#60")]),
+        (5, &[(1, "Obtained k from h#60"), (4, "Removed k"), (5, "Unregistered")]),
+        (6, &[]),
+    ];
+    let log = |(n, entries): (u64, &[(u32, &str)])| {
+        let joined = entry(0, &format!("Client ID {n} registered"));
+        let entries = entries.iter().map(|(time, text)| entry(*time, text));
+        (id(n), std::iter::once(joined).chain(entries).collect())
+    };
+    let clients = clients.into_iter().map(log).collect();
+    let registered = "Clients registered: <2, h, 20>, <3, h, 30>, <5, h, 50>, <6, h, 60>";
+    let logs = Logs { clients, tracker: Some(vec![entry(0, registered)]), ..Logs::default() };
+    let content = vec![Key::new("k").unwrap()];
+    let grade = grade(&logs, &logs, &[Script { id: id(6), content, actions: Vec::new() }]);
+    let entries = |item: usize| grade.rubric[item - 1].entries;
+    assert_eq!((entries(3), entries(4), entries(5), entries(7)), (4, 0, 0, 0));
+}
