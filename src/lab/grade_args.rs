@@ -24,8 +24,9 @@ its own where the system allows it; it is no prison, for a submission can read w
 
 Points: an item earns its points in proportion to the log entries that show it and are right. An action has one \
 entry, so each entry too many takes the points of one that is right: of the same action, else of its timestep, else \
-of the one before. Entries that no item asks for carry no points: those of O, and of keys that a client had or finds \
-where they had come from before.";
+of the one before. What depends on a purge shows item 6. Entries that no item asks for carry no points: those of O, \
+empty lists of keys, keys that a client has or finds where they had come from before, and what is unavailable or \
+unreachable.";
 
 /// `askaround lab grade`.
 #[derive(Debug, Args)]

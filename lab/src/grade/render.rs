@@ -67,6 +67,10 @@ pub fn render_rubric(text: &mut String, rubric: &[RubricLine], earned: u32, poss
     let _ = writeln!(text, "    {total:<58}  {:>9}  {:>9}", "", format!("{earned}/{possible}"));
 }
 
+/// What no item asks for.
+const NO_ITEM: &str = "as for lists of clients that a client knows (O), empty lists of keys, keys that a client has, \
+    or finds where they had come from before, and what is unavailable or unreachable, unless a purge shows in it";
+
 /// What is to be said below the rubric: why what differs costs more, or less, than it seems.
 pub fn notes(surplus: usize, unscored: usize) -> Vec<String> {
     let mut notes = Vec::new();
@@ -80,9 +84,7 @@ pub fn notes(surplus: usize, unscored: usize) -> Vec<String> {
         let entries =
             if unscored == 1 { "1 entry that differs carries" } else { "entries that differ carry" };
         let number = if unscored == 1 { String::new() } else { format!("{unscored} ") };
-        notes.push(format!(
-            "{number}{entries} no points: no item of the rubric asks for it, as for the list of clients that a client knows (O)"
-        ));
+        notes.push(format!("{number}{entries} no points: no item of the rubric asks for it ({NO_ITEM})"));
     }
     notes
 }

@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use askaround_core::id::PeerId;
 use askaround_core::log::LogEntry;
 use askaround_core::message::Timestep;
-use askaround_core::script::Script;
+use askaround_core::script::{Action, Script};
 
 use super::Logs;
+use super::texts::keys;
 
 /// A hint and two further ones are followed.
 const HINTS: usize = 3;
@@ -41,6 +42,8 @@ pub(super) enum Way {
 pub(super) struct Replay {
     /// By client and number of the entry.
     routes: BTreeMap<(PeerId, usize), Route>,
+    /// Entries, also by client and number, that would be others if a purge had not been done.
+    show_purges: BTreeSet<(PeerId, usize)>,
     by_address: BTreeMap<String, PeerId>,
     /// Whom a client got a key from that it purged later.
     purged_from: BTreeSet<(PeerId, PeerId)>,
@@ -70,7 +73,15 @@ impl Replay {
             order.extend(log.iter().enumerate().map(|(i, entry)| (entry.time, *id, i, entry)));
         }
         order.sort_by_key(|(time, id, index, _)| (*time, *id, *index));
+        let scripts: BTreeMap<PeerId, &Script> = scripts.iter().map(|script| (script.id, script)).collect();
         for (time, id, index, entry) in order {
+            // The first entry is that of timestep 0, and stands for no action.
+            let actions = scripts.get(&id).map(|script| &script.actions[..]).unwrap_or_default();
+            let action = index.checked_sub(1).and_then(|index| actions.get(index));
+            let action = action.filter(|(at, _)| *at == time).map(|(_, action)| action);
+            if state.shows_purge(id, &entry.text, action, &replay.by_address) {
+                replay.show_purges.insert((id, index));
+            }
             replay.play(&mut state, time, id, index, &entry.text);
         }
         replay
@@ -106,6 +117,11 @@ impl Replay {
         self.routes.get(&(client, index)).copied()
     }
 
+    /// Whether an entry shows that a purge was done.
+    pub(super) fn shows_purge(&self, client: PeerId, index: usize) -> bool {
+        self.show_purges.contains(&(client, index))
+    }
+
     pub(super) fn peer_at(&self, address: &str) -> Option<PeerId> {
         self.by_address.get(address).copied()
     }
@@ -130,6 +146,46 @@ impl Replay {
 }
 
 impl State {
+    /// Whether an entry of `client` would be another one if a purge had not been done, and does not
+    /// take hints or longer lists besides to be right. `action` is what it stands for, if that is known.
+    fn shows_purge(
+        &self,
+        client: PeerId,
+        text: &str,
+        action: Option<&Action>,
+        by_address: &BTreeMap<String, PeerId>,
+    ) -> bool {
+        let of = match action {
+            Some(Action::Contents(of)) if !text.ends_with(" is unreachable") => Some(*of),
+            Some(_) => None,
+            None => keys(text).map(|(of, _)| of),
+        };
+        if let Some(of) = of {
+            let of_it = self.purged.range((of, String::new())..).take_while(|((peer, _), _)| *peer == of);
+            return of_it.map(|((_, key), _)| key).any(|key| self.has_purged(of, key));
+        }
+        let Some((key, address)) = searched(text) else { return false };
+        let before = |source: Option<PeerId>| {
+            let asked = self.registered.iter().take_while(|peer| source.is_none_or(|source| **peer < source));
+            asked.copied().any(|peer| self.has_purged(peer, key))
+        };
+        let own = self.has_purged(client, key);
+        let is_purge = matches!(action, Some(Action::Purge(_)));
+        let Some(address) = address else { return own || !is_purge && before(None) };
+        let Some(source) = by_address.get(address).copied() else { return false };
+        match self.route(client, source, key).way {
+            Way::OwnOriginator => own,
+            Way::Listed => own || before(Some(source)),
+            Way::Own | Way::Hint | Way::LongerList => false,
+        }
+    }
+
+    /// Whether a client has purged a key and not got it again.
+    fn has_purged(&self, client: PeerId, key: &str) -> bool {
+        let holds = || self.holds.get(&client).is_some_and(|keys| keys.contains(key));
+        self.purged.contains_key(&(client, key.to_owned())) && !holds()
+    }
+
     fn route(&self, client: PeerId, source: PeerId, key: &str) -> Route {
         let originator = |peer: PeerId| self.originators.get(&(peer, key.to_owned())).copied();
         let holds = |peer: PeerId| self.holds.get(&peer).is_some_and(|keys| keys.contains(key));

@@ -1,7 +1,9 @@
 //! The assignment's rubric: 12 items, 100 points. Each expected entry that exercises an item
 //! counts for it; an item earns its points in proportion to those that are right. An entry too
-//! many takes the points of one that is right (`surplus`). Entries that exercise no item, as those
-//! of `O`, carry no points.
+//! many takes the points of one that is right (`surplus`). Entries that exercise no item carry no
+//! points: those of `O`, empty lists of keys, keys that a client has or finds where they had come from
+//! before, keys that are unavailable and clients that are unreachable. What depends on a purge exercises
+//! item 6: that `Removed` is logged does not show that anything was.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +12,8 @@ use askaround_core::log::LogEntry;
 use serde::Serialize;
 
 use super::Logs;
-use super::replay::{Replay, Route, Way, obtained};
+use super::replay::{Replay, Way, obtained};
+use super::texts::keys;
 
 /// One item, and what it earned.
 #[derive(Debug, Clone, Serialize)]
@@ -59,9 +62,8 @@ pub(super) fn grade(
     let mut unscored = 0;
     let many = expected.clients.len() >= MANY_CLIENTS;
     let mut count = |client: Option<PeerId>, index: usize, entry: &LogEntry| {
-        let route = client.and_then(|id| replay.route(id, index));
         let right = counts.get(&client).and_then(|flags| flags.get(index)).copied().unwrap_or(false);
-        let items = items(client.is_some(), entry, route, many);
+        let items = items(replay, client, index, entry, many);
         unscored += usize::from(items.is_empty() && !right);
         for item in items {
             entries[item - 1] += 1;
@@ -103,21 +105,21 @@ fn lines(entries: &[usize; 12], matching: &[usize; 12]) -> Vec<RubricLine> {
 
 /// Whether an expected entry carries points.
 pub(super) fn is_scored(replay: &Replay, client: Option<PeerId>, index: usize, entry: &LogEntry) -> bool {
-    let route = client.and_then(|id| replay.route(id, index));
-    !items(client.is_some(), entry, route, false).is_empty()
+    !items(replay, client, index, entry, false).is_empty()
 }
 
 /// The items that an expected entry exercises.
-fn items(of_client: bool, entry: &LogEntry, route: Option<Route>, many: bool) -> Vec<usize> {
+fn items(replay: &Replay, client: Option<PeerId>, index: usize, entry: &LogEntry, many: bool) -> Vec<usize> {
+    let Some(client) = client else {
+        // The tracker's log shows that it registers and unregisters.
+        return if many && entry.time == 0 { vec![1, 11] } else { vec![1] };
+    };
     let text = entry.text.as_str();
     let mut items = Vec::new();
-    if !of_client {
-        // The tracker's log shows that it registers and unregisters.
-        items.push(1);
-        if many && entry.time == 0 {
-            items.push(11);
-        }
-    } else if text == "Unregistered" {
+    if replay.shows_purge(client, index) {
+        items.push(6);
+    }
+    if text == "Unregistered" {
         items.push(1);
     } else if text.starts_with("Client ID ") {
         match entry.time {
@@ -129,14 +131,9 @@ fn items(of_client: bool, entry: &LogEntry, route: Option<Route>, many: bool) ->
         items.push(2);
     } else if text.starts_with("Removed ") {
         items.push(6);
-    } else if text.starts_with("Client ")
-        && text.contains(": ")
-        && !text.contains('<')
-        && !text.ends_with(": ")
-    {
-        // A list of keys; an empty one does not tell itself from an empty list of clients.
+    } else if keys(text).is_some() {
         items.push(9);
-    } else if let Some(route) = route.filter(|_| obtained(text).is_some()) {
+    } else if let Some(route) = replay.route(client, index).filter(|_| obtained(text).is_some()) {
         match route.way {
             Way::Listed => items.push(3),
             // Whoever holds a key says so: it hints only at what it has purged.

@@ -2,6 +2,7 @@
 
 use super::*;
 use askaround_core::Key;
+use askaround_core::script::Action;
 
 fn entry(time: u32, text: &str) -> LogEntry {
     LogEntry { time, text: text.into() }
@@ -232,4 +233,51 @@ fn a_hint_to_the_searcher_itself_leads_nowhere() {
     let grade = grade(&logs, &logs, &[Script { id: id(6), content, actions: Vec::new() }]);
     let entries = |item: usize| grade.rubric[item - 1].entries;
     assert_eq!((entries(3), entries(4), entries(5), entries(7)), (4, 0, 0, 0));
+}
+
+/// How many entries exercise item 6, for each client, beside `Removed`.
+fn show_purges(logs: &Logs, scripts: &[Script]) -> BTreeMap<u64, usize> {
+    let counts = |id: &PeerId| {
+        let changed = |of: Option<PeerId>| {
+            let mut got = logs.clone();
+            if let Some(id) = of {
+                let log = got.clients.get_mut(&id).unwrap();
+                log.iter_mut().filter(|e| !e.text.starts_with("Removed")).for_each(|e| e.text.push('!'));
+            }
+            grade(logs, &got, scripts).rubric[5].matching
+        };
+        (id.as_u64(), changed(None) - changed(Some(*id)))
+    };
+    logs.clients.keys().map(counts).collect()
+}
+
+#[test]
+fn what_depends_on_a_purge_shows_that_it_was_done() {
+    let id = |n| PeerId::new(n).unwrap();
+    let mut logs = purged();
+    for (id, log) in &mut logs.clients {
+        log.insert(0, entry(0, &format!("Client ID {id} registered")));
+    }
+    // 2 comes before 3 on the list, and would have j; for 4 both would have k, and 2 has z still.
+    assert_eq!(show_purges(&logs, &[]), BTreeMap::from([(1, 2), (2, 0), (3, 0), (4, 1)]));
+    let log = logs.clients.get_mut(&id(4)).unwrap();
+    log.extend([entry(7, "Client 2: a<b"), entry(7, "Client 1: a<b"), entry(7, "Client 3: ")]);
+    assert_eq!(show_purges(&logs, &[])[&4], 2, "keys of 2; the last may be whom 3 knows");
+    let key = Key::new("k").unwrap();
+    let actions = vec![
+        (6, Action::Purge(key)),
+        (7, Action::Obtain(Key::new("z").unwrap())),
+        (7, Action::Contents(id(2))),
+        (7, Action::Contents(id(1))),
+        (7, Action::Contents(id(3))),
+    ];
+    let script = Script { id: id(4), content: Vec::new(), actions };
+    assert_eq!(show_purges(&logs, &[script])[&4], 2, "the keys of 2 and of 3; its own purge shows nothing");
+    // Whoever finds a key again that it has purged.
+    let logs = expected();
+    assert_eq!(show_purges(&logs, &scripts())[&1], 1, "the keys of 2");
+    let mut again = logs;
+    again.clients.get_mut(&id(2)).unwrap().push(entry(4, "Obtained k from h#40"));
+    let counts = show_purges(&again, &scripts());
+    assert_eq!((counts[&1], counts[&2]), (0, 1), "2 has it again when it is asked");
 }

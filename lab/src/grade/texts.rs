@@ -6,6 +6,16 @@ use askaround_core::id::PeerId;
 pub(super) const PORT_RULE: &str =
     "the port of a client follows from its id (the assignment's 5.8: random ports by seed)";
 
+/// `Client 3: 4a, 4b`: whose keys these are, and the keys. None of a list of clients, and of an empty
+/// list, which may be either.
+pub(super) fn keys(text: &str) -> Option<(PeerId, &str)> {
+    let (of, list) = text.strip_prefix("Client ")?.split_once(": ")?;
+    let is_client = |item: &str| item.split(", ").count() == 3 && peer_id(item).is_some();
+    let of_clients = list.strip_prefix('<').and_then(|list| list.strip_suffix('>'));
+    let of_clients = of_clients.is_some_and(|list| list.split(">, <").all(is_client));
+    (!of_clients && !list.is_empty()).then_some((of.parse().ok()?, list))
+}
+
 /// Letters and digits only, in lower case.
 fn squeeze(text: &str) -> String {
     text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
