@@ -136,6 +136,30 @@ fn who_vanishes_is_named_and_the_others_go_on() {
 }
 
 #[test]
+fn who_dies_before_the_start_is_named() {
+    let place = Place::new();
+    let tracker = place.start(BOOTSTRAPPER, &["--expect", "2", "--wait", "60"]);
+    let one = place.client(&place.script(1, ""));
+    wait_for("the registration", || place.log("client_1.json"));
+    one.signal("-KILL");
+    one.end();
+    // That its connection broke is noticed when it is.
+    wait_for("the tracker to notice", || {
+        let mut asking = std::net::TcpStream::connect((place.loopback.as_str(), 8888)).ok()?;
+        std::io::Write::write_all(&mut asking, b"V {\"version\":1}\nW {\"id\":1}\n").ok()?;
+        let mut lines = std::io::BufRead::lines(std::io::BufReader::new(asking)).map_while(Result::ok);
+        lines.find(|line| !line.starts_with("V ")).filter(|line| line.contains("unknown-peer"))
+    });
+    let others = [2, 3].map(|id| place.client(&place.script(id, "")));
+    let (status, said) = tracker.end();
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("client 1 was left out in timestep 0: its connection broke"), "{said}");
+    for other in others {
+        assert_eq!(other.end(), (Some(0), String::new()));
+    }
+}
+
+#[test]
 fn who_stalls_is_left_out_after_the_step_timeout() {
     let place = Place::new();
     let tracker = place.start(BOOTSTRAPPER, &["--expect", "1", "--wait", "60", "--step-timeout", "0.2"]);

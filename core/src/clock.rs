@@ -1,11 +1,14 @@
 //! [`Clock`]: the barrier of a lab run (PROTOCOL.md §4).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::id::PeerId;
 use crate::message::Timestep;
 use crate::time::Instant;
+
+/// So many of those who vanish before the start are remembered: anybody can join and go.
+const MAX_VANISHED: usize = 4096;
 
 /// Who may act when within a timestep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -57,6 +60,8 @@ pub struct Clock {
     step_timeout: Duration,
     phase: Phase,
     members: BTreeMap<PeerId, Member>,
+    /// Whose connection broke before the start, and who has not come back.
+    vanished: BTreeSet<PeerId>,
     last: Timestep,
     deadline: Option<Instant>,
     events: VecDeque<ClockEvent>,
@@ -84,6 +89,7 @@ impl Clock {
             step_timeout,
             phase: Phase::Gathering,
             members: BTreeMap::new(),
+            vanished: BTreeSet::new(),
             last: 0,
             deadline: None,
             events: VecDeque::new(),
@@ -108,6 +114,7 @@ impl Clock {
     /// A peer joins whose script ends at `script_end`. Only while gathering.
     pub fn join(&mut self, id: PeerId, script_end: Timestep) {
         debug_assert!(!self.has_started(), "the owner refuses whoever comes late");
+        self.vanished.remove(&id);
         self.members.insert(id, Member { told: 0, completed: 0, left_out: false });
         self.last = self.last.max(script_end);
     }
@@ -118,6 +125,9 @@ impl Clock {
             return;
         }
         self.events.push_back(ClockEvent::TimestepOver(0));
+        let why = LeftOutReason::ConnectionBroke;
+        let vanished = std::mem::take(&mut self.vanished).into_iter();
+        self.events.extend(vanished.map(|id| ClockEvent::LeftOut { id, time: 0, why }));
         self.events.extend(self.members.keys().map(|id| ClockEvent::Start(*id)));
         self.phase = Phase::Running(0);
         self.advance(now);
@@ -138,7 +148,9 @@ impl Clock {
     pub fn connection_broke(&mut self, now: Instant, id: PeerId) {
         match self.phase {
             Phase::Gathering => {
-                self.members.remove(&id);
+                if self.members.remove(&id).is_some() && self.vanished.len() < MAX_VANISHED {
+                    self.vanished.insert(id);
+                }
             }
             Phase::Running(_) => {
                 self.leave_out(id, LeftOutReason::ConnectionBroke);
@@ -290,6 +302,24 @@ mod tests {
         clock.handle_timeout(late);
         let why = LeftOutReason::TimedOut;
         let expected = [LeftOut { id: id(2), time: 1, why }, TimestepOver(1), TimestepOver(2), Over];
+        assert_eq!(events(&mut clock), expected);
+    }
+
+    #[test]
+    fn whoever_vanishes_before_the_start_is_named_unless_it_comes_back() {
+        let mut clock = Clock::new(Turns::ById, Duration::from_secs(5));
+        for n in 1..=3 {
+            clock.join(id(n), 0);
+        }
+        clock.connection_broke(NOW, id(3));
+        clock.connection_broke(NOW, id(1));
+        clock.connection_broke(NOW, id(9));
+        clock.join(id(1), 0);
+        clock.start(NOW);
+        let why = LeftOutReason::ConnectionBroke;
+        let left_out = LeftOut { id: id(3), time: 0, why };
+        let expected =
+            [TimestepOver(0), left_out, Start(id(1)), Start(id(2)), Finish(id(1)), Finish(id(2)), Over];
         assert_eq!(events(&mut clock), expected);
     }
 
