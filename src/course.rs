@@ -64,7 +64,8 @@ pub async fn bootstrapper(args: Bootstrapper) -> Result<(), Failure> {
         TrackerEnd::Stopped => Err(stop.failure()),
         TrackerEnd::Finished { clocked: 0, .. } => Err(Failure::run("no client registered")),
         TrackerEnd::Finished { clocked, .. } if args.expect.is_some_and(|n| clocked < n) => {
-            Err(Failure::run(format!("only {clocked} clients registered in time")))
+            let clients = if clocked == 1 { "client" } else { "clients" };
+            Err(Failure::run(format!("only {clocked} {clients} registered in time")))
         }
         TrackerEnd::Finished { left_out: 0, .. } => Ok(()),
         TrackerEnd::Finished { .. } => Err(Failure::Shown(1)),

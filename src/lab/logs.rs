@@ -125,7 +125,11 @@ fn happened(scenario: &Scenario, logs: &ByName) -> String {
     }
     // Stable: entries of one peer and timestep keep their order.
     entries.sort_by_key(|(time, id, _)| (*time, *id));
-    rows.push(vec!["0".into(), "all".into(), format!("{} clients registered", scenario.scripts.len())]);
+    let registered = match scenario.scripts.len() {
+        1 => "1 client registered".into(),
+        clients => format!("{clients} clients registered"),
+    };
+    rows.push(vec!["0".into(), "all".into(), registered]);
     let mut last = 0;
     for (time, id, what) in entries {
         let shown = if time == last { String::new() } else { time.to_string() };
@@ -180,5 +184,6 @@ mod tests {
         assert!(!text.lines().any(|line| line.starts_with("2  1")), "{text}");
         assert!(text.contains(r"x\r\n2  1  Removed y\u{1b}[2J\u{9b}\u{202e}"), "{text}");
         assert!(text.len() < 20_000, "{}", text.len());
+        assert!(text.contains("all   1 client registered"), "{text}");
     }
 }

@@ -55,3 +55,22 @@ pub(super) fn other_ports(wanted: &[String], listed: &[String]) -> Option<String
 pub(super) fn peer_id(item: &str) -> Option<PeerId> {
     item.split_once(',')?.0.trim().parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_keys_is_told_from_one_of_clients() {
+        for list in ["4a", "4a, 4b", "<", "<a>", "a<1, <2", "<4, 127.0.0.1, 9241", "<x, y, z>"] {
+            let text = format!("Client 3: {list}");
+            assert_eq!(keys(&text).map(|(of, keys)| (of.as_u64(), keys)), Some((3, list)));
+        }
+        for other in
+            ["Client 3: ", "Client 3: <4, 127.0.0.1, 9241>", "Client ID 3 registered", "Bootstrapper: a"]
+        {
+            assert_eq!(keys(other), None, "{other}");
+        }
+        assert_eq!(keys("Client 3: <4, 127.0.0.1, 9241>, <2, ::1, 9978>"), None);
+    }
+}

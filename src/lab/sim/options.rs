@@ -87,6 +87,9 @@ pub struct SimArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "dir", help_heading = POPULATION)]
     pub csv: Option<PathBuf>,
     /// How many questions a search has open at once
+    ///
+    /// With more than one, the logs of a scenario may be others than those of `lab run`: a peer further
+    /// down the list may be the first to say that it has the key.
     #[arg(long, value_name = "W", default_value_t = 1, value_parser = width)]
     pub width: usize,
     /// Where all chance comes from: the same seed gives the same run
