@@ -247,7 +247,7 @@ impl Context<'_> {
         }
         let route = replay.route(client, index);
         let other = instead.and_then(|address| replay.peer_at(address));
-        if let Some(other) = other.filter(|other| replay.has_purged(*other, key, client, want.time)) {
+        if let Some(other) = other.filter(|other| replay.has_purged(*other, key, (client, index))) {
             let hints = route.is_some_and(|route| route.hinters.contains(&Some(other)));
             if !hints || self.evidence.keeps().is_some() {
                 let text = format!(

@@ -144,13 +144,12 @@ fn keeps_purged(
     if let Some((key, address)) = obtained(&have.text) {
         let named = replay.peer_at(address)?;
         let hints = replay.route(client, index).is_some_and(|route| route.hinters.contains(&Some(named)));
-        return (!hints && replay.has_purged(named, key, client, want.time)).then_some(named);
+        return (!hints && replay.has_purged(named, key, (client, index))).then_some(named);
     }
     let (head, keys) = have.text.split_once(": ")?;
     let of: PeerId = head.strip_prefix("Client ")?.parse().ok()?;
     let purged = |key: &str| {
-        replay.has_purged(of, key, client, want.time)
-            && !want.text.split([' ', ',']).any(|other| other == key)
+        replay.has_purged(of, key, (client, index)) && !want.text.split([' ', ',']).any(|other| other == key)
     };
     keys.split(", ").any(purged).then_some(of)
 }

@@ -47,8 +47,10 @@ pub(super) struct Replay {
     by_address: BTreeMap<String, PeerId>,
     /// Whom a client got a key from that it purged later.
     purged_from: BTreeSet<(PeerId, PeerId)>,
-    /// For each client and key that it ever removed: when it did, and when it got it again.
-    removed: BTreeMap<(PeerId, String), Vec<(Timestep, bool)>>,
+    /// Where each entry stands among all, by client and number.
+    places: BTreeMap<(PeerId, usize), usize>,
+    /// For each client and key that it ever removed: where it did, and where it got it again.
+    removed: BTreeMap<(PeerId, String), Vec<(usize, bool)>>,
 }
 
 #[derive(Default)]
@@ -74,7 +76,8 @@ impl Replay {
         }
         order.sort_by_key(|(time, id, index, _)| (*time, *id, *index));
         let scripts: BTreeMap<PeerId, &Script> = scripts.iter().map(|script| (script.id, script)).collect();
-        for (time, id, index, entry) in order {
+        for (place, (time, id, index, entry)) in order.into_iter().enumerate() {
+            replay.places.insert((id, index), place);
             // The first entry is that of timestep 0, and stands for no action.
             let actions = scripts.get(&id).map(|script| &script.actions[..]).unwrap_or_default();
             let action = index.checked_sub(1).and_then(|index| actions.get(index));
@@ -88,6 +91,7 @@ impl Replay {
     }
 
     fn play(&mut self, state: &mut State, time: Timestep, id: PeerId, index: usize, text: &str) {
+        let place = self.places[&(id, index)];
         if let Some((key, address)) = obtained(text) {
             let Some(source) = self.by_address.get(address).copied() else { return };
             self.routes.insert((id, index), state.route(id, source, key));
@@ -95,8 +99,8 @@ impl Replay {
                 state.originators.insert((id, key.to_owned()), source);
             }
             state.holds.entry(id).or_default().insert(key.to_owned());
-            if let Some(times) = self.removed.get_mut(&(id, key.to_owned())) {
-                times.push((time, false));
+            if let Some(changes) = self.removed.get_mut(&(id, key.to_owned())) {
+                changes.push((place, false));
             }
             state.holds.entry(source).or_default().insert(key.to_owned());
         } else if let Some(key) = text.strip_prefix("Removed ") {
@@ -105,7 +109,7 @@ impl Replay {
             if let Some(source) = state.originators.get(&(id, key.to_owned())) {
                 self.purged_from.insert((id, *source));
             }
-            self.removed.entry((id, key.to_owned())).or_default().push((time, true));
+            self.removed.entry((id, key.to_owned())).or_default().push((place, true));
         } else if text == "Unregistered" {
             state.registered.remove(&id);
         } else if text.ends_with(" registered") {
@@ -135,12 +139,11 @@ impl Replay {
         self.removed.contains_key(&(client, key.to_owned()))
     }
 
-    /// Whether `client` has purged a key and not got it again when `asker` asks in timestep `time`.
-    pub(super) fn has_purged(&self, client: PeerId, key: &str, asker: PeerId, time: Timestep) -> bool {
-        let times = self.removed.get(&(client, key.to_owned()));
-        // Turns go by id.
-        let before = |at: Timestep| at < time || at == time && client <= asker;
-        let last = times.and_then(|times| times.iter().rfind(|(at, _)| before(*at)));
+    /// Whether `client` had purged a key and not got it again when the action of entry `at` began.
+    pub(super) fn has_purged(&self, client: PeerId, key: &str, at: (PeerId, usize)) -> bool {
+        let Some(at) = self.places.get(&at) else { return false };
+        let changes = self.removed.get(&(client, key.to_owned()));
+        let last = changes.and_then(|changes| changes.iter().rfind(|(place, _)| place < at));
         last.is_some_and(|(_, removed)| *removed)
     }
 }

@@ -200,6 +200,17 @@ fn a_purge_that_was_not_done_shows_in_searches() {
 }
 
 #[test]
+fn whoever_names_itself_for_what_it_has_purged_has_not_purged_it() {
+    let with = |text: &str| {
+        let mut logs = expected();
+        logs.clients.get_mut(&PeerId::new(2).unwrap()).unwrap().push(entry(2, text));
+        logs
+    };
+    let grade = grade(&with("Obtained k from h#40"), &with("Obtained k from h#20"), &scripts());
+    assert_eq!(grade.logs[1].differences[0].cause, Cause::PurgeNotDone);
+}
+
+#[test]
 fn whoever_hints_and_is_named_may_still_have_what_it_purged() {
     let mut got = expected();
     let log = got.clients.get_mut(&PeerId::new(1).unwrap()).unwrap();
