@@ -91,6 +91,9 @@ impl Fetch {
                     self.search_over(over?)?;
                     run.hashes.iter_mut().for_each(FileHashes::ask_again);
                     self.go_on_or_starve(&mut run)?;
+                    if run.stage.is_starving() {
+                        self.ask_again(&mut run);
+                    }
                 }
                 Some(subscribe) = subscriptions.recv() => self.subscribed(&mut run, subscribe),
                 went_on = went_on(&mut run.md5) => went_on?,
@@ -189,6 +192,16 @@ impl Fetch {
         }
     }
 
+    /// Whoever refused pieces takes part as if it were new: its disk may have failed for a moment.
+    fn ask_again(&mut self, run: &mut Run) {
+        for id in std::mem::take(&mut run.refusing) {
+            if run.knows(id) {
+                run.handle(DownloadInput::Closed(id));
+                self.take_part(run, id);
+            }
+        }
+    }
+
     async fn heard(&mut self, run: &mut Run, id: SourceId, event: SourceEvent) -> Result<(), GetError> {
         if self.sources.get(id).is_none() {
             return Ok(());
@@ -246,6 +259,9 @@ impl Fetch {
             },
             SourceEvent::Refused { piece, error } => {
                 run.handle(DownloadInput::Refused(id, piece));
+                if error.code == ErrorCode::NotHere {
+                    run.refusing.insert(id);
+                }
                 // Of a folder it may have the other files.
                 if error.code == ErrorCode::UnknownKey && (!run.files || run.has_none(id)) {
                     run.handle(DownloadInput::Closed(id));

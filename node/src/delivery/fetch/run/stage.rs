@@ -56,6 +56,10 @@ impl Stage {
         matches!(self, Self::Complete { .. })
     }
 
+    pub(super) fn is_starving(&self) -> bool {
+        matches!(self, Self::Starving { .. })
+    }
+
     /// Somebody gives what is missing, or may.
     fn supplied(&mut self) {
         if let Self::Starving { since, in_vain } = *self {

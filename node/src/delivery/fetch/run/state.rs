@@ -1,6 +1,6 @@
 //! [`Run`]: how far a fetch is, and its machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -41,6 +41,8 @@ pub(in super::super) struct Run {
     /// The longest that it took until somebody told of the next.
     longest_without_news: Duration,
     pub(super) stage: Stage,
+    /// Who said of pieces that they cannot be read now.
+    pub(super) refusing: BTreeSet<SourceId>,
     pub(super) subscribers: BTreeMap<SubscriberId, Subscriber>,
     pub(super) last_subscriber: SubscriberId,
     /// Whether others are served meanwhile.
@@ -73,6 +75,7 @@ impl Run {
             last_news: Instant::now(),
             longest_without_news: Duration::ZERO,
             stage: Stage::FIRST,
+            refusing: BTreeSet::new(),
             subscribers: BTreeMap::new(),
             last_subscriber: 0,
             served,
