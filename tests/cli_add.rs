@@ -8,8 +8,7 @@ use std::os::unix::net::UnixStream;
 
 use serde_json::Value;
 use support::content::{json_lines, write};
-use support::net::{Net, start};
-use support::serving::assert_fails;
+use support::net::Net;
 use support::{ASKAROUND, run, stderr, stdout};
 
 /// The longest request.
@@ -79,8 +78,9 @@ fn a_peer_whose_folder_has_a_path_too_long_for_a_socket_is_reached() {
     let dir = user.path().join("d".repeat(120));
     let dir = dir.to_str().unwrap();
     let ls = ["ls", "--dir", dir];
-    assert_fails(&run(ASKAROUND, &ls), 1, "no peer is running on");
-    let (peer, _) = start(&["peer", "--listen", "127.0.0.1:0", "--tracker", "127.0.0.1:9", "--dir", dir]);
+    support::serving::assert_fails(&run(ASKAROUND, &ls), 1, "no peer is running on");
+    let (peer, _) =
+        support::net::start(&["peer", "--listen", "127.0.0.1:0", "--tracker", "127.0.0.1:9", "--dir", dir]);
     let listed = run(ASKAROUND, &ls);
     assert_eq!((listed.status.code(), stdout(&listed).as_str()), (Some(0), "nothing\n"));
     peer.signal("-TERM");

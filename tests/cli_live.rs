@@ -5,9 +5,11 @@ mod support;
 use std::process::Command;
 
 use support::content::{json_lines, write};
+#[cfg(target_os = "linux")]
+use support::lines_of;
 use support::net::{Net, start};
 use support::serving::wait_for_words;
-use support::{ASKAROUND, Running, lines_of, run, stderr, stdout, wait_for};
+use support::{ASKAROUND, Running, run, stderr, stdout, wait_for};
 
 #[test]
 fn the_verbs_do_what_they_say() {
