@@ -323,6 +323,13 @@ impl<'a> Driver<'a> {
                 self.noted.push(done);
                 Some(input)
             }
+            Command::Lacks { mut keys, done } => {
+                let machine = lock(&self.shared.machine);
+                keys.retain(|key| !machine.contents().contains(key));
+                // The same.
+                let _ = done.send(keys);
+                None
+            }
             Command::Registration { done } => {
                 // Whoever asked may have gone.
                 let _ = done.send(self.tracker.map(|addr| self.registration(addr)));

@@ -39,6 +39,8 @@ pub(super) enum Command {
     },
     /// Something that came of a fetch; `done` is told when it is stored.
     Note { input: PeerInput, done: oneshot::Sender<()> },
+    /// Which of these keys it does not hold is to be told.
+    Lacks { keys: Vec<Key>, done: oneshot::Sender<Vec<Key>> },
     /// How it stands with its tracker, if it has one, is to be told.
     Registration { done: oneshot::Sender<Option<TrackerStatus>> },
 }
@@ -131,6 +133,15 @@ impl PeerHandle {
         told.await.ok()?
     }
 
+    /// Those of these keys that the peer does not hold; none, if it has ended.
+    pub(crate) async fn lacks(&self, keys: Vec<Key>) -> Vec<Key> {
+        let (done, lacks) = oneshot::channel();
+        match self.commands.send(Order(Command::Lacks { keys, done })).await {
+            Ok(()) => lacks.await.unwrap_or_default(),
+            Err(_) => Vec::new(),
+        }
+    }
+
     /// Has the peer do something that nobody waits for. One that is too busy to take it is told the
     /// next time.
     pub(crate) fn command_soon(&self, action: Action) {
@@ -197,6 +208,10 @@ impl Orders {
                     Command::Do { action: Action::Hold(key), done, .. } => {
                         let new = crate::lock(&told).insert(key.clone());
                         let _ = done.send(Ok(Outcome::Held { key, new }));
+                    }
+                    Command::Lacks { mut keys, done } => {
+                        keys.retain(|key| !crate::lock(&told).contains(key));
+                        let _ = done.send(keys);
                     }
                     Command::Do { .. } | Command::Registration { .. } => {}
                 }

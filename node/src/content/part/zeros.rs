@@ -31,25 +31,25 @@ impl Zeros {
 /// Whether at least half of some pieces all over the content are nothing but zeros. False where there are
 /// few.
 pub fn is_mostly_zeros(manifest: &Manifest) -> bool {
-    let geometry = manifest.geometry();
-    if geometry.count() < SAMPLE {
-        return false;
-    }
-    let zeros = Zeros::new();
-    let sample = (0..SAMPLE).filter_map(|n| geometry.piece(geometry.count() / SAMPLE * n));
-    let are_zeros = sample.filter(|piece| zeros.are(manifest, *piece)).count();
-    are_zeros >= SAMPLE as usize / 2
+    manifest.geometry().count() >= SAMPLE && zeros_in_sample(manifest) >= SAMPLE as usize / 2
+}
+
+/// How many of some pieces all over the content are nothing but zeros.
+fn zeros_in_sample(manifest: &Manifest) -> usize {
+    let (geometry, zeros) = (manifest.geometry(), Zeros::new());
+    let sample = geometry.pieces().step_by((geometry.count() / SAMPLE).max(1) as usize).take(SAMPLE as usize);
+    sample.filter(|piece| zeros.are(manifest, *piece)).count()
 }
 
 impl Part {
-    /// Has pieces of nothing but zeros, if what was not written is a hole. How many bytes they are.
-    /// `progress` is told how many bytes are looked at. Blocks for as long as it takes to hash all that
-    /// is missing.
+    /// Has pieces of nothing but zeros, if what was not written is a hole, and some pieces all over the
+    /// content say that there are more than a few. How many bytes they are. `progress` is told how many
+    /// bytes are looked at. Blocks for as long as it takes to hash all that is missing.
     ///
     /// # Errors
     /// If the disk says no, or `cancel` becomes true.
     pub fn fill_with_zeros(&self, progress: &dyn Fn(u64), cancel: &AtomicBool) -> Result<u64, PartError> {
-        if !self.holes {
+        if !self.holes || zeros_in_sample(&self.wanted.manifest) == 0 {
             return Ok(0);
         }
         let (zeros, manifest) = (Zeros::new(), &self.wanted.manifest);
