@@ -1,7 +1,8 @@
 //! The verbs of a peer, for programs on the same machine: a Unix socket in the peer's folder,
-//! which only its user can open, and on which only its user's programs, and root's, are answered. A request is one line of JSON. The answer is lines of JSON: any
-//! number of events, objects with a field `event`, then one reply, which has none. A program that
-//! closes its end, or the half of it that it writes to, wants what it asked for no longer.
+//! which only its user can open, and on which only its user's programs, and root's, are answered. A
+//! request is one line of JSON. The answer is lines of JSON: any number of events, objects with a field
+//! `event`, then one reply, which has none. A program that closes its end, or the half of it that it
+//! writes to, wants what it asked for no longer.
 //!
 //! | module | what lives there |
 //! | --- | --- |

@@ -126,21 +126,13 @@ impl Server {
             () = stop.cancelled() => return Ok(()),
             read = timeout(REQUEST_TIMEOUT, reader.read_until(b'\n', &mut line)) => read,
         };
-        let Ok(read) = read else {
-            let reply = ApiReply::Unusable(format!("no request came within {} s", REQUEST_TIMEOUT.as_secs()));
-            return write_line(&mut writer, &reply, stop).await;
+        let request = match read {
+            Ok(read) => read.map(|_| parse(&line))?,
+            Err(_) => Err(format!("no request came within {} s", REQUEST_TIMEOUT.as_secs())),
         };
-        read?;
-        let request = match serde_json::from_slice::<ApiRequest>(&line) {
-            _ if line.len() == MAX_REQUEST && !line.ends_with(b"\n") => {
-                let reply = ApiReply::Unusable(format!("a request has at most {MAX_REQUEST} bytes"));
-                return write_line(&mut writer, &reply, stop).await;
-            }
+        let request = match request {
             Ok(request) => request,
-            Err(error) => {
-                let reply = ApiReply::Unusable(format!("not a request: {error}"));
-                return write_line(&mut writer, &reply, stop).await;
-            }
+            Err(why) => return write_line(&mut writer, &ApiReply::Unusable(why), stop).await,
         };
         // Whoever gives up may still say so after a request of as many bytes as may be.
         reader.get_mut().set_limit(1);
@@ -185,6 +177,14 @@ impl Server {
         };
         answer(&self.delivery, request, events, given_up).await
     }
+}
+
+/// What a line asks for, or why it is no request.
+fn parse(line: &[u8]) -> Result<ApiRequest, String> {
+    if line.len() == MAX_REQUEST && !line.ends_with(b"\n") {
+        return Err(format!("a request has at most {MAX_REQUEST} bytes"));
+    }
+    serde_json::from_slice(line).map_err(|error| format!("not a request: {error}"))
 }
 
 /// Whether it may take as long as content is large.

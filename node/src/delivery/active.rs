@@ -164,6 +164,11 @@ impl Active {
         self.served.get(&(key.clone(), files))?.first().cloned()
     }
 
+    /// Whether a fetch has something of this key, itself or its files.
+    pub(super) fn serves(&self, key: &Key) -> bool {
+        self.served(key, false).is_some() || self.served(key, true).is_some()
+    }
+
     /// Fetches that may have the content of this key, or it as one of their files.
     pub(super) fn may_open(&self, key: &Key) -> Vec<Arc<Served>> {
         let itself = self.served.get(&(key.clone(), false)).into_iter();

@@ -92,10 +92,7 @@ impl Delivery {
         // What was away, as on a disk that was not mounted, may have come back.
         let good = contents.iter().filter(|content| content.condition == Condition::Good);
         let keys = good.flat_map(|content| [&content.blake3].into_iter().chain(&content.md5));
-        let lacks = self.peer().lacks(keys.cloned().collect()).await;
-        if !lacks.is_empty() {
-            self.hold(lacks).await?;
-        }
+        self.hold_what_it_lacks(keys.cloned().collect()).await?;
         Ok(contents)
     }
 

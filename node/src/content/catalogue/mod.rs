@@ -43,7 +43,6 @@ use super::collection::{Collection, CollectionError};
 use super::disk::{DiskError, Fault};
 use super::file::{ContentFile, Stamp};
 use super::hash::HashError;
-use super::md5::Md5;
 use super::part::PartError;
 use crate::shared::Shared;
 use crate::store::{Database, StoreError};
@@ -228,11 +227,7 @@ impl Catalogue {
         look: impl FnMut(Entry) -> ControlFlow<T>,
     ) -> Result<Option<T>, StoreError> {
         self.read(|read| {
-            let root = match (Root::from_key(key), Md5::from_key(key)) {
-                (Some(root), _) => Some(root),
-                (None, Some(md5)) => tables::root_of_md5(read, &md5)?,
-                (None, None) => None,
-            };
+            let root = tables::root(read, key)?;
             root.map_or(Ok(None), |root| tables::look_at(read, &root, look))
         })
     }

@@ -204,9 +204,25 @@ impl<'t> Tables<'t> {
     }
 }
 
-/// The root that a key stands for, if it is of content here.
-pub(super) fn root_of_md5(read: &ReadTransaction, md5: &Md5) -> Result<Option<Root>, redb::Error> {
-    Ok(read.open_table(MD5S)?.get(*md5.as_bytes())?.map(|row| Root::new(row.value())))
+/// The root that a key stands for: its own, or what `of_md5` says.
+fn root_of(
+    key: &Key,
+    of_md5: impl FnOnce(&Md5) -> Result<Option<Root>, redb::Error>,
+) -> Result<Option<Root>, redb::Error> {
+    match (Root::from_key(key), Md5::from_key(key)) {
+        (Some(root), _) => Ok(Some(root)),
+        (None, Some(md5)) => of_md5(&md5),
+        (None, None) => Ok(None),
+    }
+}
+
+fn root_of_md5(md5s: &impl ReadableTable<[u8; 16], Hash>, md5: &Md5) -> Result<Option<Root>, redb::Error> {
+    Ok(md5s.get(*md5.as_bytes())?.map(|row| Root::new(row.value())))
+}
+
+/// The root that a key stands for; by its md5 only that of content here.
+pub(super) fn root(read: &ReadTransaction, key: &Key) -> Result<Option<Root>, redb::Error> {
+    root_of(key, |md5| root_of_md5(&read.open_table(MD5S)?, md5))
 }
 
 /// Shows `look` the places of a content, copies of ours first, until it breaks off.
@@ -278,13 +294,9 @@ pub(super) fn keys_here(read: &ReadTransaction, mut keys: Vec<Key>) -> Result<Ve
     let (md5s, roots) = (read.open_table(MD5S)?, read.open_table(ROOTS)?);
     let mut failed = Ok(());
     keys.retain(|key| {
-        let is_here = || -> Result<bool, redb::Error> {
-            let root = match (Root::from_key(key), Md5::from_key(key)) {
-                (Some(root), _) => Some(*root.as_bytes()),
-                (None, Some(md5)) => md5s.get(*md5.as_bytes())?.map(|row| row.value()),
-                (None, None) => None,
-            };
-            root.map_or(Ok(false), |root| Ok(roots.get(root)?.is_some()))
+        let is_here = || match root_of(key, |md5| root_of_md5(&md5s, md5))? {
+            Some(root) => Ok(facts(&roots, &root)?.is_some()),
+            None => Ok(false),
         };
         is_here().unwrap_or_else(|error| {
             failed = Err(error);

@@ -68,7 +68,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         let mut active = lock(&self.delivery.0.active);
         // Another fetch may have it, under another name.
-        if [false, true].iter().all(|files| active.served(&self.key, *files).is_none()) {
+        if !active.serves(&self.key) {
             // Before it ends: whoever waits for that may begin to fetch it.
             self.delivery.0.peer.fetching_no_longer(self.key.clone());
         }

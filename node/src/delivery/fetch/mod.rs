@@ -380,8 +380,8 @@ impl Fetch {
     async fn fetches_no_longer(&self) {
         let root = self.identity.as_ref().map(|identity| identity.description.root.key());
         for key in [Some(self.key.clone()), root].into_iter().flatten() {
-            let is_served = |files| lock(&self.delivery.0.active).served(&key, files).is_some();
-            if !is_served(false) && !is_served(true) {
+            let is_served = lock(&self.delivery.0.active).serves(&key);
+            if !is_served {
                 self.delivery.0.peer.fetching(key, false).await;
             }
         }

@@ -44,6 +44,15 @@ impl Delivery {
         Ok(self.peer().delivered(here, from).await?)
     }
 
+    /// The same of many keys, most of which it holds.
+    ///
+    /// # Errors
+    /// As [`Delivery::hold`].
+    pub(super) async fn hold_what_it_lacks(&self, keys: Vec<Key>) -> Result<(), KeepError> {
+        let lacks = self.peer().lacks(keys).await;
+        if lacks.is_empty() { Ok(()) } else { self.hold(lacks).await }
+    }
+
     /// Has the machine hold what is good here and purge what was forgotten: the peer may have ended
     /// before it could. For when it begins.
     ///
@@ -72,7 +81,7 @@ impl Delivery {
             };
             let good;
             (good, entries) = blocking(stop, look).await??;
-            self.hold(good).await?;
+            self.hold_what_it_lacks(good).await?;
         }
         let _keeping = self.0.keeping.lock().await;
         let catalogue = self.catalogue().clone();
