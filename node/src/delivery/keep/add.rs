@@ -56,9 +56,11 @@ impl Delivery {
     async fn forget_replaced(&self, at: AddedAt, events: &mpsc::Sender<KeepEvent>) -> Result<(), KeepError> {
         let catalogue = self.catalogue().clone();
         let work = move || catalogue.forget_replaced(&at);
-        let _keeping = self.0.keeping.lock().await;
+        let keeping = self.0.keeping.lock().await;
         let removed = tokio::task::spawn_blocking(work).await??;
         self.purge_keys(removed.keys().into_iter().collect()).await?;
+        // Whoever is told may be slow to read.
+        drop(keeping);
         for place in removed.places.iter().filter(|place| place.own && removed.gone.contains(&place.root)) {
             let (blake3, path) = (place.root.key(), text_of(&place.path));
             let _ = events.send(KeepEvent::Replaced { blake3, path }).await;
